@@ -1,0 +1,147 @@
+"""Jobs: one wanted language of one media source, and the moves it may make."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.units import ItemId, JobId, ServerId, SourceId
+
+
+class Stage(StrEnum):
+    """What has to be done next for a job; each stage has its own bounded pool."""
+
+    LISTEN = "listen"
+    """Get the words of the source: hear the sound, or read the text track."""
+    TRANSLATE = "translate"
+    UPLOAD = "upload"
+    CONFIRM = "confirm"
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PARKED = "parked"
+    """Waits for a neighbour; the attempt was not counted."""
+    DONE = "done"
+    SETTLED = "settled"
+    """A decision that nothing is to be made; no gap until media, target or settings change, or a person asks."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OPEN_STATES = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.PARKED})
+
+LEGAL_MOVES: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.PARKED}),
+    JobState.RUNNING: frozenset({JobState.QUEUED, JobState.PARKED, JobState.DONE, JobState.SETTLED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.PARKED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED}),
+    JobState.DONE: frozenset({JobState.QUEUED}),
+    JobState.SETTLED: frozenset({JobState.QUEUED}),
+    JobState.FAILED: frozenset({JobState.QUEUED}),
+    JobState.CANCELLED: frozenset({JobState.QUEUED}),
+}
+"""A finished job goes back to the queue only when a person or a new gap asks."""
+
+
+class Tier(StrEnum):
+    """Who waits for a job; asked and new go before backlog, newest first within a tier."""
+
+    ASKED = "asked"
+    NEW = "new"
+    BACKLOG = "backlog"
+
+    @property
+    def rank(self) -> int:
+        """Lower goes first."""
+        return list(Tier).index(self) if self is Tier.BACKLOG else 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A gap on its way into the queue.
+
+    Attributes:
+        added_at: When the item came into the library; newest goes first.
+        reason: The sentence that says why this is a gap.
+    """
+
+    server_id: ServerId
+    item_id: ItemId
+    source_id: SourceId
+    target: LanguageTag
+    title: str
+    tier: Tier
+    added_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One wanted language of one media source.
+
+    Attributes:
+        attempts: Attempts of the present stage that were started and counted.
+        next_try_at: Not before this moment, UTC.
+        reason: Why it waits, failed, was settled, or is a gap.
+        reason_code: Stable word for the same, empty while nothing went wrong.
+    """
+
+    id: JobId
+    server_id: ServerId
+    item_id: ItemId
+    source_id: SourceId
+    target: LanguageTag
+    title: str
+    tier: Tier
+    added_at: datetime
+    stage: Stage
+    state: JobState
+    attempts: int
+    next_try_at: datetime
+    reason: str
+    reason_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a stage decided about its job; made by the four named constructors."""
+
+    state: JobState
+    stage: Stage | None = None
+    wait: timedelta = timedelta(0)
+    reason: str = ""
+    reason_code: str = ""
+    keeps_attempts: bool = False
+
+    @classmethod
+    def next(cls, stage: Stage, reason: str = "", wait: timedelta = timedelta(0)) -> "Outcome":
+        """Go on with `stage`, not before `wait` has passed."""
+        return cls(JobState.QUEUED, stage, wait, reason)
+
+    @classmethod
+    def again(cls, wait: timedelta, reason: str, code: str = "") -> "Outcome":
+        """Run the same stage again later; the attempts so far stay counted."""
+        return cls(JobState.QUEUED, None, wait, reason, code, keeps_attempts=True)
+
+    @classmethod
+    def parked(cls, wait: timedelta, reason: str, code: str) -> "Outcome":
+        """Wait for a neighbour; this attempt does not count."""
+        return cls(JobState.PARKED, None, wait, reason, code)
+
+    @classmethod
+    def done(cls, reason: str) -> "Outcome":
+        """The track is where viewers find it."""
+        return cls(JobState.DONE, None, reason=reason)
+
+    @classmethod
+    def settled(cls, reason: str, code: str) -> "Outcome":
+        """Nothing is to be made, and that is remembered."""
+        return cls(JobState.SETTLED, None, reason=reason, reason_code=code)
+
+    @classmethod
+    def failed(cls, reason: str, code: str) -> "Outcome":
+        """Give up until a person asks again."""
+        return cls(JobState.FAILED, None, reason=reason, reason_code=code)

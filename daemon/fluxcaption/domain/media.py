@@ -1,0 +1,199 @@
+"""Items, their media sources and the tracks in them, as every library adapter describes them."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
+
+TEXT_CODECS = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "vtt", "text", "ttml", "sami", "microdvd"})
+"""Subtitle codecs that carry text; teletext (dvbtxt) and pictures (pgs, vobsub, dvb) do not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """One sound track inside a media file.
+
+    Attributes:
+        ordinal: Position among the embedded audio tracks, from 0 (`0:a:<ordinal>` of ffmpeg).
+        language: What the file says, normalised; None when it says nothing.
+    """
+
+    ordinal: int
+    language: LanguageTag | None
+    title: str = ""
+    codec: str = ""
+    is_default: bool = False
+    is_original: bool = False
+    is_commentary: bool = False
+    """Commentary or audio description, told by disposition or title."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubtitleTrack:
+    """One subtitle track, embedded or beside the file.
+
+    Attributes:
+        handle: How the adapter that listed it finds it again in this answer; not valid in another answer.
+        ordinal: Position among the embedded subtitle tracks, from 0; None for an external track.
+        path: Where an external track lies, as its library spells it.
+    """
+
+    handle: str
+    language: LanguageTag | None
+    codec: str
+    title: str = ""
+    ordinal: int | None = None
+    path: str | None = None
+    is_forced: bool = False
+    is_hearing_impaired: bool = False
+    is_text: bool = True
+    is_commentary: bool = False
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the track is a file of its own."""
+        return self.ordinal is None
+
+    @property
+    def file_name(self) -> str:
+        """Name of an external track without its folder, whichever slashes its server uses."""
+        return (self.path or "").replace("\\", "/").rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSource:
+    """One file or version of an item.
+
+    Attributes:
+        path: Where it lies, as its library spells it.
+        revision: Changes when the bytes change (an mtime or the server's ETag of the file).
+    """
+
+    id: SourceId
+    path: str
+    size_bytes: int
+    duration_ms: Ms
+    revision: str
+    audio: tuple[AudioTrack, ...] = ()
+    subtitles: tuple[SubtitleTrack, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        """File name without folder and extension: what its sidecars start with."""
+        name = self.path.replace("\\", "/").rsplit("/", 1)[-1]
+        return name.rsplit(".", 1)[0] if "." in name[1:] else name
+
+
+class ItemKind(StrEnum):
+    """What sort of thing is watched."""
+
+    MOVIE = "movie"
+    EPISODE = "episode"
+    VIDEO = "video"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One film or episode with all its versions.
+
+    Attributes:
+        etag: Changes with every save of the item in its library.
+        added_at: When it came into the library, UTC; the file's own time where nothing better is known.
+        original_language: What the library says the work was made in.
+    """
+
+    server_id: ServerId
+    id: ItemId
+    name: str
+    kind: ItemKind
+    library: str
+    etag: str
+    added_at: datetime
+    sources: tuple[MediaSource, ...]
+    original_language: LanguageTag | None = None
+    series: str = ""
+    skipped: str = ""
+    """Why nothing is done with this item at all; empty for an ordinary one."""
+
+    def source(self, source_id: SourceId) -> MediaSource | None:
+        """The media source of that id, if this item still has it."""
+        return next((source for source in self.sources if source.id == source_id), None)
+
+    def only(self, source: MediaSource) -> Self:
+        """The same item with one media source."""
+        return replace(self, sources=(source,))
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One library of a server.
+
+    Attributes:
+        id: The server's own id of it.
+    """
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerIdentity:
+    """Who answered."""
+
+    id: ServerId
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLocation:
+    """Where the bytes of a media source can be read.
+
+    Attributes:
+        address: A local path or an http(s) URL.
+        headers: Sent with every request for a URL; hold secrets and are hidden from repr.
+    """
+
+    address: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the bytes come over HTTP."""
+        return self.address.startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True, slots=True)
+class MediaIdentity:
+    """What tells one media file from another without its name.
+
+    Attributes:
+        fingerprint: Hash over size, duration and three ranged reads.
+    """
+
+    fingerprint: Fingerprint
+    size_bytes: int
+    duration_ms: Ms
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedTrack:
+    """A subtitle ready to be delivered.
+
+    Attributes:
+        extension: Without the dot.
+        content_hash: Over `content`.
+    """
+
+    target: LanguageTag
+    marker: str
+    extension: str
+    content: bytes
+    content_hash: ContentHash
+
+    def file_name(self, stem: str) -> str:
+        """`<stem>.<marker>.<lang>.<ext>`: the marker left of the language, so that every server reads both."""
+        return f"{stem}.{self.marker}.{self.target.written}.{self.extension}"

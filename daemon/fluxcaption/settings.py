@@ -1,0 +1,260 @@
+"""Every setting with its unit and default; frozen, validated, without I/O.
+
+The configuration file, its JSON Schema and the commented example are all made from these models.
+Only keys that do something are here: an unknown key is an error.
+"""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
+from pydantic.json_schema import WithJsonSchema
+
+from fluxcaption.domain.language import LanguageTag, Strictness
+
+_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)")
+_BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    raise ValueError("write a duration such as 90s, 15m, 2h or 30d")
+
+
+def _size(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(match[1]) * _BYTES[match[2]]
+    raise ValueError("write a size such as 512MiB or 5GiB")
+
+
+def _language(value: Any) -> Any:
+    if isinstance(value, LanguageTag):
+        return value
+    if isinstance(value, str):
+        return LanguageTag.parse(value)
+    raise ValueError("write a language code such as de, pt-BR or zh-Hans")
+
+
+def _show_duration(value: timedelta) -> str:
+    seconds = int(value.total_seconds())
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{seconds // _SECONDS[unit]}{unit}"
+    return f"{seconds}s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(_show_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+\s*[smhd]$", "description": "Duration: 90s, 15m, 2h, 30d"}),
+]
+Size = Annotated[
+    int, BeforeValidator(_size), WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+\s*([KMGT]i)?B$"}]})
+]
+Language = Annotated[
+    LanguageTag,
+    BeforeValidator(_language),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "minLength": 2, "maxLength": 35, "description": "BCP 47 language code: de, pt-BR, zh-Hans"}),
+]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+
+class PathMapping(Section):
+    """One pair of prefixes for the same folder."""
+
+    server: str = Field(description="Folder as the server spells it.")
+    local: Path = Field(description="The same folder on this machine.")
+
+
+class JellyfinServer(Section):
+    """A Jellyfin server."""
+
+    type: Literal["jellyfin"] = "jellyfin"
+    url: str = Field(pattern=r"^https?://[^/\s]+", description="Address with base path, as a browser uses it.")
+    api_key: SecretStr | None = Field(None, description="API key from the dashboard; or api_key_file, or a systemd credential named jellyfin_api_key.")
+    api_key_file: Path | None = Field(None, description="A file that holds the key alone.")
+    tls_verify: bool = Field(True, description="Check the server's certificate.")
+    ca_file: Path | None = Field(None, description="Certificate authority of a self-signed server.")
+    path_map: tuple[PathMapping, ...] = Field((), description="Where the server's folders lie here; empty: audio is streamed from the server.")
+    write: Literal["auto", "upload", "sidecar"] = Field("auto", description="auto: upload, sidecar where an upload cannot work.")
+
+
+class FolderServer(Section):
+    """A folder tree with sidecar files; no server at all."""
+
+    type: Literal["folder"]
+    path: Path = Field(description="The folder that holds films and episodes.")
+
+
+class Target(Section):
+    """A language the household reads."""
+
+    language: Language
+    when: Literal["always", "foreign"] = Field("always", description="foreign: only where no audio track is understood.")
+
+
+def _target(value: Any) -> Any:
+    return {"language": value} if isinstance(value, str) else value
+
+
+TargetEntry = Annotated[
+    Target,
+    BeforeValidator(_target, json_schema_input_type=str | Target),
+]
+
+
+class Languages(Section):
+    """Which languages are wanted, and when."""
+
+    targets: tuple[TargetEntry, ...] = Field(min_length=1, description="BCP 47 codes, or {language: en, when: foreign}.")
+    understood: tuple[Language, ...] = Field((), description="What the household follows without subtitles.")
+    when_spoken: Literal["skip", "make"] = Field("skip", description="What to do where the target is the spoken language.")
+    strictness: Strictness = Field(Strictness.LANGUAGE, description="language | script | region: how exactly a track must match.")
+
+
+class Backlog(Section):
+    """What is done with the library that was there before."""
+
+    mode: Literal["none", "recent", "all"] = "recent"
+    recent: Duration = Field(timedelta(days=30), description="What counts as recent.")
+    order: Literal["newest", "oldest"] = "newest"
+    per_day: int = Field(20, ge=0, description="Titles of the backlog begun in 24 hours.")
+
+
+class LocalSpeech(Section):
+    """faster-whisper on this machine."""
+
+    type: Literal["local"] = "local"
+    model: str = Field("auto", description="auto, or a CTranslate2 directory.")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    compute_type: str = Field("auto", description="auto, int8, int8_float16, float16, float32 …")
+
+
+class Speech(Section):
+    """Listening."""
+
+    backends: tuple[LocalSpeech, ...] = Field((LocalSpeech(),), min_length=1, max_length=1, description="The recogniser.")
+    min_score: float = Field(0.5, ge=0, le=1, description="Below: not published, with the reason.")
+    unload_after: Duration = Field(timedelta(minutes=5), description="An idle model gives its memory back after this.")
+
+
+class LocalTranslation(Section):
+    """A CTranslate2 translation model on this machine."""
+
+    type: Literal["local"]
+    model: str = Field(description="A CTranslate2 directory, or miniature for the demo model.")
+    layout: Literal["auto", "m2m100", "nllb", "marian", "madlad"] = Field("auto", description="Which tokens the model expects; auto reads the model's card.")
+
+
+class OllamaTranslation(Section):
+    """A language model behind Ollama."""
+
+    type: Literal["ollama"]
+    url: str = Field(pattern=r"^https?://[^/\s]+")
+    model: str
+    concurrency: int = Field(1, ge=1, le=16)
+
+
+TranslationBackend = Annotated[LocalTranslation | OllamaTranslation, Field(discriminator="type")]
+
+
+def _percent(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return float(value.strip()[:-1]) / 100
+    return value
+
+
+class Translation(Section):
+    """Translating."""
+
+    backends: tuple[TranslationBackend, ...] = Field((), description="Tried in order.")
+    patience: Duration = Field(timedelta(hours=12), description="How long a preferred backend may be away before the next is used.")
+    max_untranslated: Annotated[float, BeforeValidator(_percent)] = Field(
+        0.02,
+        description="Share of sentences that may keep their source text.",
+        json_schema_extra={"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$"}]},
+    )
+
+
+class Subtitles(Section):
+    """What is written."""
+
+    marker: str = Field("fluxcaption", pattern=r"^[a-z][a-z0-9-]{2,30}$", description="Part of every file name we write; not a language word.")
+
+
+class Limits(Section):
+    """What the daemon may use of the machine."""
+
+    speech_jobs: int = Field(1, ge=1, le=16)
+    threads: Literal["half", "all"] | Annotated[int, Field(ge=1, le=256)] = "half"
+    nice: int = Field(10, ge=0, le=19)
+    disk_free: Size = Field(5 * 2**30, description="New work waits while the state directory has less room than this.")
+
+
+class Schedule(Section):
+    """When things happen."""
+
+    scan: Duration = Field(timedelta(minutes=15), description="Incremental scan.")
+    full_scan: str = Field("0 4 * * *", description="Cron expression of the full scan.")
+    timezone: str = Field("auto", description="auto: the machine's.")
+    pause: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")], ...] = Field(
+        (), description="No speech recognition then: 18:00-23:30."
+    )
+
+
+class Web(Section):
+    """The HTTP port."""
+
+    listen: str = Field("127.0.0.1:8765", pattern=r"^.+:\d{1,5}$")
+    webhook_secret: SecretStr | None = Field(
+        None, description="What Jellyfin's webhook sends; or webhook_secret_file, or a systemd credential named webhook_secret."
+    )
+    webhook_secret_file: Path | None = None
+
+
+class Log(Section):
+    """What is logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    server: Annotated[JellyfinServer | FolderServer, Field(discriminator="type")]
+    languages: Languages
+    backlog: Backlog = Backlog()
+    asr: Speech = Speech()
+    translation: Translation = Translation()
+    subtitles: Subtitles = Subtitles()
+    limits: Limits = Limits()
+    schedule: Schedule = Schedule()
+    web: Web = Web()
+    log: Log = Log()
+    state: Path = Field(Path("/var/lib/fluxcaption"), description="Database and work files.")
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_work(self) -> "Settings":
+        seen: set[str] = set()
+        for target in self.languages.targets:
+            if str(target.language) in seen:
+                raise ValueError(f"languages.targets names {target.language} twice")
+            seen.add(str(target.language))
+        return self
