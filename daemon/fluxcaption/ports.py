@@ -1,17 +1,17 @@
 """What the flow needs from the world, stated once; every adapter keeps these promises."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fluxcaption.domain.cues import Span, SubtitleText
+from fluxcaption.domain.cues import Cue, Span, SubtitleText
+from fluxcaption.domain.jobs import Delivery, Event, HeardWindow, Job, JobState, NewJob, Outcome, SavedTranscript, Stage, Tier, TranscriptKey, TranslationKey
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, FinishedTrack, Item, Library, MediaIdentity, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
-from fluxcaption.domain.units import ContentHash, ItemId, Ms, UnitId
+from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId, UnitId
 from fluxcaption.domain.work import TextUnit, UnitResult, WorkUnit
 
 Samples = npt.NDArray[np.float32]
@@ -194,8 +194,14 @@ class SubtitleCodec(Protocol):
             SubtitleUnreadable: It is no text subtitle, or over 4 MiB or 20,000 cues.
         """
 
-    def write_srt(self, cues: Sequence[object]) -> bytes:
-        """Write SubRip, UTF-8, `\\n`."""
+    def write_srt(self, cues: Sequence[Cue]) -> bytes:
+        """Write SubRip: UTF-8, line feeds."""
+
+    def rewrite(self, name: str, content: bytes, texts: Sequence[str]) -> bytes:
+        """Replace the text of each dialogue cue in the original file, in the order `read` gave, and keep everything else.
+
+        Formats that cannot be written (ttml, sami, MicroDVD) come out as SubRip.
+        """
 
 
 class BlockStore(Protocol):
@@ -221,7 +227,150 @@ class Executor(Protocol):
         """Finish what runs and let the threads go."""
 
 
-class StateFiles(Protocol):
-    """Where the state lies on disk."""
+class Store(Protocol):
+    """The daemon's memory; one writer, several readers.
 
-    path: Path
+    Methods named as promises return only once the fact is on disk for good. Every method may raise DiskLow.
+    """
+
+    # -- jobs -------------------------------------------------------------------------------------------------------
+
+    async def add_jobs(self, new: Sequence[NewJob], now: datetime) -> int:
+        """Queue gaps and say how many were new.
+
+        One job for each (server, media source, target). A gap that has a job already changes nothing, unless its tier is ASKED:
+        then a finished or settled job starts again at LISTEN and an open one moves up.
+        """
+
+    async def claim(self, stage: Stage, now: datetime, limit_to: Tier | None = None) -> Job | None:
+        """Take the first due job of a stage and count the attempt, in one transaction; asked and new before backlog, newest first."""
+
+    async def record(self, job_id: JobId, outcome: Outcome, now: datetime) -> Job:
+        """Write what became of a running job; done and settled are promises.
+
+        Raises:
+            ValueError: The move is not legal.
+        """
+
+    async def note(
+        self, job_id: JobId, *, fingerprint: Fingerprint | None = None, source_ref: ContentHash | None = None, track_ref: ContentHash | None = None
+    ) -> None:
+        """Remember what a stage found, before it ends."""
+
+    async def job(self, job_id: JobId) -> Job | None:
+        """One job."""
+
+    async def jobs(self, *, states: Collection[JobState] = (), item_id: ItemId | None = None, limit: int = 100, before: JobId | None = None) -> Sequence[Job]:
+        """Jobs, newest id first, one page."""
+
+    async def ask_again(self, job_id: JobId, now: datetime) -> Job | None:
+        """Queue a job that ended or waits, as asked for; None when there is none."""
+
+    async def cancel(self, job_id: JobId, now: datetime) -> Job | None:
+        """Cancel an open job; a running one ends as cancelled when its stage reports."""
+
+    async def count_jobs(self) -> Mapping[tuple[Stage, JobState], int]:
+        """How many jobs stand where."""
+
+    async def next_due(self) -> datetime | None:
+        """When the first waiting job is due."""
+
+    async def requeue_interrupted(self, now: datetime) -> int:
+        """At start: stages that were running are due again."""
+
+    async def unpark(self, code: str, now: datetime) -> int:
+        """Jobs parked for that reason are due now."""
+
+    async def backlog_titles_since(self, since: datetime) -> int:
+        """How many different media sources of the backlog were begun after that moment."""
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    async def add_event(self, server_id: ServerId, kind: str, item_id: ItemId, now: datetime) -> int:
+        """Store an event as a promise; a repeat of one not handled yet has the same id."""
+
+    async def open_events(self, limit: int = 100) -> Sequence[Event]:
+        """Events not handled yet, oldest first."""
+
+    async def close_event(self, event_id: int, now: datetime) -> None:
+        """An event was handled."""
+
+    # -- sound ------------------------------------------------------------------------------------------------------
+
+    async def identity(self, server_id: ServerId, source_id: SourceId, revision: str) -> MediaIdentity | None:
+        """What was read of that file at that revision."""
+
+    async def save_identity(self, server_id: ServerId, source_id: SourceId, revision: str, identity: MediaIdentity) -> None:
+        """Remember it."""
+
+    async def transcript(self, key: TranscriptKey) -> SavedTranscript | None:
+        """What was heard of a sound so far, following renamed fingerprints."""
+
+    async def open_transcript(self, key: TranscriptKey, duration_ms: Ms) -> SavedTranscript:
+        """The same, made if there is none."""
+
+    async def save_window(self, transcript_id: int, window: HeardWindow, language: LanguageTag | None) -> None:
+        """Checkpoint one heard window; the same start again replaces it."""
+
+    async def finish_transcript(self, transcript_id: int, language: LanguageTag) -> None:
+        """Everything was heard."""
+
+    async def save_sketch(self, fingerprint: Fingerprint, ordinal: int, duration_ms: Ms, sketch: bytes) -> None:
+        """Remember what six stretches of a sound look like."""
+
+    async def sketches(self, duration_ms: Ms, tolerance_ms: int) -> Sequence[tuple[Fingerprint, int, bytes]]:
+        """Sketches of sounds of about that length: fingerprint, audio ordinal, sketch."""
+
+    async def same_sound(self, fingerprint: Fingerprint, ordinal: int, known: Fingerprint, known_ordinal: int) -> None:
+        """From now on the first is looked up as the second."""
+
+    # -- text -------------------------------------------------------------------------------------------------------
+
+    async def translations(self, key: TranslationKey, texts: Collection[str]) -> Mapping[str, str]:
+        """Earlier translations by source text."""
+
+    async def save_translations(self, key: TranslationKey, texts: Mapping[str, str]) -> None:
+        """Checkpoint one batch."""
+
+    async def put_document(self, content: bytes) -> ContentHash:
+        """Keep bytes by their hash."""
+
+    async def document(self, ref: ContentHash) -> bytes | None:
+        """Bytes by their hash."""
+
+    # -- deliveries and decisions -----------------------------------------------------------------------------------
+
+    async def record_intent(self, delivery: Delivery) -> None:
+        """Promise what is about to be uploaded."""
+
+    async def delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag) -> Delivery | None:
+        """The latest intent for a target."""
+
+    async def mark_uploaded(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> None:
+        """The upload was answered."""
+
+    async def mark_confirmed(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> None:
+        """The track was seen where it belongs; a promise."""
+
+    async def settle(self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str, code: str, reason: str, now: datetime) -> None:
+        """Remember that nothing is to be made of this media in this language with these settings; a promise."""
+
+    async def settled(self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str) -> tuple[str, str] | None:
+        """Code and reason of such a decision."""
+
+    async def unsettle(self, fingerprint: Fingerprint, target: LanguageTag) -> None:
+        """A person asked: forget the decision."""
+
+    # -- the rest ---------------------------------------------------------------------------------------------------
+
+    async def flag(self, name: str) -> str | None:
+        """A small fact about the daemon itself, such as a scan cursor."""
+
+    async def set_flag(self, name: str, value: str) -> None:
+        """Remember it."""
+
+    async def record_speed(self, way: str, media_ms: Ms, took_ms: Ms) -> None:
+        """Add a measurement: so much media took so long."""
+
+    async def speed(self, way: str) -> float | None:
+        """Seconds of media done in a second, over the recent measurements."""

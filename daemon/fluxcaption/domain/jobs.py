@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from fluxcaption.domain.cues import Segment
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.units import ItemId, JobId, ServerId, SourceId
+from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
 
 
 class Stage(StrEnum):
@@ -87,6 +88,9 @@ class Job:
         next_try_at: Not before this moment, UTC.
         reason: Why it waits, failed, was settled, or is a gap.
         reason_code: Stable word for the same, empty while nothing went wrong.
+        fingerprint: Of the media, once it was read.
+        source_ref: Document with the source cues, once they are known.
+        track_ref: Document with the finished track, once it is made.
     """
 
     id: JobId
@@ -103,6 +107,96 @@ class Job:
     next_try_at: datetime
     reason: str
     reason_code: str
+    fingerprint: Fingerprint | None = None
+    source_ref: ContentHash | None = None
+    track_ref: ContentHash | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What we meant to put on the server, and how far that got.
+
+    Attributes:
+        file_name: The sidecar's name.
+        provenance: JSON: source, models, settings, times.
+    """
+
+    server_id: ServerId
+    source_id: SourceId
+    target: LanguageTag
+    content_hash: ContentHash
+    file_name: str
+    provenance: str
+    intended_at: datetime
+    uploaded_at: datetime | None = None
+    confirmed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A hint from outside that something changed."""
+
+    id: int
+    server_id: ServerId
+    kind: str
+    item_id: ItemId
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptKey:
+    """Names one sound heard in one way; nothing about jobs, ids or paths.
+
+    Attributes:
+        ordinal: Of the audio track.
+        settings_hash: Of everything that changes what is heard.
+    """
+
+    fingerprint: Fingerprint
+    ordinal: int
+    recognizer: str
+    model_revision: str
+    settings_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWindow:
+    """One window of a transcript that was heard and saved.
+
+    Attributes:
+        start: Where the window begins; sound before the end of it need not be heard again.
+    """
+
+    start: Ms
+    end: Ms
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedTranscript:
+    """A transcript as far as it was heard.
+
+    Attributes:
+        language: Empty until it is known.
+        heard_until: Everything before is heard.
+    """
+
+    id: int
+    language: LanguageTag | None
+    is_complete: bool
+    heard_until: Ms
+    windows: tuple[HeardWindow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationKey:
+    """Names one way to translate; with the source text it finds an earlier translation."""
+
+    source: LanguageTag
+    target: LanguageTag
+    backend: str
+    model_revision: str
+    glossary: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Self
 
 import langcodes
+from langcodes.tag_parser import LanguageTagError
 
 ALIASES = {
     "pob": "pt-BR",
@@ -95,7 +96,7 @@ def normalise(text: str | None) -> LanguageTag | None:
         return None
     try:
         parsed = langcodes.Language.get(spelling, normalize=True)
-    except (langcodes.LanguageTagError, ValueError):
+    except (LanguageTagError, ValueError):
         return None
     if not parsed.language or not parsed.is_valid() or parsed.language in UNKNOWN:
         return None
