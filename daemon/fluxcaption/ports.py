@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fluxcaption.domain.backlog import BacklogStanding
 from fluxcaption.domain.cues import Cue, Span, SubtitleText
 from fluxcaption.domain.jobs import Delivery, Event, HeardWindow, Job, JobState, NewJob, Outcome, SavedTranscript, Stage, Tier, TranscriptKey, TranslationKey
 from fluxcaption.domain.language import LanguageTag
@@ -78,6 +79,10 @@ class MediaServer(Protocol):
     async def delete(self, source: MediaSource, track: SubtitleTrack) -> None:
         """Remove one external track."""
 
+    @property
+    def overwrites(self) -> bool:
+        """Whether an upload replaces our earlier file of that name; else it is deleted first."""
+
     async def close(self) -> None:
         """Let go of connections and threads."""
 
@@ -110,6 +115,46 @@ class MediaReader(Protocol):
         Raises:
             SubtitleUnreadable: There is no text in it.
         """
+
+
+class SoundSketcher(Protocol):
+    """Tells a sound from another by how loud six stretches of it are; blocking."""
+
+    def sketch(self, location: MediaLocation, ordinal: int, duration_ms: Ms) -> bytes:
+        """What six stretches of 10 s look like."""
+
+    def is_same(self, first: bytes, second: bytes) -> bool:
+        """Whether two sketches are of one sound, however it is packed."""
+
+
+class Window(Protocol):
+    """A stretch of sound that is heard in one go, cut in silence."""
+
+    @property
+    def start(self) -> Ms:
+        """On the film's clock."""
+
+    @property
+    def end(self) -> Ms:
+        """On the film's clock."""
+
+    @property
+    def samples(self) -> Samples:
+        """The sound between."""
+
+    @property
+    def speech(self) -> Sequence[Span]:
+        """Where somebody speaks in it, on the film's clock."""
+
+
+class WindowCutter(Protocol):
+    """Cuts a stream of sound into windows."""
+
+    def feed(self, start: Ms, samples: Samples) -> Sequence[Window]:
+        """Take the next block and give the windows that are complete with it."""
+
+    def finish(self) -> Sequence[Window]:
+        """Give what is left."""
 
 
 class VoiceDetector(Protocol):
@@ -281,8 +326,14 @@ class Store(Protocol):
     async def unpark(self, code: str, now: datetime) -> int:
         """Jobs parked for that reason are due now."""
 
-    async def backlog_titles_since(self, since: datetime) -> int:
-        """How many different media sources of the backlog were begun after that moment."""
+    async def backlog_standing(self, now: datetime) -> BacklogStanding:
+        """How many titles (media sources) of the backlog were begun, today and ever, and how many of those have no open job left."""
+
+    async def release_backlog(self, titles: int, newest_first: bool, now: datetime) -> int:
+        """Make all held jobs of the next titles due, and say how many titles that were."""
+
+    async def hold_none(self, now: datetime) -> int:
+        """Make every held job due now, whatever the day's share."""
 
     # -- events -----------------------------------------------------------------------------------------------------
 

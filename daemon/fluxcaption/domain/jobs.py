@@ -67,6 +67,7 @@ class NewJob:
     Attributes:
         added_at: When the item came into the library; newest goes first.
         reason: The sentence that says why this is a gap.
+        is_held: Waits for its title to be released from the backlog.
     """
 
     server_id: ServerId
@@ -77,6 +78,7 @@ class NewJob:
     tier: Tier
     added_at: datetime
     reason: str
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,201 @@
+"""A folder tree as a media library: each media file is an item, sidecars lie beside it."""
+
+import asyncio
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple, Unpack
+
+from fluxcaption.domain.errors import DiskLow, ItemGone, JobError, MediaUnreadable, ServiceUnreachable, SubtitleUnreadable, WriteRefused
+from fluxcaption.domain.media import FinishedTrack, Item, ItemKind, Library, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
+from fluxcaption.domain.sidecars import read_sidecar_name
+from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
+from fluxcaption.ports import MediaReader
+
+MEDIA_EXTENSIONS = frozenset({".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogm", ".ts", ".webm", ".wmv"})
+PAGE = 50
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+SUBTITLE_CAP_BYTES = 4 * 2**20
+
+
+class FolderTree:
+    """MediaServer over a directory; ids are hashes of the path below the root, so a moved file is a new item."""
+
+    def __init__(self, root: Path, media: MediaReader) -> None:
+        self._root = root
+        self._media = media
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="folder")
+        self._probed: dict[tuple[str, int, int], MediaSource] = {}
+        self._server_id = ServerId("folder-" + hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24])
+
+    async def connect(self) -> ServerIdentity:
+        """Make sure the folder is there."""
+        if not await self._run(self._root.is_dir):
+            raise ServiceUnreachable("the library folder", str(self._root), "it is not there or not a folder")
+        return ServerIdentity(self._server_id, self._root.name, "folder")
+
+    async def libraries(self) -> Sequence[Library]:
+        """The folder itself is the only library."""
+        await self.connect()
+        return [Library(str(self._root), self._root.name)]
+
+    async def items(self, library: Library, since: datetime | None = None) -> AsyncIterator[Sequence[Item]]:
+        """Walk the tree in order of names; `since` compares file times."""
+        paths = await self._run(self._media_files)
+        for first in range(0, len(paths), PAGE):
+            page = [await self._run(self._describe, path) for path in paths[first : first + PAGE]]
+            yield [item for item in page if item is not None and (since is None or item.added_at >= since)]
+
+    async def fetch_item(self, item_id: ItemId) -> Item:
+        """Find the file again by the hash of its path."""
+        for path in await self._run(self._media_files):
+            if self._id_of(path) == item_id and (item := await self._run(self._describe, path)) is not None:
+                return item
+        raise ItemGone(item_id)
+
+    async def read_text_track(self, source: MediaSource, track: SubtitleTrack) -> bytes:
+        """Read a sidecar; embedded tracks are cut out of the media by the reader port."""
+        if track.path is None:
+            raise SubtitleUnreadable(source.stem, "an embedded track is not a file")
+        return await self._run(_read_bounded, Path(track.path))
+
+    def locate(self, source: MediaSource) -> MediaLocation:
+        """The path itself."""
+        return MediaLocation(source.path)
+
+    async def upload(self, source: MediaSource, track: FinishedTrack) -> None:
+        """Write the sidecar: temporary name, fsync, rename; a reader sees all of it or nothing."""
+        await self._run(write_sidecar, Path(source.path), track.file_name(source.stem), track.content)
+
+    async def refresh(self, item_id: ItemId) -> None:
+        """Nothing to do: the tree is read afresh each time."""
+
+    async def delete(self, source: MediaSource, track: SubtitleTrack) -> None:
+        """Remove one sidecar."""
+        if track.path is not None:
+            await self._run(lambda: Path(str(track.path)).unlink(missing_ok=True))
+
+    @property
+    def overwrites(self) -> bool:
+        """A rename replaces the file of that name."""
+        return True
+
+    async def close(self) -> None:
+        """Let the thread go."""
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, function: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    def _id_of(self, path: Path) -> ItemId:
+        return ItemId(hashlib.sha256(str(path.relative_to(self._root)).encode(errors="surrogateescape")).hexdigest()[:32])
+
+    def _media_files(self) -> list[Path]:
+        found = []
+        for folder, folders, names in os.walk(self._root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found += [Path(folder, name) for name in sorted(names) if Path(name).suffix.lower() in MEDIA_EXTENSIONS and not name.startswith(".")]
+        return found
+
+    def _describe(self, path: Path) -> Item | None:
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        item_id = self._id_of(path)
+        skipped = ""
+        key = (str(path), status.st_mtime_ns, status.st_size)
+        source = self._probed.get(key)
+        if source is None:
+            try:
+                duration, audio, subtitles = self._media.probe(MediaLocation(str(path)))
+            except JobError as error:
+                duration, audio, subtitles, skipped = Ms(0), (), (), str(error)
+            source = MediaSource(SourceId(item_id), str(path), status.st_size, duration, f"{status.st_mtime_ns}-{status.st_size}", audio, subtitles)
+            if not skipped:
+                self._probed[key] = source
+        sidecars = tuple(_sidecars(path, source.stem))
+        source = replace(source, subtitles=source.subtitles + sidecars)
+        return Item(
+            server_id=self._server_id,
+            id=item_id,
+            name=source.stem,
+            kind=ItemKind.VIDEO,
+            library=self._root.name,
+            etag=source.revision,
+            added_at=datetime.fromtimestamp(status.st_mtime, UTC),
+            sources=(source,),
+            skipped=skipped,
+        )
+
+
+def _sidecars(path: Path, stem: str) -> Iterator[SubtitleTrack]:
+    for name in sorted(os.listdir(path.parent)):
+        if (facts := read_sidecar_name(stem, name)) is None:
+            continue
+        file = path.parent / name
+        try:
+            status = file.lstat()
+        except OSError:
+            continue
+        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+            continue
+        yield SubtitleTrack(
+            handle=str(file),
+            language=facts.language,
+            codec=facts.extension,
+            title=facts.title,
+            path=str(file),
+            is_forced=facts.is_forced,
+            is_hearing_impaired=facts.is_hearing_impaired,
+        )
+
+
+def _read_bounded(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(SUBTITLE_CAP_BYTES + 1)
+    except OSError as error:
+        raise SubtitleUnreadable(path.name, error.strerror or "unreadable") from error
+    if len(content) > SUBTITLE_CAP_BYTES:
+        raise SubtitleUnreadable(path.name, "it is larger than 4 MiB")
+    return content
+
+
+def write_sidecar(media: Path, name: str, content: bytes) -> None:
+    """Write a file beside a media file so that nobody ever sees half of it.
+
+    Raises:
+        MediaUnreadable: The media is not there (a folder that lost its mount is never written to).
+        WriteRefused: The folder cannot be written.
+        DiskLow: There is no room.
+    """
+    target = media.parent / name
+    unfinished = media.parent / f".{name}.unfinished"
+    if not media.exists():
+        raise MediaUnreadable(media.name, "it is not there any more; is its disk mounted?")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+        folder = os.open(media.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskLow(str(media.parent)) from error
+        raise WriteRefused(str(target), error.strerror or type(error).__name__) from error
