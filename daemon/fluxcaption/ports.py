@@ -183,8 +183,8 @@ class Recognizer(Protocol):
     def settings_hash(self) -> str:
         """Names every setting that changes what is heard."""
 
-    def hear(self, unit: WorkUnit, samples: Samples) -> UnitResult:
-        """Recognise one window; times are on the film's clock.
+    def hear(self, unit: WorkUnit) -> UnitResult:
+        """Recognise one window, whose sound lies in the block store; times are on the film's clock.
 
         Raises:
             ModelMissing: The model is not on this machine.

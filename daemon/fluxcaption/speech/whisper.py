@@ -1,0 +1,193 @@
+"""faster-whisper behind the Recognizer and VoiceDetector ports; its only door.
+
+Everything it is given is a NumPy window of our own decoder: a path would decode the whole film at once, and fails with newer PyAV.
+"""
+
+import gc
+import hashlib
+import json
+import math
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fluxcaption.domain.cues import Span
+from fluxcaption.domain.errors import MediaUnreadable, ModelMissing, OutOfMemory
+from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.units import SAMPLE_RATE_HZ, Ms
+from fluxcaption.domain.work import HeardSegment, UnitResult, WorkUnit
+from fluxcaption.ports import BlockStore, Samples
+from fluxcaption.settings import LocalSpeech
+
+NEEDED_FILES = ("model.bin", "config.json", "tokenizer.json")
+"""Without tokenizer.json the library would go to the network."""
+
+SETTINGS_VERSION = "1"
+BEAM_SIZE = 5
+CODES_OF_ITS_OWN = {"jv": "jw", "fil": "tl", "nb": "no"}
+"""Our tags that the model spells differently."""
+
+_MEMORY_WORDS = ("out of memory", "bad_alloc", "failed to allocate", "cannot allocate")
+
+
+class SileroDetector:
+    """Where somebody speaks, by the Silero model inside faster-whisper."""
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        self._threshold = threshold
+
+    def speech(self, samples: Samples) -> Sequence[Span]:
+        """Speech spans in ms from the start of `samples`."""
+        from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+        options = VadOptions(threshold=self._threshold, min_silence_duration_ms=160, speech_pad_ms=0, min_speech_duration_ms=100)
+        per_ms = SAMPLE_RATE_HZ // 1000
+        found = get_speech_timestamps(samples, options)
+        return [Span(Ms(span["start"] // per_ms), Ms(span["end"] // per_ms)) for span in found if span["end"] - span["start"] >= per_ms]
+
+
+class WhisperRecognizer:
+    """One model in this process: loaded with the first window, unloaded when idle."""
+
+    def __init__(self, settings: LocalSpeech, blocks: BlockStore, threads: int, miniature: Path) -> None:
+        self._settings = settings
+        self._blocks = blocks
+        self._threads = threads
+        self._directory = miniature if settings.model == "miniature" else Path(settings.model)
+        self._model: Any = None
+        self._lock = threading.Lock()
+        self._revision: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's directory name."""
+        return f"whisper {self._directory.name if self._settings.model != 'miniature' else 'miniature'}"
+
+    @property
+    def revision(self) -> str:
+        """Hash over the model's files, computed once."""
+        if self._revision is None:
+            digest = hashlib.sha256()
+            for name in ("config.json", "model.bin"):
+                with self._checked(name).open("rb") as file:
+                    while chunk := file.read(2**20):
+                        digest.update(chunk)
+            self._revision = digest.hexdigest()[:16]
+        return self._revision
+
+    @property
+    def settings_hash(self) -> str:
+        """Everything here that changes what is heard."""
+        return hashlib.sha256(json.dumps([SETTINGS_VERSION, BEAM_SIZE, self._settings.compute_type]).encode()).hexdigest()[:12]
+
+    def hear(self, unit: WorkUnit) -> UnitResult:
+        """Recognise one window; times are on the film's clock."""
+        assert unit.sound is not None
+        sound = unit.sound
+        samples = self._blocks.get(sound.block)[sound.first_sample : sound.last_sample]
+        began = time.monotonic()
+        try:
+            found, info = self._loaded().transcribe(
+                samples,
+                language=self._code(unit.language) if unit.language else None,
+                beam_size=BEAM_SIZE,
+                condition_on_previous_text=False,
+                word_timestamps=False,
+                vad_filter=False,
+            )
+            length_ms = len(samples) * 1000 // SAMPLE_RATE_HZ
+            segments = _sane(found, sound.starts_at, length_ms)
+        except (MemoryError, RuntimeError) as error:
+            raise _translated(error) from error
+        return UnitResult(
+            id=unit.id,
+            kind=unit.kind,
+            attempt=unit.attempt,
+            language=info.language or unit.language,
+            model_revision=unit.model_revision,
+            settings_hash=unit.settings_hash,
+            segments=segments,
+            took_ms=Ms(int((time.monotonic() - began) * 1000)),
+        )
+
+    def detect_language(self, samples: Samples) -> tuple[LanguageTag, float]:
+        """What is spoken in a window, and how sure."""
+        try:
+            code, sureness, _ = self._loaded().detect_language(audio=samples)
+        except (MemoryError, RuntimeError) as error:
+            raise _translated(error) from error
+        return normalise(code) or LanguageTag("und"), float(sureness)
+
+    def unload(self) -> None:
+        """Give the memory of the model back to the system."""
+        with self._lock:
+            if self._model is None:
+                return
+            self._model.model.unload_model()
+            self._model = None
+        gc.collect()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._model is not None
+
+    def _loaded(self) -> Any:
+        with self._lock:
+            if self._model is None:
+                for name in NEEDED_FILES:
+                    self._checked(name)
+                from faster_whisper import WhisperModel
+
+                compute_type = "default" if self._settings.compute_type == "auto" else self._settings.compute_type
+                try:
+                    self._model = WhisperModel(
+                        str(self._directory), device=self._settings.device, compute_type=compute_type, cpu_threads=self._threads, local_files_only=True
+                    )
+                except (RuntimeError, ValueError, OSError) as error:
+                    raise ModelMissing(self._settings.model, f"{self._directory} cannot be loaded ({_first_line(error)})") from error
+            return self._model
+
+    def _checked(self, name: str) -> Path:
+        if self._settings.model == "auto":
+            raise ModelMissing("auto", "set asr.backends[0].model to the directory of a CTranslate2 Whisper model")
+        path = self._directory / name
+        if not path.is_file():
+            raise ModelMissing(
+                self._settings.model, f"{path} is not there; asr.backends[0].model must be a CTranslate2 Whisper directory with {', '.join(NEEDED_FILES)}"
+            )
+        return path
+
+    def _code(self, language: str) -> str | None:
+        code = CODES_OF_ITS_OWN.get(language, language)
+        return code if code in self._loaded().supported_languages else None
+
+
+def _sane(found: Any, starts_at: Ms, length_ms: int) -> tuple[HeardSegment, ...]:
+    """Only segments with real times, in order, inside the window."""
+    segments: list[HeardSegment] = []
+    last_ms = 0
+    for segment in found:
+        if not (math.isfinite(segment.start) and math.isfinite(segment.end)):
+            continue
+        start = max(last_ms, int(segment.start * 1000))
+        end = min(length_ms, int(segment.end * 1000))
+        text = " ".join(segment.text.split())
+        if end <= start or not text:
+            continue
+        confidence = math.exp(segment.avg_logprob) if math.isfinite(segment.avg_logprob) else 0.0
+        segments.append(HeardSegment(Ms(starts_at + start), Ms(starts_at + end), text, min(1.0, confidence), float(segment.no_speech_prob)))
+        last_ms = end
+    return tuple(segments)
+
+
+def _translated(error: BaseException) -> OutOfMemory | MediaUnreadable:
+    if isinstance(error, MemoryError) or any(word in str(error).lower() for word in _MEMORY_WORDS):
+        return OutOfMemory("the recogniser needed more memory than there is: choose a smaller model or compute_type int8")
+    return MediaUnreadable("a window of the sound", f"the recogniser failed on it ({_first_line(error)})")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,82 @@
+"""What a language model may answer, and what of it is believed: each unit by itself.
+
+Source of the faults: translation sheet, fault menu.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.units import UnitId
+from fluxcaption.domain.work import TextUnit
+
+MOST_RATIO = 4
+MOST_EXTRA = 40
+_THINK = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_MARKS = "\u200e\u200f\u202a\u202b\u202c\ufeff"
+
+
+def schema_for(units: Sequence[TextUnit]) -> dict[str, Any]:
+    """The JSON Schema of an answer: every id required, each with the source echoed."""
+    entry = {"type": "object", "properties": {"source": {"type": "string"}, "text": {"type": "string"}}, "required": ["source", "text"]}
+    return {"type": "object", "properties": {unit.id: entry for unit in units}, "required": [unit.id for unit in units]}
+
+
+def read_reply(reply: str, units: Sequence[TextUnit], source: LanguageTag, target: LanguageTag) -> Mapping[UnitId, str]:
+    """The translations in a reply that can be believed; an id that is missing was refused."""
+    found = _object_in(_THINK.sub("", reply))
+    accepted: dict[UnitId, str] = {}
+    for unit in units:
+        entry = found.get(unit.id)
+        if not isinstance(entry, dict):
+            continue
+        echo, text = entry.get("source"), entry.get("text")
+        if isinstance(echo, str) and isinstance(text, str) and refusal(unit.text, echo, text, source, target) is None:
+            accepted[unit.id] = _tidy(text)
+    return accepted
+
+
+def refusal(text: str, echo: str, translated: str, source: LanguageTag, target: LanguageTag) -> str | None:
+    """Why one answer is not believed; None when it is."""
+    words = _tidy(translated)
+    if not words:
+        return "it is empty"
+    if _CONTROL.search(translated) or any("\ud800" <= sign <= "\udfff" for sign in translated):
+        return "it holds signs that are no text"
+    if _letters(echo) != _letters(text):
+        return "it answers another sentence"
+    if len(words) > MOST_RATIO * len(text) + MOST_EXTRA:
+        return "it is far too long"
+    if source.language != target.language and _letters(words) == _letters(text) and len(text.split()) > 2:
+        return "it is the source again"
+    return None
+
+
+def _tidy(text: str) -> str:
+    return " ".join(text.strip(_MARKS + " \n\t").split())
+
+
+def _letters(text: str) -> str:
+    return "".join(sign for sign in text.lower() if sign.isalnum())
+
+
+def _object_in(reply: str) -> dict[str, Any]:
+    """The JSON object in a reply, with prose or a fence around it; a key that comes twice is believed neither time."""
+    decoder = json.JSONDecoder(object_pairs_hook=_without_doubles)
+    at = reply.find("{")
+    while at != -1:
+        try:
+            value, _ = decoder.raw_decode(reply, at)
+        except (ValueError, RecursionError):
+            at = reply.find("{", at + 1) if at < 200 else -1
+            continue
+        return value if isinstance(value, dict) else {}
+    return {}
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    return {name: value for name, value in pairs if names.count(name) == 1}

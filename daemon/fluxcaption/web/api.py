@@ -1,0 +1,158 @@
+"""The routes that show and change the queue."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from fluxcaption.domain.jobs import Job, JobState
+from fluxcaption.domain.units import ItemId, JobId
+from fluxcaption.flow.scan import ScanReport
+from fluxcaption.ports import Clock, Store
+from fluxcaption.web.health import Health
+from fluxcaption.web.problems import problem
+
+MOST_JOBS = 500
+
+
+class JobView(BaseModel):
+    """A job as people and programs see it."""
+
+    id: int
+    item_id: str
+    source_id: str
+    title: str
+    target: str
+    tier: str
+    stage: str
+    state: str
+    attempts: int
+    next_try_at: datetime
+    reason: str
+    reason_code: str
+
+    @classmethod
+    def of(cls, job: Job) -> "JobView":
+        """Show one job."""
+        return cls(
+            id=job.id,
+            item_id=job.item_id,
+            source_id=job.source_id,
+            title=job.title,
+            target=str(job.target),
+            tier=job.tier.value,
+            stage=job.stage.value,
+            state=job.state.value,
+            attempts=job.attempts,
+            next_try_at=job.next_try_at,
+            reason=job.reason,
+            reason_code=job.reason_code,
+        )
+
+
+class JobPage(BaseModel):
+    """One page of the queue."""
+
+    jobs: Sequence[JobView]
+    cursor: int | None
+
+
+class ScanAnswer(BaseModel):
+    """What a pass found."""
+
+    items: int
+    queued: int
+    table: dict[str, dict[str, int]]
+
+
+class Api:
+    """Handlers over the store and the running daemon."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        health: Health,
+        *,
+        scan: Callable[[], Awaitable[ScanReport]],
+        wake: Callable[[], None],
+        abandon: Callable[[JobId], None],
+        set_paused: Callable[[bool], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._health = health
+        self._scan = scan
+        self._wake = wake
+        self._abandon = abandon
+        self._set_paused = set_paused
+
+    async def alive(self, request: web.Request) -> web.Response:
+        """The loop turns."""
+        return web.json_response({"state": "alive"})
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """Each part with state, cause and since; 503 only where a promise could not be kept."""
+        readiness = self._health.readiness()
+        return web.Response(status=200 if self._health.is_ready else 503, text=readiness.model_dump_json(), content_type="application/json")
+
+    async def jobs(self, request: web.Request) -> web.Response:
+        """One page of jobs, newest first."""
+        try:
+            states = [JobState(text) for text in request.query.get("state", "").split(",") if text]
+            limit = min(MOST_JOBS, int(request.query.get("limit", "100")))
+            before = JobId(int(request.query["cursor"])) if "cursor" in request.query else None
+        except ValueError as error:
+            return problem(400, "query-wrong", str(error))
+        item = request.query.get("item")
+        found = await self._store.jobs(states=states, item_id=ItemId(item) if item else None, limit=max(1, limit), before=before)
+        page = JobPage(jobs=[JobView.of(job) for job in found], cursor=found[-1].id if len(found) == limit else None)
+        return _answer(page)
+
+    async def job(self, request: web.Request) -> web.Response:
+        """One job."""
+        found = await self._store.job(_job_id(request))
+        return _answer(JobView.of(found)) if found else _no_such_job()
+
+    async def retry(self, request: web.Request) -> web.Response:
+        """Queue a job again, as asked for."""
+        found = await self._store.ask_again(_job_id(request), self._clock.now())
+        self._wake()
+        return _answer(JobView.of(found)) if found else _no_such_job()
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Cancel an open job."""
+        found = await self._store.cancel(_job_id(request), self._clock.now())
+        if found is None:
+            return _no_such_job()
+        self._abandon(found.id)
+        return _answer(JobView.of(found))
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """Begin nothing more until resumed."""
+        await self._set_paused(True)
+        return web.json_response({"paused": True})
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """Go on."""
+        await self._set_paused(False)
+        return web.json_response({"paused": False})
+
+    async def scan(self, request: web.Request) -> web.Response:
+        """Make a full pass now."""
+        report = await self._scan()
+        table = {target: dict(ways) for target, ways in report.tally.table().items()}
+        return _answer(ScanAnswer(items=report.items, queued=report.queued, table=table))
+
+
+def _job_id(request: web.Request) -> JobId:
+    return JobId(int(request.match_info["id"]))
+
+
+def _no_such_job() -> web.Response:
+    return problem(404, "no-such-job", "there is no job of that number: see `fluxcaption jobs`")
+
+
+def _answer(model: BaseModel) -> web.Response:
+    return web.Response(text=model.model_dump_json(), content_type="application/json")

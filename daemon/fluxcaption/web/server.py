@@ -1,0 +1,98 @@
+"""Listeners over the one route table: the port for what is public, the control socket for what changes things."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from aiohttp import web
+
+from fluxcaption.web.api import Api, JobPage, JobView, ScanAnswer
+from fluxcaption.web.health import Readiness
+from fluxcaption.web.problems import problem
+from fluxcaption.web.routes import Handler, Route, Scope, Where
+from fluxcaption.web.webhook import Webhook
+
+log = logging.getLogger(__name__)
+
+
+def route_table(api: Api, webhook: Webhook) -> Sequence[Route]:
+    """Everything that is served; later features add rows."""
+    both = Where.PORT | Where.SOCKET
+    return (
+        Route("GET", "/health", api.alive, both, Scope.NONE, "Whether the daemon is alive"),
+        Route("GET", "/health/ready", api.ready, both, Scope.NONE, "How each part is", answers=Readiness),
+        Route(
+            "POST",
+            "/webhook/jellyfin",
+            webhook.receive,
+            Where.PORT,
+            Scope.WEBHOOK,
+            "An event from Jellyfin's webhook plugin",
+            errors=("webhook-not-configured", "webhook-secret-wrong", "payload-unreadable", "notification-unknown", "item-id-missing", "wrong-server"),
+        ),
+        Route("GET", "/api/jobs", api.jobs, Where.SOCKET, Scope.READ, "The queue", answers=JobPage, errors=("query-wrong",)),
+        Route("GET", "/api/jobs/{id:[0-9]{1,18}}", api.job, Where.SOCKET, Scope.READ, "One job", answers=JobView, errors=("no-such-job",)),
+        Route("POST", "/api/jobs/{id:[0-9]{1,18}}/retry", api.retry, Where.SOCKET, Scope.SUBMIT, "Queue a job again", answers=JobView, errors=("no-such-job",)),
+        Route("POST", "/api/jobs/{id:[0-9]{1,18}}/cancel", api.cancel, Where.SOCKET, Scope.SUBMIT, "Cancel a job", answers=JobView, errors=("no-such-job",)),
+        Route("POST", "/api/queue/pause", api.pause, Where.SOCKET, Scope.ADMIN, "Begin nothing more"),
+        Route("POST", "/api/queue/resume", api.resume, Where.SOCKET, Scope.ADMIN, "Go on"),
+        Route("POST", "/api/scan", api.scan, Where.SOCKET, Scope.ADMIN, "Make a full pass", answers=ScanAnswer),
+    )
+
+
+class WebServer:
+    """Serves the table on a port and on the control socket."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._routes = routes
+        self._runners: list[web.AppRunner] = []
+        self.port: int | None = None
+
+    async def listen(self, address: str) -> None:
+        """Open the port; `host:0` takes a free one."""
+        host, port = address.rsplit(":", 1)
+        runner = await self._runner(Where.PORT)
+        site = web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        log.info("listening", extra={"host": host, "port": self.port})
+
+    async def listen_on_socket(self, path: Path) -> None:
+        """Open the control socket, for the owner of the state directory alone."""
+        with suppress(FileNotFoundError):
+            path.unlink()
+        runner = await self._runner(Where.SOCKET)
+        await web.UnixSite(runner, str(path)).start()
+        path.chmod(0o600)
+
+    async def close(self) -> None:
+        """Answer nothing more."""
+        for runner in reversed(self._runners):
+            await runner.cleanup()
+
+    async def _runner(self, where: Where) -> web.AppRunner:
+        rows = [route for route in self._routes if where in route.where]
+        app = web.Application(client_max_size=max(route.most_bytes for route in rows), middlewares=[_say_problems])
+        for route in rows:
+            app.router.add_route(route.method, route.path, route.handler)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        await runner.setup()
+        self._runners.append(runner)
+        return runner
+
+
+@web.middleware
+async def _say_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = problem(error.status, error.reason.lower().replace(" ", "-"), f"{request.method} {request.path}: {error.reason}")
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception:
+        log.exception("a request failed unexpectedly", extra={"path": request.path})
+        return problem(500, "unexpected", "something went wrong here; the log says what")

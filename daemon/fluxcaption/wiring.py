@@ -1,0 +1,207 @@
+"""Settings to objects; the only module that picks adapters."""
+
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fluxcaption.clock import SystemClock
+from fluxcaption.domain.backlog import BacklogMode, BacklogRules
+from fluxcaption.domain.jobs import Job, Stage
+from fluxcaption.domain.units import Ms
+from fluxcaption.domain.work import WorkKind
+from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor
+from fluxcaption.flow.delivery import Deliverer
+from fluxcaption.flow.intake import Intake
+from fluxcaption.flow.listening import Listener, ListeningParts
+from fluxcaption.flow.making import Maker, MakingParts
+from fluxcaption.flow.planning import Planner, wishes_of
+from fluxcaption.flow.scan import Scanner
+from fluxcaption.flow.translating import translation_handler
+from fluxcaption.flow.workers import StagePlan, Workers
+from fluxcaption.folder.tree import FolderTree
+from fluxcaption.media.files import MediaFiles
+from fluxcaption.media.sketch import EnergySketcher
+from fluxcaption.miniatures import SPEECH, TRANSLATION
+from fluxcaption.ports import Clock, MediaServer, Recognizer, Store, SubtitleCodec, Translator
+from fluxcaption.settings import FolderServer, LocalSpeech, LocalTranslation, Settings, TranslationBackend
+from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
+from fluxcaption.speech.windows import SilenceCutter
+from fluxcaption.subtitles.codec import Pysubs2Codec
+from fluxcaption.translation.local import LocalTranslator
+from fluxcaption.translation.ollama import OllamaTranslator
+
+UPLOADS_AT_ONCE = 2
+CONFIRMS_AT_ONCE = 4
+
+VERSION = importlib.metadata.version("fluxcaption")
+
+Progress = Callable[[Job, Ms, Ms], None]
+
+
+def thread_count(wish: str | int) -> int:
+    """How many threads an engine gets: of the cores this process may use, half unless said otherwise."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if wish == "all":
+        return cores
+    return max(1, cores // 2) if wish == "half" else int(wish)
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What hears and translates; models load with the first use."""
+
+    media: MediaFiles
+    codec: SubtitleCodec
+    blocks: MemoryBlocks
+    recognizer: Recognizer
+    translators: Sequence[Translator]
+    executor: ThreadExecutor
+
+    async def unload(self) -> None:
+        """Give the memory of all models back."""
+        self.recognizer.unload()
+        for translator in self.translators:
+            await translator.unload()
+
+    async def close(self) -> None:
+        """Let go of threads and connections."""
+        await self.executor.close()
+        for translator in self.translators:
+            await translator.close()
+
+
+def build_engines(speech: LocalSpeech, translation: Sequence[TranslationBackend], *, threads: int, jobs: int, nice: int) -> Engines:
+    """Pick the adapters that hear and translate."""
+    # The engine's own libraries read it when they load, which is with the first job.
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    blocks = MemoryBlocks()
+    recognizer = WhisperRecognizer(speech, blocks, threads, SPEECH)
+    translators = [build_translator(backend, threads) for backend in translation]
+    executor = ThreadExecutor(jobs, nice, recognizer.hear, {WorkKind.TRANSLATE: translation_handler(translators)})
+    return Engines(MediaFiles(), Pysubs2Codec(), blocks, recognizer, translators, executor)
+
+
+def build_translator(backend: TranslationBackend, threads: int) -> Translator:
+    """Pick the adapter of one translation backend."""
+    return LocalTranslator(backend, threads, TRANSLATION) if isinstance(backend, LocalTranslation) else OllamaTranslator(backend)
+
+
+def build_server(settings: Settings, media: MediaFiles) -> MediaServer:
+    """Pick the adapter of the library."""
+    if isinstance(settings.server, FolderServer):
+        return FolderTree(settings.server.path, media)
+    from fluxcaption.jellyfin.server import JellyfinServer
+
+    return JellyfinServer(settings.server, VERSION)
+
+
+def build_listener(engines: Engines, store: Store) -> Listener:
+    """What hears sounds, with its memory."""
+    detector = SileroDetector()
+    return Listener(
+        ListeningParts(
+            store=store,
+            media=engines.media,
+            sketcher=EnergySketcher(engines.media),
+            cutter=lambda: SilenceCutter(detector.speech),
+            executor=engines.executor,
+            blocks=engines.blocks,
+            recognizer=engines.recognizer,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Everything the daemon is made of."""
+
+    settings: Settings
+    store: Store
+    server: MediaServer
+    engines: Engines
+    planner: Planner
+    intake: Intake
+    scanner: Scanner
+    workers: Workers
+    clock: Clock
+
+    async def close(self) -> None:
+        """Let go of all but the store, in the reverse order."""
+        await self.engines.close()
+        await self.server.close()
+
+
+def backlog_rules(settings: Settings) -> BacklogRules:
+    """The owner's wish about the backlog."""
+    wish = settings.backlog
+    return BacklogRules(BacklogMode(wish.mode), wish.recent, wish.per_day, wish.order == "newest")
+
+
+def build_house(
+    settings: Settings,
+    store: Store,
+    *,
+    server: MediaServer | None = None,
+    clock: Clock | None = None,
+    may_listen: Callable[[], bool] = lambda: True,
+    may_work: Callable[[], bool] = lambda: True,
+    progress: Progress | None = None,
+    finished: Callable[[Job], None] | None = None,
+) -> House:
+    """Put the daemon together; adapters handed in replace the chosen ones."""
+    clock = clock or SystemClock()
+    threads = thread_count(settings.limits.threads)
+    engines = build_engines(
+        settings.asr.backends[0], settings.translation.backends, threads=threads, jobs=settings.limits.speech_jobs, nice=settings.limits.nice
+    )
+    server = server or build_server(settings, engines.media)
+    planner = Planner(wishes_of(settings.languages, settings.subtitles.marker), engines.translators)
+    rules = backlog_rules(settings)
+    intake = Intake(server, store, planner, rules, clock)
+    scanner = Scanner(server, store, planner, intake, rules, clock)
+    maker = Maker(
+        MakingParts(
+            server=server,
+            store=store,
+            media=engines.media,
+            codec=engines.codec,
+            listener=build_listener(engines, store),
+            planner=planner,
+            executor=engines.executor,
+            clock=clock,
+            min_score=settings.asr.min_score,
+            patience=settings.translation.patience,
+            max_untranslated=settings.translation.max_untranslated,
+        ),
+        progress,
+    )
+    deliverer = Deliverer(server, store, engines.codec, planner, clock, VERSION)
+
+    async def changed(job: Job) -> None:
+        if finished is not None:
+            finished(job)
+
+    workers = Workers(
+        store,
+        clock,
+        {
+            Stage.CONFIRM: StagePlan(deliverer.confirm, CONFIRMS_AT_ONCE, may_work),
+            Stage.UPLOAD: StagePlan(deliverer.upload, UPLOADS_AT_ONCE, may_work),
+            Stage.TRANSLATE: StagePlan(maker.translate, max(1, len(engines.translators)), may_work),
+            Stage.LISTEN: StagePlan(maker.listen, settings.limits.speech_jobs, lambda: may_work() and may_listen()),
+        },
+        has_room=lambda: has_room(settings.state, settings.limits.disk_free),
+        on_change=changed,
+    )
+    return House(settings, store, server, engines, planner, intake, scanner, workers, clock)
+
+
+def has_room(state: Path, least_bytes: int) -> bool:
+    """Whether the state's disk has the room that new work may need."""
+    try:
+        return shutil.disk_usage(state).free >= least_bytes
+    except OSError:
+        return False
