@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -194,6 +195,10 @@ class Recognizer(Protocol):
     def detect_language(self, samples: Samples) -> tuple[LanguageTag, float]:
         """What is spoken, and how sure."""
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory."""
+
     def unload(self) -> None:
         """Give the memory of the model back; the next window loads it again."""
 
@@ -246,6 +251,18 @@ class SubtitleCodec(Protocol):
         """Replace the text of each dialogue cue in the original file, in the order `read` gave, and keep everything else.
 
         Formats that cannot be written (ttml, sami, MicroDVD) come out as SubRip.
+        """
+
+
+class FileWriter(Protocol):
+    """Writes a file so that nobody ever sees half of it."""
+
+    def __call__(self, target: Path, content: bytes, /) -> None:
+        """Write or replace it; blocking.
+
+        Raises:
+            WriteRefused: The folder cannot be written.
+            DiskLow: There is no room.
         """
 
 

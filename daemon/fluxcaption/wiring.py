@@ -5,23 +5,27 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from fluxcaption.clock import SystemClock
 from fluxcaption.domain.backlog import BacklogMode, BacklogRules
+from fluxcaption.domain.gaps import Wishes
 from fluxcaption.domain.jobs import Job, Stage
+from fluxcaption.domain.language import Strictness
 from fluxcaption.domain.units import Ms
 from fluxcaption.domain.work import WorkKind
 from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor
 from fluxcaption.flow.delivery import Deliverer
 from fluxcaption.flow.intake import Intake
 from fluxcaption.flow.listening import Listener, ListeningParts
-from fluxcaption.flow.making import Maker, MakingParts
+from fluxcaption.flow.making import MakingParts, MakingStages
+from fluxcaption.flow.oneshot import OneShot
 from fluxcaption.flow.planning import Planner, wishes_of
 from fluxcaption.flow.scan import Scanner
 from fluxcaption.flow.translating import translation_handler
 from fluxcaption.flow.workers import StagePlan, Workers
-from fluxcaption.folder.tree import FolderTree
+from fluxcaption.folder.tree import FolderTree, write_file
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.media.sketch import EnergySketcher
 from fluxcaption.miniatures import SPEECH, TRANSLATION
@@ -134,6 +138,25 @@ class House:
         await self.server.close()
 
 
+def build_one_shot(engines: Engines, store: Store, strictness: Strictness, marker: str) -> OneShot:
+    """What single files on the command line are made with: whoever asks wants it, whatever is spoken and however unsure."""
+    planner = Planner(Wishes((), (), makes_spoken=True, strictness=strictness, marker=marker), engines.translators)
+    clock = SystemClock()
+    parts = MakingParts(
+        store=store,
+        media=engines.media,
+        codec=engines.codec,
+        listener=build_listener(engines, store),
+        planner=planner,
+        executor=engines.executor,
+        clock=clock,
+        min_score=0.0,
+        patience=timedelta(0),
+        max_untranslated=1.0,
+    )
+    return OneShot(parts, write_file, clock)
+
+
 def backlog_rules(settings: Settings) -> BacklogRules:
     """The owner's wish about the backlog."""
     wish = settings.backlog
@@ -162,9 +185,8 @@ def build_house(
     rules = backlog_rules(settings)
     intake = Intake(server, store, planner, rules, clock)
     scanner = Scanner(server, store, planner, intake, rules, clock)
-    maker = Maker(
+    stages = MakingStages(
         MakingParts(
-            server=server,
             store=store,
             media=engines.media,
             codec=engines.codec,
@@ -176,6 +198,7 @@ def build_house(
             patience=settings.translation.patience,
             max_untranslated=settings.translation.max_untranslated,
         ),
+        server,
         progress,
     )
     deliverer = Deliverer(server, store, engines.codec, planner, clock, VERSION)
@@ -190,8 +213,8 @@ def build_house(
         {
             Stage.CONFIRM: StagePlan(deliverer.confirm, CONFIRMS_AT_ONCE, may_work),
             Stage.UPLOAD: StagePlan(deliverer.upload, UPLOADS_AT_ONCE, may_work),
-            Stage.TRANSLATE: StagePlan(maker.translate, max(1, len(engines.translators)), may_work),
-            Stage.LISTEN: StagePlan(maker.listen, settings.limits.speech_jobs, lambda: may_work() and may_listen()),
+            Stage.TRANSLATE: StagePlan(stages.translate, max(1, len(engines.translators)), may_work),
+            Stage.LISTEN: StagePlan(stages.listen, settings.limits.speech_jobs, lambda: may_work() and may_listen()),
         },
         has_room=lambda: has_room(settings.state, settings.limits.disk_free),
         on_change=changed,

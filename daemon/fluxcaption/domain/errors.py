@@ -10,7 +10,7 @@ FluxCaptionError
    ├─ ParkedError         again when the neighbour is back, not counted
    │  ├─ ServiceUnreachable  KeyRejected  ModelMissing  DiskLow  ServerRefusesUploads  WriteRefused
    └─ PermanentError      give up
-      ├─ ItemGone  NoUsableSource  UnsupportedLanguagePair  MediaUnreadable  SubtitleUnreadable  UnexpectedError
+      ├─ ItemGone  NoUsableSource  NothingToMake  UnsupportedLanguagePair  MediaUnreadable  SubtitleUnreadable  UnexpectedError
 """
 
 from collections.abc import Sequence
@@ -182,6 +182,14 @@ class NoUsableSource(PermanentError):
     """There is neither a text track nor an audio track to work from."""
 
     code = "no-usable-source"
+
+
+class NothingToMake(PermanentError):
+    """There is a reason to make no track, and it is remembered: nobody speaks, too unsure, not wanted."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        self.code = code
+        super().__init__(reason)
 
 
 class UnsupportedLanguagePair(PermanentError):

@@ -286,6 +286,15 @@ def fit(text: str, cues: Sequence[Cue], target: LanguageTag) -> tuple[Cue, ...]:
     return tuple(fitted)
 
 
+def spread(text: str, cues: Sequence[Cue], target: LanguageTag) -> tuple[str, ...]:
+    """Text with line breaks for each cue of a sentence, one for one; too few words are shown in all of them."""
+    words = _split_words(text, target)
+    if len(words) < len(cues):
+        return tuple("\n".join(wrap(text, target)) for _ in cues)
+    shares = _share(words, [len(cue.text) for cue in cues], target)
+    return tuple("\n".join(wrap(_joined(share, target), target)) for share in shares)
+
+
 def wrap(text: str, language: LanguageTag) -> tuple[str, ...]:
     """Break one cue's text into lines: one while it fits, else the best two, else as many as it needs."""
     words = _split_words(text, language)

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fluxcaption.domain.cues import Cue, Transcript
-from fluxcaption.domain.errors import NoUsableSource, ReplyUnusable, ServiceUnreachable, UnsupportedLanguagePair
+from fluxcaption.domain.errors import NothingToMake, NoUsableSource, ReplyUnusable, ServiceUnreachable, UnsupportedLanguagePair
 from fluxcaption.domain.gaps import Decision, Way
 from fluxcaption.domain.hearing import score
 from fluxcaption.domain.jobs import Job, Outcome, Stage, TranslationKey
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, Item, MediaIdentity, MediaLocation, MediaSource, SubtitleTrack
-from fluxcaption.domain.shaping import fit, sentences, shape
+from fluxcaption.domain.shaping import Sentence, fit, sentences, shape
 from fluxcaption.domain.sources import FromSound, FromText
 from fluxcaption.domain.units import Ms
 from fluxcaption.flow.documents import SourceText
 from fluxcaption.flow.finding import find_source
-from fluxcaption.flow.listening import Listener
+from fluxcaption.flow.listening import Listener, Progress
 from fluxcaption.flow.planning import Planner
 from fluxcaption.flow.translating import ThroughExecutor, translate_all
 from fluxcaption.ports import Clock, Executor, MediaReader, MediaServer, Store, SubtitleCodec, Translator
@@ -36,7 +36,6 @@ class MakingParts:
         max_untranslated: Share of sentences that may keep their source text.
     """
 
-    server: MediaServer
     store: Store
     media: MediaReader
     codec: SubtitleCodec
@@ -50,70 +49,27 @@ class MakingParts:
 
 
 class Maker:
-    """Runs the stages `listen` and `translate`."""
+    """Makes the words of a target from a source; knows no queue and no library."""
 
-    def __init__(self, parts: MakingParts, progress: Callable[[Job, Ms, Ms], None] | None = None) -> None:
+    def __init__(self, parts: MakingParts) -> None:
         self._parts = parts
-        self._progress = progress
 
-    async def listen(self, job: Job) -> Outcome:
-        """Get the words of the source: read the text track, or hear the sound."""
-        parts = self._parts
-        item, source = await find_source(parts.server, job)
-        decision = self._decision(item, source, job)
-        if decision.way is Way.COVERED:
-            return Outcome.done(decision.reason)
-        if decision.way is Way.NOT_WANTED:
-            return Outcome.settled(decision.reason, "not-wanted")
-        location = parts.server.locate(source)
-        identity = await self._identify(source, location, item)
-        await parts.store.note(job.id, fingerprint=identity.fingerprint)
-        settings_hash = self._settings_hash
-        if (settled := await parts.store.settled(identity.fingerprint, job.target, settings_hash)) is not None:
-            return Outcome.settled(settled[1], settled[0])
-        if isinstance(decision.choice, FromText):
-            text = await self.read_text(source, decision.choice.track, decision.choice.language, location)
-        elif isinstance(decision.choice, FromSound):
-            progress = self._progress
-            transcript = await parts.listener.hear(
-                location, decision.choice.track, identity, job.attempts, (lambda done, whole: progress(job, done, whole)) if progress else None
-            )
-            refusal = self._refusal(transcript, job.target)
-            if refusal is not None:
-                code, reason = refusal
-                await parts.store.settle(identity.fingerprint, job.target, settings_hash, code, reason, parts.clock.now())
-                return Outcome.settled(reason, code)
-            text = self.shape_heard(transcript, decision.choice.track)
-        else:
-            raise NoUsableSource(decision.reason)
-        await parts.store.note(job.id, source_ref=await parts.store.put_document(text.to_bytes()))
-        return Outcome.next(Stage.TRANSLATE, f"the words are known: {len(text.cues)} cues, {text.origin}")
+    async def read_embedded(self, location: MediaLocation, track: SubtitleTrack, language: LanguageTag) -> SourceText:
+        """Cut an embedded text track out of the media."""
+        ordinal = track.ordinal or 0
+        read = await asyncio.to_thread(self._parts.media.text_track, location, ordinal)
+        return SourceText(language, f"embedded {language} text track {ordinal + 1}", read.cues)
 
-    async def translate(self, job: Job) -> Outcome:
-        """Put the source cues into the target language and keep the finished track."""
-        parts = self._parts
-        content = await parts.store.document(job.source_ref) if job.source_ref else None
-        if content is None:
-            return Outcome.next(Stage.LISTEN, "the source words are not kept any more")
-        cues, how = await self.render(SourceText.from_bytes(content), job.target, job.attempts)
-        track_ref = await parts.store.put_document(parts.codec.write_srt(cues))
-        await parts.store.note(job.id, track_ref=track_ref)
-        return Outcome.next(Stage.UPLOAD, how)
+    async def hear(
+        self, location: MediaLocation, track: AudioTrack, identity: MediaIdentity, attempt: int, target: LanguageTag, progress: Progress | None
+    ) -> SourceText:
+        """Listen to a sound track and make readable cues of what was heard.
 
-    async def read_text(self, source: MediaSource, track: SubtitleTrack, language: LanguageTag, location: MediaLocation) -> SourceText:
-        """Read an existing text track, embedded or beside the file."""
-        parts = self._parts
-        if track.ordinal is not None:
-            read = await asyncio.to_thread(parts.media.text_track, location, track.ordinal)
-            origin = f"embedded {language} text track {track.ordinal + 1}"
-        else:
-            content = await parts.server.read_text_track(source, track)
-            read = await asyncio.to_thread(parts.codec.read, track.file_name, content)
-            origin = f"{language} text file {track.file_name}"
-        return SourceText(language, origin, _numbered(read.cues))
-
-    def shape_heard(self, transcript: Transcript, track: AudioTrack) -> SourceText:
-        """Make readable cues of what was heard."""
+        Raises:
+            NothingToMake: Nobody speaks, the recogniser was too unsure, or the target is spoken and not wanted then.
+        """
+        transcript = await self._parts.listener.hear(location, track, identity, attempt, progress)
+        self._refuse(transcript, target)
         origin = f"heard in sound track {track.ordinal + 1} by {self._parts.listener.recognizer.name}"
         return SourceText(transcript.language, origin, shape(transcript.segments, transcript.language))
 
@@ -127,18 +83,23 @@ class Maker:
         """
         if self._parts.planner.serves(text.language, target):
             return text.cues, f"written as {text.origin}"
+        translated, how = await self.translated(text, target, attempt)
+        return [cue for sentence, words in translated for cue in fit(words, sentence.cues, target)], how
+
+    async def translated(self, text: SourceText, target: LanguageTag, attempt: int) -> tuple[Sequence[tuple[Sentence, str]], str]:
+        """Each sentence of a text with its translation, and who made them; raises as `render` does."""
         willing = [translator for translator in self._parts.planner.translators if translator.knows(text.language, target)]
         if not willing:
             raise UnsupportedLanguagePair(str(text.language), str(target), "no configured backend")
         for number, translator in enumerate(willing):
             try:
-                return await self._render_by(translator, text, target, attempt)
+                return await self._translated_by(translator, text, target, attempt)
             except ServiceUnreachable as error:
                 if number + 1 == len(willing) or not await self._patience_is_over(translator, error):
                     raise
         raise AssertionError("the loop returns or raises")
 
-    async def _render_by(self, translator: Translator, text: SourceText, target: LanguageTag, attempt: int) -> tuple[Sequence[Cue], str]:
+    async def _translated_by(self, translator: Translator, text: SourceText, target: LanguageTag, attempt: int) -> tuple[Sequence[tuple[Sentence, str]], str]:
         parts = self._parts
         units = sentences(text.cues)
         # What the backend says of itself may need a file's hash; the loop must not wait for the disk.
@@ -162,12 +123,9 @@ class Maker:
         if units and left / len(units) > parts.max_untranslated:
             first = next(iter(report.untranslated.values()))
             raise ReplyUnusable(f"{translator.name} left {left} of {len(units)} sentences untranslated ({first}): try another model")
-        cues: list[Cue] = []
-        for unit in units:
-            translated = report.texts.get(unit.id) or known.get(unit.text) or unit.text
-            cues += fit(translated, unit.cues, target)
+        pairs = [(unit, report.texts.get(unit.id) or known.get(unit.text) or unit.text) for unit in units]
         note = f"; {left} sentences kept their source text" if left else ""
-        return cues, f"translated by {translator.name} from {text.origin}{note}"
+        return pairs, f"translated by {translator.name} from {text.origin}{note}"
 
     async def _patience_is_over(self, translator: Translator, error: ServiceUnreachable) -> bool:
         now = self._parts.clock.now()
@@ -177,6 +135,74 @@ class Maker:
             log.warning("translator is away", extra={"translator": translator.name, "cause": str(error)})
             return self._parts.patience == timedelta(0)
         return now - datetime.fromisoformat(since).astimezone(UTC) >= self._parts.patience
+
+    def _refuse(self, transcript: Transcript, target: LanguageTag) -> None:
+        wishes = self._parts.planner.wishes
+        if not transcript.segments:
+            raise NothingToMake("no-speech", "nobody speaks in it")
+        if not wishes.makes_spoken and self._parts.planner.serves(transcript.language, target):
+            raise NothingToMake("spoken", f"{transcript.language} is spoken in it, and when_spoken is skip")
+        sureness = score(transcript.segments)
+        if sureness < self._parts.min_score:
+            raise NothingToMake("not-good-enough", f"the recogniser was too unsure: score {sureness:.2f}, asr.min_score is {self._parts.min_score:.2f}")
+
+
+class MakingStages:
+    """Runs the stages `listen` and `translate` of jobs."""
+
+    def __init__(self, parts: MakingParts, server: MediaServer, progress: Callable[[Job, Ms, Ms], None] | None = None) -> None:
+        self._parts = parts
+        self._maker = Maker(parts)
+        self._server = server
+        self._progress = progress
+
+    async def listen(self, job: Job) -> Outcome:
+        """Get the words of the source: read the text track, or hear the sound."""
+        parts = self._parts
+        item, source = await find_source(self._server, job)
+        decision = self._decision(item, source, job)
+        if decision.way is Way.COVERED:
+            return Outcome.done(decision.reason)
+        if decision.way is Way.NOT_WANTED:
+            return Outcome.settled(decision.reason, "not-wanted")
+        location = self._server.locate(source)
+        identity = await self._identify(source, location, item)
+        await parts.store.note(job.id, fingerprint=identity.fingerprint)
+        settings_hash = self._settings_hash
+        if (settled := await parts.store.settled(identity.fingerprint, job.target, settings_hash)) is not None:
+            return Outcome.settled(settled[1], settled[0])
+        if isinstance(decision.choice, FromText):
+            text = await self._read_text(source, decision.choice.track, decision.choice.language, location)
+        elif isinstance(decision.choice, FromSound):
+            tell = self._progress
+            progress: Progress | None = (lambda done, whole: tell(job, done, whole)) if tell else None
+            try:
+                text = await self._maker.hear(location, decision.choice.track, identity, job.attempts, job.target, progress)
+            except NothingToMake as error:
+                await parts.store.settle(identity.fingerprint, job.target, settings_hash, error.code, str(error), parts.clock.now())
+                return Outcome.settled(str(error), error.code)
+        else:
+            raise NoUsableSource(decision.reason)
+        await parts.store.note(job.id, source_ref=await parts.store.put_document(text.to_bytes()))
+        return Outcome.next(Stage.TRANSLATE, f"the words are known: {len(text.cues)} cues, {text.origin}")
+
+    async def translate(self, job: Job) -> Outcome:
+        """Put the source cues into the target language and keep the finished track."""
+        parts = self._parts
+        content = await parts.store.document(job.source_ref) if job.source_ref else None
+        if content is None:
+            return Outcome.next(Stage.LISTEN, "the source words are not kept any more")
+        cues, how = await self._maker.render(SourceText.from_bytes(content), job.target, job.attempts)
+        track_ref = await parts.store.put_document(parts.codec.write_srt(cues))
+        await parts.store.note(job.id, track_ref=track_ref)
+        return Outcome.next(Stage.UPLOAD, how)
+
+    async def _read_text(self, source: MediaSource, track: SubtitleTrack, language: LanguageTag, location: MediaLocation) -> SourceText:
+        if not track.is_external:
+            return await self._maker.read_embedded(location, track, language)
+        content = await self._server.read_text_track(source, track)
+        read = await asyncio.to_thread(self._parts.codec.read, track.file_name, content)
+        return SourceText(language, f"{language} text file {track.file_name}", read.cues)
 
     def _decision(self, item: Item, source: MediaSource, job: Job) -> Decision:
         decisions = self._parts.planner.plan(item.only(source))
@@ -192,17 +218,6 @@ class Maker:
             await parts.store.save_identity(item.server_id, source.id, source.revision, identity)
         return identity
 
-    def _refusal(self, transcript: Transcript, target: LanguageTag) -> tuple[str, str] | None:
-        wishes = self._parts.planner.wishes
-        if not transcript.segments:
-            return "no-speech", "nobody speaks in it"
-        if not wishes.makes_spoken and self._parts.planner.serves(transcript.language, target):
-            return "spoken", f"{transcript.language} is spoken in it, and when_spoken is skip"
-        sureness = score(transcript.segments)
-        if sureness < self._parts.min_score:
-            return "not-good-enough", f"the recogniser was too unsure: score {sureness:.2f}, asr.min_score is {self._parts.min_score:.2f}"
-        return None
-
     @property
     def _settings_hash(self) -> str:
         recognizer = self._parts.listener.recognizer
@@ -211,8 +226,3 @@ class Maker:
 
 def _away_flag(translator: Translator) -> str:
     return f"away:{translator.name}"
-
-
-def _numbered(cues: Sequence[Cue]) -> tuple[Cue, ...]:
-    """A text track's cues, each a sentence of its own until they are grouped for translation."""
-    return tuple(Cue(cue.start, cue.end, cue.lines, number) for number, cue in enumerate(cues))

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,23 +180,34 @@ def write_sidecar(media: Path, name: str, content: bytes) -> None:
         WriteRefused: The folder cannot be written.
         DiskLow: There is no room.
     """
-    target = media.parent / name
-    unfinished = media.parent / f".{name}.unfinished"
     if not media.exists():
         raise MediaUnreadable(media.name, "it is not there any more; is its disk mounted?")
+    write_file(media.parent / name, content)
+
+
+def write_file(target: Path, content: bytes) -> None:
+    """Write a file by a temporary name, fsync and rename; its folder is made if need be.
+
+    Raises:
+        WriteRefused: The folder cannot be written.
+        DiskLow: There is no room.
+    """
+    unfinished = target.parent / f".{target.name}.unfinished"
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(target)
-        folder = os.open(media.parent, os.O_RDONLY)
+        folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise DiskLow(str(media.parent)) from error
+            raise DiskLow(str(target.parent)) from error
         raise WriteRefused(str(target), error.strerror or type(error).__name__) from error

@@ -24,6 +24,9 @@ MOST_BAD_PACKETS = 200
 """A damaged file is heard around its damage; with more than this it is no use."""
 
 MOST_CUES = 20_000
+DISCARD_ALL = 48
+"""AVDISCARD_ALL of FFmpeg."""
+
 GAP_MS = 50
 """A hole in the sound's times longer than this is filled with silence, so that position stays time."""
 
@@ -84,7 +87,7 @@ def _opened(location: MediaLocation) -> Iterator[Any]:
             yield container
     except JobError:
         raise
-    except (FFmpegError, OSError, ValueError, EOFError) as error:
+    except (FFmpegError, OSError, EOFError) as error:
         raise _translated(location, error) from error
 
 
@@ -123,6 +126,14 @@ def _is_commentary(stream: Any, title: str) -> bool:
     return _has(stream, "comment", "visual_impaired", "descriptions") or any(word in title.lower() for word in _COMMENTARY)
 
 
+def _read_only(container: Any, stream: Any) -> None:
+    """Have everything but one stream skipped while reading, where this version of the library can."""
+    for other in container.streams:
+        if other is not stream:
+            with suppress(ValueError, AttributeError):
+                other.discard = DISCARD_ALL
+
+
 def _audio_track(ordinal: int, stream: Any) -> AudioTrack:
     title = stream.metadata.get("title", "")
     return AudioTrack(
@@ -156,8 +167,7 @@ def _blocks(container: Any, stream: Any, start: Ms, stop: Ms | None, name: str) 
     import av
     from av.error import FFmpegError
 
-    for other in container.streams:
-        other.discard = "none" if other is stream else "all"
+    _read_only(container, stream)
     # The film's clock begins where the container's does; players show it so.
     origin_s = (container.start_time or 0) / 1e6
     if start > 0:
@@ -250,8 +260,7 @@ class _Gatherer:
 
 
 def _cues(container: Any, stream: Any, name: str) -> list[Cue]:
-    for other in container.streams:
-        other.discard = "none" if other is stream else "all"
+    _read_only(container, stream)
     origin_s = (container.start_time or 0) / 1e6
     is_ass = stream.codec_context.name in {"ass", "ssa"}
     cues: list[Cue] = []

@@ -1,0 +1,68 @@
+"""What all commands share: exit codes, error lines and how the configuration is found."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from fluxcaption.config_file import find_config, load_settings, secrets_of
+from fluxcaption.domain.errors import ConfigError, FluxCaptionError, ParkedError, UsageError
+from fluxcaption.logs import set_up_logging
+from fluxcaption.settings import Settings
+
+DONE, FAILED, USAGE, TRY_LATER, CONFIG = 0, 1, 2, 75, 78
+
+Result = TypeVar("Result")
+
+config_option = click.option(
+    "--config", "config", type=click.Path(path_type=Path), help="Configuration file; else $FLUXCAPTION_CONFIG, else /etc/fluxcaption/config.yaml."
+)
+
+
+def settings_for(config: Path | None, *, log_level: str | None = None) -> Settings:
+    """Load the configuration and set up logging as it says; a broken one ends the program with 78."""
+    settings = load_settings(find_config(config, os.environ), os.environ)
+    debug = bool(click.get_current_context().find_root().params.get("debug"))
+    set_up_logging("debug" if debug else log_level or settings.log.level, settings.log.format, secrets_of(settings), debug=debug)
+    return settings
+
+
+def run_async(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run one command's work on a loop of its own."""
+    return asyncio.run(coroutine)
+
+
+def guarded(command: Callable[[], Any], *, debug: bool) -> NoReturn:
+    """Run a command and turn what goes wrong into one line and an exit code."""
+    try:
+        result = command()
+    except ConfigError as error:
+        _say(str(error))
+        sys.exit(CONFIG)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except FluxCaptionError as error:
+        if debug:
+            raise
+        _say(f"fluxcaption: {error}")
+        sys.exit(USAGE if isinstance(error, UsageError) else TRY_LATER if isinstance(error, ParkedError) else FAILED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(DONE)
+    except Exception as error:
+        if debug:
+            raise
+        _say(f"fluxcaption: unexpected {type(error).__name__}: {error}: run it again with --debug and report what it prints")
+        sys.exit(FAILED)
+    sys.exit(result if isinstance(result, int) else DONE)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

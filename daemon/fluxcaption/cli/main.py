@@ -1,0 +1,25 @@
+"""The command line: its groups and options; one file for each command family."""
+
+import sys
+
+import click
+
+from fluxcaption.cli import config, files, queue, running
+from fluxcaption.cli.common import guarded
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fluxcaption")
+@click.option("--debug", is_flag=True, help="Show tracebacks and debug lines.")
+def cli(debug: bool) -> None:
+    """Subtitles in your household's languages, for every film and episode."""
+
+
+for family in (running, files, queue, config):
+    for command in family.COMMANDS:
+        cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    guarded(lambda: cli.main(standalone_mode=False), debug="--debug" in sys.argv)

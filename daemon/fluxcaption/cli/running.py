@@ -1,0 +1,144 @@
+"""Commands that run the daemon or one pass of it."""
+
+import json
+from pathlib import Path
+
+import click
+
+from fluxcaption.cli.common import config_option, run_async, settings_for
+from fluxcaption.cli.control import call_daemon, is_running
+from fluxcaption.cli.show import ProgressDisplay
+from fluxcaption.daemon import Daemon, OnceReport, run_once
+from fluxcaption.domain.jobs import JobState
+from fluxcaption.flow.scan import ScanReport
+from fluxcaption.settings import Settings
+from fluxcaption.storage.lock import StateLock
+from fluxcaption.storage.store import SqliteStore
+from fluxcaption.systemd import notify
+from fluxcaption.wiring import build_house
+
+
+@click.command("run")
+@config_option
+@click.option("--once", is_flag=True, help="One full scan, work until nothing is due, then end; opens no port.")
+def run(config: Path | None, once: bool) -> int:
+    """Run the daemon."""
+    if once:
+        settings = settings_for(config, log_level="warning")
+        return _once(settings)
+    settings = settings_for(config)
+    run_async(_run(settings))
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    await Daemon(settings).run(on_ready=lambda: notify("READY=1"))
+    notify("STOPPING=1")
+
+
+def _once(settings: Settings) -> int:
+    with ProgressDisplay() as display:
+        report = run_async(run_once(settings, display.line, lambda job, done, whole: display.update(f"{job.title} [{job.target}]", done, whole)))
+    click.echo(_summary(report))
+    return report.exit_code
+
+
+def _summary(report: OnceReport) -> str:
+    made = sum(job.state is JobState.DONE for job in report.finished)
+    failed = sum(job.state is JobState.FAILED for job in report.finished)
+    if not report.finished and not report.waiting:
+        return f"{report.scan.items} titles looked at: nothing to do."
+    parts = [f"{report.scan.items} titles looked at", f"{made} subtitle(s) made"]
+    if failed:
+        parts.append(f"{failed} failed")
+    if report.waiting:
+        parts.append(f"{report.waiting} wait and are tried again next time (`fluxcaption jobs` says why)")
+    return ", ".join(parts) + "."
+
+
+@click.command("scan")
+@config_option
+@click.option("--dry-run", is_flag=True, help="Change nothing anywhere.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def scan(config: Path | None, dry_run: bool, as_json: bool) -> int:
+    """Look at the whole library: what is missing, by language and by way, and what it would cost."""
+    settings = settings_for(config, log_level="warning")
+    if not dry_run and is_running(settings):
+        answer = run_async(call_daemon(settings, "POST", "/api/scan"))
+        click.echo(json.dumps(answer) if as_json else f"{answer['items']} titles looked at, {answer['queued']} new job(s) queued.")
+        return 0
+    report = run_async(_scan(settings, dry_run))
+    click.echo(json.dumps(_as_json(report)) if as_json else _as_text(report, dry_run))
+    return 0
+
+
+async def _scan(settings: Settings, dry_run: bool) -> ScanReport:
+    """A pass without a daemon; a dry run works on an empty memory of its own where there is no state to read."""
+    if dry_run:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as nowhere:
+            has_state = (settings.state / "fluxcaption.sqlite3").is_file()
+            store = await SqliteStore.open(settings.state, read_only=True) if has_state else await SqliteStore.open(Path(nowhere))
+            try:
+                house = build_house(settings, store)
+                try:
+                    await house.server.connect()
+                    return await house.scanner.look()
+                finally:
+                    await house.close()
+            finally:
+                await store.close()
+    lock = StateLock(settings.state)
+    lock.take()
+    try:
+        store = await SqliteStore.open(settings.state)
+        try:
+            house = build_house(settings, store)
+            try:
+                await house.server.connect()
+                return await house.scanner.scan(full=True)
+            finally:
+                await house.close()
+        finally:
+            await store.close()
+    finally:
+        lock.release()
+
+
+def _as_json(report: ScanReport) -> dict[str, object]:
+    cost = report.forecast
+    assert cost is not None
+    return {
+        "items": report.items,
+        "queued": report.queued,
+        "gaps": report.tally.table(),
+        "forecast": {
+            "titles": cost.titles,
+            "listening_hours": round(cost.listening_hours, 2),
+            "work_hours": round(cost.work_hours, 2),
+            "speed": round(cost.speed, 2),
+            "speed_is_measured": cost.is_measured,
+            "finished_at": cost.finished_at.isoformat() if cost.finished_at else None,
+        },
+    }
+
+
+def _as_text(report: ScanReport, dry_run: bool) -> str:
+    lines = [f"{report.items} titles looked at."]
+    for target, ways in report.tally.table().items():
+        lines.append(f"  {target}: " + ", ".join(f"{count} {way}" for way, count in ways.items()))
+    cost = report.forecast
+    assert cost is not None
+    if cost.titles:
+        source = "measured on this machine" if cost.is_measured else "assumed until this machine has listened"
+        lines.append(
+            f"  All of it: {cost.titles} titles, {cost.listening_hours:.1f} h of sound, {cost.work_hours:.1f} h of work at {cost.speed:.1f} × real time ({source})."
+        )
+        lines.append(f"  Finished about {cost.finished_at:%Y-%m-%d}." if cost.finished_at else "  With backlog.per_day: 0 it is never begun by itself.")
+    if not dry_run:
+        lines.append(f"  {report.queued} new job(s) queued.")
+    return "\n".join(lines)
+
+
+COMMANDS = (run, scan)

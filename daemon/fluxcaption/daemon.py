@@ -1,0 +1,321 @@
+"""The daemon's life: what starts, in order, and the same list backwards at the end."""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fluxcaption.clock import SystemClock
+from fluxcaption.domain.errors import FluxCaptionError, JobError, KeyRejected, ServiceUnreachable
+from fluxcaption.domain.jobs import Job, JobState
+from fluxcaption.domain.media import ServerIdentity
+from fluxcaption.domain.units import Ms
+from fluxcaption.flow.scan import ScanReport
+from fluxcaption.ports import Clock, MediaServer, Store
+from fluxcaption.schedule import Timetable
+from fluxcaption.settings import Settings
+from fluxcaption.storage.lock import StateLock
+from fluxcaption.storage.store import SqliteStore
+from fluxcaption.web.api import Api
+from fluxcaption.web.health import Health, PartState
+from fluxcaption.web.server import WebServer, route_table
+from fluxcaption.web.webhook import Webhook
+from fluxcaption.wiring import House, build_house, has_room
+
+log = logging.getLogger(__name__)
+
+PAUSED_FLAG = "paused"
+FIRST_PAUSE_S, MOST_PAUSE_S = 5.0, 60.0
+"""While the server is away it is asked again at doubling pauses between these."""
+
+
+@dataclass(slots=True)
+class OnceReport:
+    """What `--once` did.
+
+    Attributes:
+        finished: Jobs that ended in this run, in order.
+        waiting: Open jobs that are left, parked or to be tried later.
+    """
+
+    scan: ScanReport
+    finished: list[Job]
+    waiting: int
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 something failed, 75 something waits for a neighbour."""
+        if any(job.state is JobState.FAILED for job in self.finished):
+            return 1
+        return 75 if self.waiting else 0
+
+
+async def run_once(
+    settings: Settings, say: Callable[[str], None], progress: Callable[[Job, Ms, Ms], None] | None = None, server: MediaServer | None = None
+) -> OnceReport:
+    """Make one full scan, work until nothing is due, open no port."""
+    async with contextlib.AsyncExitStack() as stack:
+        store = await _open_state(stack, settings)
+        finished: list[Job] = []
+
+        def note(job: Job) -> None:
+            if job.state in {JobState.DONE, JobState.SETTLED, JobState.FAILED, JobState.CANCELLED}:
+                finished.append(job)
+                say(describe(job))
+
+        house = build_house(settings, store, server=server, progress=progress, finished=note)
+        stack.push_async_callback(house.close)
+        _give_back_memory_at_end(stack, house)
+        await house.server.connect()
+        await store.requeue_interrupted(house.clock.now())
+        # A person who says `--once` stands beside it: whatever waited for a neighbour is tried now.
+        for code in ("service-unreachable", "key-rejected", "model-missing", "disk-low", "write-refused", "server-refuses-uploads"):
+            await store.unpark(code, house.clock.now())
+        report = await house.scanner.scan(full=True)
+        await store.hold_none(house.clock.now())
+        with _signals(house.workers.stop):
+            await house.workers.run(until_idle=True)
+        counts = await store.count_jobs()
+        waiting = sum(count for (_, state), count in counts.items() if state in {JobState.QUEUED, JobState.PARKED, JobState.RUNNING})
+        return OnceReport(report, finished, waiting)
+
+
+def describe(job: Job) -> str:
+    """One finished job as a line for people."""
+    word = {JobState.DONE: "done", JobState.SETTLED: "nothing to make", JobState.FAILED: "failed", JobState.CANCELLED: "dropped"}[job.state]
+    return f"{job.title} [{job.target}] {word}: {job.reason}"
+
+
+class Daemon:
+    """Runs until it is told to stop."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, server: MediaServer | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._given_server = server
+        self._stop = asyncio.Event()
+        self._new_event = asyncio.Event()
+        self._scan_lock = asyncio.Lock()
+        self._is_paused = False
+        self.health = Health(self._clock)
+        self.web: WebServer | None = None
+        self.house: House | None = None
+
+    def stop(self) -> None:
+        """Begin the end; a second call changes nothing."""
+        self._stop.set()
+
+    async def run(self, on_ready: Callable[[], object] | None = None) -> None:
+        """Start everything, work, and stop everything in reverse."""
+        async with contextlib.AsyncExitStack() as stack:
+            store = await _open_state(stack, self._settings)
+            self.health.say("database", PartState.OK)
+            self._is_paused = await store.flag(PAUSED_FLAG) == "yes"
+            timetable = Timetable(self._settings.schedule)
+            house = build_house(
+                self._settings, store, server=self._given_server, clock=self._clock, may_listen=timetable.may_listen, may_work=lambda: not self._is_paused
+            )
+            self.house = house
+            stack.push_async_callback(house.close)
+            _give_back_memory_at_end(stack, house)
+            await store.requeue_interrupted(self._clock.now())
+            webhook, self.web = await self._open_web(stack, house)
+            group = await stack.enter_async_context(_Tasks())
+            group.start(self._connect(house, webhook), "connect")
+            group.start(house.workers.run(), "workers")
+            group.start(self._follow_events(house), "events")
+            group.start(self._unload_when_idle(house), "unload")
+            timetable.start(
+                scan=lambda: group.start(self._scan(house, full=False), "scan"),
+                full_scan=lambda: group.start(self._scan(house, full=True), "full-scan"),
+                every_minute=lambda: group.start(self._every_minute(house), "minute"),
+            )
+            stack.callback(timetable.stop)
+            self.health.phase = "running"
+            if on_ready:
+                on_ready()
+            with _signals(self.stop):
+                await self._stop.wait()
+            self.health.phase = "stopping"
+            log.info("stopping: work in hand goes on at the next start")
+            house.workers.stop()
+
+    async def _open_web(self, stack: contextlib.AsyncExitStack, house: House) -> tuple[Webhook, WebServer]:
+        secret = self._settings.web.webhook_secret
+        webhook = Webhook(house.store, self._clock, secret.get_secret_value() if secret else "", None, self._new_event.set)
+        api = Api(
+            house.store,
+            self._clock,
+            self.health,
+            scan=lambda: self._scan(house, full=True),
+            wake=house.workers.wake,
+            abandon=house.workers.abandon,
+            set_paused=lambda paused: self._set_paused(house, paused),
+        )
+        web = WebServer(route_table(api, webhook))
+        stack.push_async_callback(web.close)
+        await web.listen(self._settings.web.listen)
+        await web.listen_on_socket(self._settings.state / "control.sock")
+        return webhook, web
+
+    async def _connect(self, house: House, webhook: Webhook) -> None:
+        """Find the server, however long that takes, then make the first scan."""
+        identity = await self._patiently(house.server.connect)
+        webhook.server_id = identity.id
+        log.info("connected", extra={"server": identity.name, "version": identity.version})
+        self._new_event.set()
+        await self._scan(house, full=False)
+
+    async def _patiently(self, call: Callable[[], Awaitable[ServerIdentity]]) -> ServerIdentity:
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                identity = await call()
+            except (ServiceUnreachable, KeyRejected) as error:
+                if self.health.say("server", PartState.DOWN, str(error)):
+                    log.warning("the server cannot be used yet: %s", error)
+                await self._clock.sleep(pause)
+                pause = min(MOST_PAUSE_S, pause * 2)
+            else:
+                if self.health.say("server", PartState.OK):
+                    log.info("the server answers")
+                return identity
+
+    async def _scan(self, house: House, *, full: bool) -> ScanReport:
+        async with self._scan_lock:
+            try:
+                report = await house.scanner.scan(full=full)
+            except JobError as error:
+                if self.health.say("server", PartState.DOWN, str(error)):
+                    log.warning("scan given up: %s", error)
+                return ScanReport()
+            if self.health.say("server", PartState.OK):
+                log.info("the server answers again")
+            for code in ("service-unreachable", "key-rejected"):
+                await house.store.unpark(code, self._clock.now())
+        await self._release(house)
+        return report
+
+    async def _every_minute(self, house: House) -> None:
+        room = has_room(self._settings.state, self._settings.limits.disk_free)
+        self.health.say("disk", PartState.OK if room else PartState.DEGRADED, "" if room else f"less than limits.disk_free is left at {self._settings.state}")
+        self._new_event.set()
+        await self._release(house)
+
+    async def _release(self, house: House) -> None:
+        if await house.scanner.release_backlog():
+            log.info("titles of the backlog begun")
+        house.workers.wake()
+
+    async def _follow_events(self, house: House) -> None:
+        while True:
+            await self._new_event.wait()
+            self._new_event.clear()
+            for event in await house.store.open_events():
+                try:
+                    await house.intake.take_event(event)
+                except JobError as error:
+                    # The event stays open: it is looked at again with the next minute.
+                    log.warning("an event waits: %s", error)
+                    break
+            house.workers.wake()
+
+    async def _unload_when_idle(self, house: House) -> None:
+        """Give the models' memory back when nothing was worked at for a while."""
+        after = self._settings.asr.unload_after.total_seconds()
+        idle_since: float | None = None
+        while True:
+            await self._clock.sleep(max(1.0, min(after, 15.0)))
+            if house.workers.running:
+                idle_since = None
+            elif idle_since is None:
+                idle_since = self._clock.monotonic()
+            elif self._clock.monotonic() - idle_since >= after and house.engines.recognizer.is_loaded:
+                await house.engines.unload()
+                await asyncio.to_thread(trim_memory)
+                log.info("models unloaded after idle time")
+
+    async def _set_paused(self, house: House, paused: bool) -> None:
+        self._is_paused = paused
+        await house.store.set_flag(PAUSED_FLAG, "yes" if paused else "no")
+        self.health.say("queue", PartState.OK, "paused by a person" if paused else "")
+        house.workers.wake()
+
+
+def trim_memory() -> None:
+    """Hand freed memory back to the system; the C library keeps it otherwise."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+class _Tasks:
+    """Named tasks that end together; a fault in one is logged, not spread."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+        task = asyncio.create_task(self._guarded(coroutine, name), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+        try:
+            await coroutine
+        except asyncio.CancelledError:
+            raise
+        except FluxCaptionError as error:
+            log.error("%s stopped: %s", name, error)
+        except Exception:
+            log.exception("%s stopped unexpectedly", name)
+
+    async def __aenter__(self) -> "_Tasks":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _open_state(stack: contextlib.AsyncExitStack, settings: Settings) -> Store:
+    lock = StateLock(settings.state)
+    lock.take()
+    stack.callback(lock.release)
+    store = await SqliteStore.open(settings.state)
+    stack.push_async_callback(store.close)
+    return store
+
+
+def _give_back_memory_at_end(stack: contextlib.AsyncExitStack, house: House) -> None:
+    """Unload before the interpreter ends: engines destroyed at its very end have been seen to crash."""
+    stack.push_async_callback(house.engines.unload)
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Stop gently on the first SIGTERM or SIGINT; the second ends the process."""
+    loop = asyncio.get_running_loop()
+    caught: list[int] = []
+
+    def handle(number: int) -> None:
+        caught.append(number)
+        if len(caught) > 1:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+        for number in numbers:
+            loop.add_signal_handler(number, handle, number)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+            for number in numbers:
+                loop.remove_signal_handler(number)
