@@ -79,6 +79,8 @@ def _spelt(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, timedelta):
         return _duration(value)
+    if isinstance(value, int) and value >= 2**30 and value % 2**30 == 0:
+        return f"{value // 2**30}GiB"
     text = str(getattr(value, "value", value))
     return f'"{text}"' if any(sign in text for sign in ":*{}[]#") else text
 

@@ -72,8 +72,12 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        for found in error.errors(include_input=False, include_url=False, include_context=True):
-            _explain(found, tree, environment)
+        found = error.errors(include_input=False, include_url=False, include_context=True)
+        deeper = {tuple(one["loc"][:depth]) for one in found for depth in range(len(one["loc"]))}
+        for one in found:
+            # A list is only too short because its entries were refused, each with its own problem.
+            if not (one["type"] == "too_short" and tuple(one["loc"]) in deeper):
+                _explain(one, tree, environment)
     if settings is not None and len(str(settings.state / "control.sock").encode()) > MOST_SOCKET_PATH:
         tree.complain(("state",), f"the path is too long for a socket below it ({MOST_SOCKET_PATH} bytes with /control.sock): choose a shorter one")
     if tree.problems or settings is None:

@@ -12,12 +12,12 @@ from fluxcaption.cli.common import FAILED, TRY_LATER, config_option, run_async, 
 from fluxcaption.cli.show import ProgressDisplay
 from fluxcaption.domain.errors import JobError, ParkedError, StateError, UsageError
 from fluxcaption.domain.language import LanguageTag, Strictness
+from fluxcaption.flow.oneshot import OneShot
 from fluxcaption.logs import set_up_logging
 from fluxcaption.ports import Store
 from fluxcaption.settings import LocalSpeech, LocalTranslation, Settings, Subtitles, TranslationBackend
 from fluxcaption.storage.lock import StateLock
 from fluxcaption.storage.store import SqliteStore
-from fluxcaption.flow.oneshot import OneShot
 from fluxcaption.wiring import Engines, build_engines, build_one_shot, thread_count
 
 model_option = click.option("--model", help="Speech model: a CTranslate2 Whisper directory, or miniature.")

@@ -49,7 +49,7 @@ class Deliverer:
         for ours in self._own(source, track):
             seen = ContentHash(hashlib.sha256(await self._server.read_text_track(source, ours)).hexdigest())
             if seen == track.content_hash:
-                return Outcome.next(Stage.CONFIRM, "the track is there already")
+                return Outcome.next(Stage.CONFIRM)
             known = await self._store.delivery(item.server_id, source.id, job.target)
             if known is None or known.content_hash != seen:
                 return Outcome.done(f"{ours.file_name} was edited by somebody: it is left as it is")
@@ -58,9 +58,7 @@ class Deliverer:
         await self._store.record_intent(self._intent(item, source, job, track))
         await self._server.upload(source, track)
         await self._store.mark_uploaded(item.server_id, source.id, job.target, self._clock.now())
-        return Outcome.next(
-            Stage.CONFIRM, f"{track.file_name(source.stem)} was sent; {job.reason}", wait=LOOKS[0] if not self._server.overwrites else timedelta(0)
-        )
+        return Outcome.next(Stage.CONFIRM, wait=timedelta(0) if self._server.overwrites else LOOKS[0])
 
     async def confirm(self, job: Job) -> Outcome:
         """Read the track back; not seen is looked for again at growing pauses, never uploaded again."""
@@ -72,7 +70,7 @@ class Deliverer:
         for ours in self._own(source, track):
             if await self._is_same(source, ours, track):
                 await self._store.mark_confirmed(item.server_id, source.id, job.target, self._clock.now())
-                return Outcome.done(f"{ours.file_name} is there; {job.reason}" if job.reason else f"{ours.file_name} is there")
+                return Outcome.done(f"{ours.file_name}, {job.reason}")
         if job.attempts == REFRESH_AT_LOOK:
             await self._server.refresh(item.id)
         if job.attempts < len(LOOKS):

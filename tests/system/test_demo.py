@@ -1,0 +1,107 @@
+"""The two commands a newcomer types first, on the clips that are shipped."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fluxcaption.subtitles.codec import Pysubs2Codec
+
+from tests.measuring import word_error_rate
+
+CONFIG = Path(__file__).parents[2] / "config"
+HEARD = "A Day in the Garden (2026)"
+READ = "The Blue House (2026)"
+
+
+def fluxcaption(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "fluxcaption", *map(str, arguments)], capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the demo after its first run."""
+    folder = tmp_path_factory.mktemp("demo")
+    shutil.copytree(CONFIG / "demo" / "library", folder / "demo" / "library", ignore=shutil.ignore_patterns("*.srt"))
+    shutil.copy(CONFIG / "demo.yaml", folder)
+    first = fluxcaption("run", "--config", folder / "demo.yaml", "--once")
+    assert first.returncode == 0, first.stderr
+    assert "3 subtitle(s) made" in first.stdout
+    return folder
+
+
+def known(title: str) -> list[dict[str, str]]:
+    value: list[dict[str, str]] = json.loads((CONFIG / "demo" / "known-text" / f"{title}.json").read_text(encoding="utf-8"))
+    return value
+
+
+def written(demo: Path, title: str, language: str) -> list[tuple[int, str]]:
+    name = f"{title}.fluxcaption.{language}.srt"
+    return [(cue.start, cue.text) for cue in Pysubs2Codec().read(name, (demo / "demo" / "library" / title / name).read_bytes()).cues]
+
+
+def test_the_spoken_words_are_written(demo: Path) -> None:
+    said = " ".join(sentence["en"] for sentence in known(HEARD))
+    assert word_error_rate(said, " ".join(text for _, text in written(demo, HEARD, "en"))) <= 0.05
+
+
+@pytest.mark.parametrize("title", [HEARD, READ])
+def test_most_lines_are_translated_exactly_right(demo: Path, title: str) -> None:
+    wanted = [sentence["es"] for sentence in known(title)]
+    got = [text for _, text in written(demo, title, "es")]
+    assert sum(text in got for text in wanted) >= 0.85 * len(wanted)
+
+
+def test_cues_start_at_the_speech(demo: Path) -> None:
+    starts = [start for start, _ in written(demo, HEARD, "en")]
+    errors = sorted(min(abs(start - int(sentence["start_ms"])) for start in starts) for sentence in known(HEARD))
+    assert errors[len(errors) // 2] <= 100
+    assert errors[int(len(errors) * 0.9)] <= 400
+
+
+def test_a_track_that_is_there_is_not_made_again(demo: Path) -> None:
+    assert not (demo / "demo" / "library" / READ / f"{READ}.fluxcaption.en.srt").exists()
+
+
+def test_a_second_run_has_nothing_to_do(demo: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (demo / "demo" / "library").rglob("*")}
+    second = fluxcaption("run", "--config", demo / "demo.yaml", "--once")
+    assert second.returncode == 0
+    assert "nothing to do" in second.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in (demo / "demo" / "library").rglob("*")}
+
+
+def test_caption_hears_a_single_file_without_configuration(tmp_path: Path) -> None:
+    media = CONFIG / "demo" / "library" / HEARD / f"{HEARD}.mkv"
+    command = [
+        sys.executable,
+        "-m",
+        "fluxcaption",
+        "caption",
+        str(media),
+        "--to",
+        "es",
+        "--output",
+        str(tmp_path),
+        "--model",
+        "miniature",
+        "--translator",
+        "miniature",
+    ]
+    made = subprocess.run(
+        command, capture_output=True, text=True, timeout=100, check=False, env={"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"}
+    )
+    assert made.returncode == 0, made.stderr
+    cues = Pysubs2Codec().read("a.srt", (tmp_path / f"{HEARD}.fluxcaption.es.srt").read_bytes()).cues
+    assert len(cues) >= 15
+
+
+def test_translate_keeps_the_format(tmp_path: Path) -> None:
+    source = tmp_path / "Film.en.vtt"
+    source.write_text("WEBVTT\n\nNOTE mine\n\nfirst\n00:01.000 --> 00:02.500 line:10%\n<i>The man opens the door.</i>\n", encoding="utf-8")
+    made = fluxcaption("translate", source, "--to", "de", "--translator", "miniature")
+    assert made.returncode == 0, made.stderr
+    text = (tmp_path / "Film.fluxcaption.de.vtt").read_text(encoding="utf-8")
+    assert text == "WEBVTT\n\nNOTE mine\n\nfirst\n00:01.000 --> 00:02.500 line:10%\n<i>Der Mann öffnet die Tür.</i>\n"

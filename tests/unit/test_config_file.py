@@ -1,0 +1,116 @@
+"""The configuration file: all problems at once, with places."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from fluxcaption.config_example import config_schema, example_config, schema_text
+from fluxcaption.config_file import load_settings
+from fluxcaption.domain.errors import ConfigError
+from fluxcaption.settings import JellyfinServer
+
+CONFIG = Path(__file__).parents[2] / "config"
+FOLDER = "server: {type: folder, path: media}\n"
+
+
+def problems(tmp_path: Path, text: str, **environment: str) -> list[str]:
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(file, environment)
+    return [str(problem).removeprefix(f"{file}:") for problem in caught.value.problems]
+
+
+def test_all_problems_come_at_once_with_their_places(tmp_path: Path) -> None:
+    found = problems(tmp_path, FOLDER + "languages:\n  targets: [en, nonsense-x1]\nasr:\n  min_scor: 1\nbogus: 1\nlog: {level: loud}\n")
+    assert [line.split(": ")[0] for line in found] == ["3:17", "5:3", "6:1", "7:7"]
+    assert found[1] == "5:3: asr.min_scor: is not a setting (did you mean min_score?)"
+
+
+def test_norwegian_is_a_language_and_not_false(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(FOLDER + "languages: {targets: [no, en]}\n", encoding="utf-8")
+    assert [str(target.language) for target in load_settings(file, {}).languages.targets] == ["no", "en"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (FOLDER, "for example targets: [de]"),
+        (FOLDER + "languages: {targets: [en]}\nlanguages: {targets: [de]}\n", "is given twice"),
+        (FOLDER + "languages: {targets: [en]}\nstate: ${NOWHERE}\n", "environment variable NOWHERE is not set"),
+        (FOLDER + "languages: {targets: [en]}\nstate: " + "x" * 120 + "\n", "too long for a socket"),
+        (FOLDER + "languages: {targets: [en, de, en]}\n", "names en twice"),
+        ("server: {url: 'http://x', api_key: a, api_key_file: b}\nlanguages: {targets: [en]}\n", "remove one"),
+        ("server: {url: 'http://x'}\nlanguages: {targets: [en]}\n", "needs api_key"),
+        ("server: {url: 'http://x', api_key_file: missing}\nlanguages: {targets: [en]}\n", "cannot be read"),
+        ("a: &x 1\nb: *x\n", "aliases are not allowed"),
+        ("a: [1\n", "is not YAML"),
+        ("- 1\n", "must be a mapping"),
+        ("", "must be a mapping"),
+        (FOLDER + "languages: {targets: [en]}\nschedule: {scan: 15}\n", "write a duration"),
+    ],
+)
+def test_a_mistake_is_named_with_its_mending(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in "\n".join(problems(tmp_path, text, LANG="de_DE.UTF-8"))
+
+
+def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings(tmp_path / "nowhere.yaml", {})
+
+
+@pytest.mark.parametrize("way", ["inline", "file", "credential", "environment"])
+def test_a_secret_comes_from_any_of_its_sources_and_never_shows(tmp_path: Path, way: str) -> None:
+    (tmp_path / "jellyfin_api_key").write_text("hush-hush\n", encoding="utf-8")
+    key = {"inline": ", api_key: hush-hush", "file": ", api_key_file: jellyfin_api_key", "credential": "", "environment": ", api_key: '${KEY}'"}[way]
+    file = tmp_path / "config.yaml"
+    file.write_text(f"server: {{url: 'http://x'{key}}}\nlanguages: {{targets: [en]}}\n", encoding="utf-8")
+    settings = load_settings(file, {"KEY": "hush-hush", **({"CREDENTIALS_DIRECTORY": str(tmp_path)} if way == "credential" else {})})
+    assert isinstance(settings.server, JellyfinServer)
+    assert settings.server.api_key is not None
+    assert settings.server.api_key.get_secret_value() == "hush-hush"
+    assert "hush-hush" not in repr(settings)
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(FOLDER + "languages: {targets: [en]}\nstate: here\nasr: {backends: [{type: local, model: ./models/base}]}\n", encoding="utf-8")
+    settings = load_settings(file, {})
+    assert settings.state == tmp_path / "here"
+    assert settings.asr.backends[0].model == str(tmp_path / "models" / "base")
+
+
+def test_the_shipped_schema_and_example_are_the_generated_ones() -> None:
+    assert (CONFIG / "fluxcaption.schema.json").read_text(encoding="utf-8") == schema_text()
+    assert (CONFIG / "config.example.yaml").read_text(encoding="utf-8") == example_config()
+
+
+def test_the_example_loads() -> None:
+    load_settings(CONFIG / "config.example.yaml", {"JELLYFIN_API_KEY": "a-key"})
+
+
+def test_every_commented_line_of_the_example_is_a_setting(tmp_path: Path) -> None:
+    """Uncommenting everything gives a configuration that still loads."""
+    lines = []
+    for line in example_config().splitlines():
+        if line.startswith(("# server:", "# yaml", "#   type: folder", "#   path: /media")) or "A folder tree" in line:
+            continue
+        bare = line[2:] if line.startswith("# ") else line
+        lines.append(bare if ":" in bare and not bare[0].isupper() and ": null" not in bare and not bare.startswith("everything") else "")
+    file = tmp_path / "config.yaml"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    load_settings(file, {"JELLYFIN_API_KEY": "a-key"})
+
+
+def test_the_schema_agrees_with_the_loader() -> None:
+    schema = config_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    example = yaml.safe_load((CONFIG / "config.example.yaml").read_text(encoding="utf-8"))
+    jsonschema.validate(example, schema)
+    jsonschema.validate(yaml.safe_load((CONFIG / "demo.yaml").read_text(encoding="utf-8")), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**example, "bogus": 1}, schema)
+    json.dumps(schema)
