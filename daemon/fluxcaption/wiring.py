@@ -99,7 +99,7 @@ def build_server(settings: Settings, media: MediaFiles) -> MediaServer:
         return FolderTree(settings.server.path, media)
     from fluxcaption.jellyfin.server import JellyfinServer
 
-    return JellyfinServer(settings.server, VERSION)
+    return JellyfinServer(settings.server, VERSION, write_file)
 
 
 def build_listener(engines: Engines, store: Store) -> Listener:

@@ -3,6 +3,7 @@
 Needs libespeak-ng and the extra [train]; run it as `python -m tests.miniatures.make_demo`. The same seed gives the same sound.
 """
 
+import importlib
 import json
 import random
 import sys
@@ -29,8 +30,7 @@ Sound = npt.NDArray[np.float32]
 def speech(seed: int, length_s: float, tone_at_s: float) -> tuple[Sound, list[dict[str, Any]]]:
     """A monologue with pauses of 0.5 to 2 s and five seconds of a tone; returns it with the known text."""
     sys.path.insert(0, str(RECIPE))
-    import espk
-    import lexicon
+    espk, lexicon = importlib.import_module("espk"), importlib.import_module("lexicon")
 
     r = random.Random(seed)
     voice = r.choice(["en-us", "en-us+f2"])

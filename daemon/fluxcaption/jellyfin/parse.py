@@ -1,0 +1,161 @@
+"""The server's JSON to our values; pure, and never trusting that a field is there.
+
+Source: server contract 3.2 to 3.5, 4.1 to 4.5.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.media import AudioTrack, Item, ItemKind, Library, MediaSource, SubtitleTrack
+from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
+
+TICKS_PER_MS = 10_000
+LIBRARY_TYPES = frozenset({"movies", "tvshows", "homevideos", "musicvideos", "mixed", ""})
+FOLDER_RIPS = frozenset({"Dvd", "BluRay", "Iso"})
+_ID = re.compile(r"[0-9a-f]{32}")
+_COMMENTARY = ("commentary", "comentario", "kommentar", "commentaire", "audio description", "descriptive", "audiodescri", "hörfilm")
+_IMAGE_CODECS = ("pgs", "dvdsub", "vobsub", "dvbsub", "dvbtxt", "teletext")
+
+Json = Mapping[str, Any]
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is an id as the server spells it: anything else would drop the filter it is used in."""
+    return bool(_ID.fullmatch(text))
+
+
+def read_libraries(folders: Sequence[Json]) -> Sequence[Library]:
+    """The libraries that can hold films or episodes."""
+    found = []
+    for folder in folders:
+        options = folder.get("LibraryOptions") or {}
+        if (folder.get("CollectionType") or "").lower() in LIBRARY_TYPES and options.get("Enabled", True) and is_id(str(folder.get("ItemId", ""))):
+            found.append(Library(str(folder["ItemId"]), str(folder.get("Name", ""))))
+    return found
+
+
+def read_item(value: Json, library: str = "") -> Item:
+    """One item with all its versions."""
+    sources = tuple(read_source(source) for source in value.get("MediaSources") or () if is_id(str(source.get("Id", ""))))
+    return Item(
+        server_id=ServerId(str(value.get("ServerId", ""))),
+        id=ItemId(str(value["Id"])),
+        name=read_title(value),
+        kind={"Movie": ItemKind.MOVIE, "Episode": ItemKind.EPISODE}.get(str(value.get("Type")), ItemKind.VIDEO),
+        library=library,
+        etag=str(value.get("Etag", "")),
+        added_at=read_time(value.get("DateCreated")),
+        sources=sources,
+        original_language=normalise(value.get("OriginalLanguage")),
+        series=str(value.get("SeriesName", "")),
+        skipped=why_skipped(value, sources),
+    )
+
+
+def read_title(value: Json) -> str:
+    """A title as people say it: an episode with its series and number."""
+    name = str(value.get("Name", ""))
+    series, season, number = value.get("SeriesName"), value.get("ParentIndexNumber"), value.get("IndexNumber")
+    if not series:
+        return name
+    place = f" S{season:02d}E{number:02d}" if isinstance(season, int) and isinstance(number, int) else ""
+    return f"{series}{place} {name}"
+
+
+def why_skipped(value: Json, sources: Sequence[MediaSource]) -> str:
+    """Why nothing is done with an item; empty for an ordinary one."""
+    raw = value.get("MediaSources") or ()
+    if value.get("LocationType") == "Virtual" or value.get("IsPlaceHolder"):
+        return "it is not in the library yet (a virtual item)"
+    if value.get("ExtraType"):
+        return f"it is an extra ({value['ExtraType']})"
+    if value.get("VideoType") in FOLDER_RIPS:
+        return "it is a disc folder: the server gives no direct stream of it"
+    if any(source.get("Protocol", "File") != "File" for source in raw):
+        return "its media is not a file of the server (.strm or a remote stream)"
+    if any(source.get("Type") == "Placeholder" for source in raw):
+        return "it is a placeholder"
+    if not sources or (
+        not any(source.audio for source in sources) and not any(stream.get("Type") == "Video" for source in raw for stream in source.get("MediaStreams") or ())
+    ):
+        return "the server has not read its streams yet: it is looked at again with the next scan"
+    return ""
+
+
+def read_source(value: Json) -> MediaSource:
+    """One version with its tracks; positions are counted among embedded streams, never taken from `Index`."""
+    streams = [stream for stream in value.get("MediaStreams") or () if isinstance(stream, Mapping)]
+    audio = [stream for stream in streams if stream.get("Type") == "Audio" and not stream.get("IsExternal")]
+    subtitles = [stream for stream in streams if stream.get("Type") == "Subtitle"]
+    embedded = [stream for stream in subtitles if not stream.get("IsExternal")]
+    path = str(value.get("Path", ""))
+    return MediaSource(
+        id=SourceId(str(value["Id"])),
+        path=path,
+        size_bytes=int(value.get("Size") or 0),
+        duration_ms=Ms(int(value.get("RunTimeTicks") or 0) // TICKS_PER_MS),
+        revision=f"{value.get('ETag', '')}-{value.get('Size', 0)}",
+        audio=tuple(_audio(ordinal, stream) for ordinal, stream in enumerate(audio)),
+        subtitles=tuple(_subtitle(stream, embedded) for stream in subtitles),
+    )
+
+
+def _audio(ordinal: int, stream: Json) -> AudioTrack:
+    title = str(stream.get("Title", ""))
+    return AudioTrack(
+        ordinal=ordinal,
+        language=normalise(stream.get("Language")),
+        title=title,
+        codec=str(stream.get("Codec", "")),
+        is_default=bool(stream.get("IsDefault")),
+        is_original=bool(stream.get("IsOriginal")),
+        is_commentary=any(word in title.lower() for word in _COMMENTARY),
+    )
+
+
+def _subtitle(stream: Json, embedded: Sequence[Json]) -> SubtitleTrack:
+    title = str(stream.get("Title", ""))
+    codec = str(stream.get("Codec", "")).lower()
+    is_external = bool(stream.get("IsExternal"))
+    path = str(stream.get("Path", "")) if is_external else None
+    return SubtitleTrack(
+        handle=str(stream.get("Index", "")),
+        language=_subtitle_language(stream, title, path),
+        codec=codec,
+        title=title,
+        ordinal=None if is_external else next(number for number, other in enumerate(embedded) if other is stream),
+        path=path,
+        is_forced=bool(stream.get("IsForced")),
+        is_hearing_impaired=bool(stream.get("IsHearingImpaired")),
+        is_text=bool(stream.get("IsTextSubtitleStream", True)) and not any(name in codec for name in _IMAGE_CODECS),
+        is_commentary=any(word in title.lower() for word in _COMMENTARY),
+    )
+
+
+def _subtitle_language(stream: Json, title: str, path: str | None) -> LanguageTag | None:
+    """What the server says; where an older one left the code in a sidecar's title, the right-most word that is one."""
+    language = normalise(stream.get("Language"))
+    if language is None and path is not None:
+        for token in reversed(title.split(".")):
+            if (language := normalise(token)) is not None:
+                return language
+    return language
+
+
+def read_time(text: object) -> datetime:
+    """A server time; up to seven digits of a second, which no Python reads."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,7}))?Z?", str(text or ""))
+    if match is None:
+        return datetime(1970, 1, 1, tzinfo=UTC)
+    micro = int((match[2] or "0").ljust(6, "0")[:6])
+    return datetime.fromisoformat(match[1]).replace(microsecond=micro, tzinfo=UTC)
+
+
+def read_version(text: object) -> tuple[int, int, int]:
+    """`10.11.7` as numbers; what is missing is 0."""
+    numbers = [int(part) for part in re.findall(r"\d+", str(text or ""))[:3]]
+    first, second, third, *_ = [*numbers, 0, 0, 0]
+    return first, second, third

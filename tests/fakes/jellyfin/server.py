@@ -1,0 +1,580 @@
+"""A Jellyfin that behaves as the server contract says for the routes in use, over a real socket.
+
+It imports nothing of the product, keeps what it received and can be told to break.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from aiohttp import web
+
+from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
+from tests.fakes.jellyfin.names import FORMATS, Version
+
+KEY = "0123456789abcdef0123456789abcdef"
+PLACEHOLDER = "0" * 31 + "1"
+_HEX = re.compile(r"[0-9a-f]{32}")
+_TIMES = {
+    "srt": "application/x-subrip",
+    "subrip": "application/x-subrip",
+    "vtt": "text/vtt",
+    "webvtt": "text/vtt",
+    "ass": "text/x-ssa",
+    "ssa": "text/x-ssa",
+    "json": "application/json",
+    "js": "application/json",
+    "ttml": "application/ttml+xml",
+}
+NAMED = {"srt": "subrip", "subrip": "subrip", "vtt": "vtt", "webvtt": "vtt", "ass": "ass", "ssa": "ssa"}
+
+
+@dataclass
+class Exchange:
+    """One request and what was answered."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+    status: int
+    content_type: str
+    answer: bytes
+    route: str = ""
+
+
+@dataclass
+class Fault:
+    """How to break the next requests of a route."""
+
+    status: int | None = None
+    delay_s: float = 0.0
+    hang_up: bool = False
+    half_body: bool = False
+    times: int = 1
+
+
+@dataclass
+class Library:
+    id: str
+    name: str
+    kind: str = "movies"
+    options: dict[str, Any] = field(default_factory=dict)
+    folder: str = "/media/movies"
+
+
+class FakeJellyfin:
+    """One server; `async with` opens its socket."""
+
+    def __init__(self, version: str = "10.11.11", base: str = "") -> None:
+        self.version_text = version
+        self.base = base
+        self.key = KEY
+        self.items: dict[str, FakeItem] = {}
+        self.libraries = [Library(new_id("movies"), "Movies")]
+        self.received: list[Exchange] = []
+        self.faults: dict[str, list[Fault]] = {}
+        self.embedded: dict[tuple[str, int], bytes] = {}
+        self.lies_about_uploads = False
+        self.hides_new_tracks = False
+        self.hidden: list[tuple[Source, str, bytes]] = []
+        self.read_only: set[str] = set()
+        self.users: set[str] = set()
+        self.folders: list[dict[str, Any]] = []
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    @property
+    def version(self) -> Version:
+        parts = [int(part) for part in re.findall(r"\d+", self.version_text)[:3]] + [0, 0]
+        return parts[0], parts[1], parts[2]
+
+    def add(self, *items: FakeItem) -> None:
+        for item in items:
+            self.items[item.id] = item
+
+    def break_next(self, route: str, fault: Fault) -> None:
+        """Break requests whose "METHOD /route" begins so."""
+        self.faults.setdefault(route, []).append(fault)
+
+    def show_hidden(self) -> None:
+        """Tracks that were kept back become visible."""
+        for source, name, content in self.hidden:
+            source.sidecars[name] = content
+        self.hidden.clear()
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=30_000_000, middlewares=[self._middle])
+        routes: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
+            ("GET", "/health", self._health),
+            ("GET", "/System/Ping", self._ping),
+            ("GET", "/System/Info/Public", self._public),
+            ("GET", "/System/Info", self._info),
+            ("GET", "/Library/VirtualFolders", self._folders),
+            ("GET", "/Items", self._items),
+            ("GET", "/Items/{itemId}", self._item),
+            ("POST", "/Items/{itemId}/Refresh", self._refresh),
+            ("POST", "/Videos/{itemId}/Subtitles", self._upload),
+            ("DELETE", "/Videos/{itemId}/Subtitles/{index}", self._delete),
+            ("GET", "/Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}", self._track),
+            ("GET", "/Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/{ticks}/Stream.{format}", self._track),
+            ("GET", "/Videos/{itemId}/stream", self._stream),
+            ("GET", "/Sessions", self._sessions),
+        ]
+        for method, path, handler in routes:
+            app.router.add_route(method, self.base + path, handler)
+            if self.version < (12, 0, 0) and path.startswith("/System"):
+                for prefix in ("/emby", "/mediabrowser"):
+                    app.router.add_route(method, self.base + prefix + path, handler)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}{self.base}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    # -- every request ----------------------------------------------------------------------------------------------
+
+    @web.middleware
+    async def _middle(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        body = await request.read()
+        route = request.match_info.route.resource.canonical.removeprefix(self.base) if request.match_info.route.resource else request.path
+        fault = self._fault(f"{request.method} {route}")
+        if fault is not None:
+            if fault.delay_s:
+                await asyncio.sleep(fault.delay_s)
+            if fault.hang_up:
+                assert request.transport is not None
+                if request.method != "GET":
+                    await handler(request)
+                request.transport.abort()
+                return web.Response()
+            if fault.status is not None:
+                return self._keep(request, route, body, _text(fault.status))
+        try:
+            response = await handler(request)
+        except web.HTTPNotFound:
+            response = web.Response(status=404)
+        except web.HTTPMethodNotAllowed:
+            response = web.Response(status=405)
+        if fault is not None and fault.half_body and isinstance(response, web.Response):
+            half = web.StreamResponse(status=response.status, headers={"Content-Type": response.headers.get("Content-Type", "")})
+            content = bytes(response.body or b"")  # type: ignore[arg-type]
+            half.content_length = len(content)
+            await half.prepare(request)
+            await half.write(content[: len(content) // 2])
+            assert request.transport is not None
+            request.transport.abort()
+            return half
+        return self._keep(request, route, body, response)
+
+    def _fault(self, name: str) -> Fault | None:
+        for route, faults in self.faults.items():
+            if name.startswith(route) and faults:
+                fault = faults[0]
+                fault.times -= 1
+                if fault.times <= 0:
+                    faults.pop(0)
+                return fault
+        return None
+
+    def _keep(self, request: web.Request, route: str, body: bytes, response: web.StreamResponse) -> web.StreamResponse:
+        content = bytes(response.body) if isinstance(response, web.Response) and isinstance(response.body, (bytes, bytearray)) else b""
+        self.received.append(
+            Exchange(
+                request.method,
+                request.path.removeprefix(self.base),
+                dict(request.query),
+                dict(request.headers),
+                body,
+                response.status,
+                response.headers.get("Content-Type", "").split(";")[0] if content else "",
+                content,
+                route,
+            )
+        )
+        return response
+
+    # -- who asks ---------------------------------------------------------------------------------------------------
+
+    def _is_known(self, request: web.Request) -> bool:
+        header = request.headers.get("Authorization", "")
+        token = None
+        scheme, _, rest = header.partition(" ")
+        legacy = self.version < (12, 0, 0)
+        if scheme.lower() == "mediabrowser" or (scheme.lower() == "emby" and legacy):
+            token = _parameter(rest)
+        elif "X-Emby-Authorization" in request.headers and legacy:
+            token = _parameter(request.headers["X-Emby-Authorization"].partition(" ")[2])
+        for name in ("X-Emby-Token", "X-MediaBrowser-Token"):
+            if token is None and legacy:
+                token = request.headers.get(name)
+        if token is None:
+            token = next((value for name, value in request.query.items() if name.lower() == "apikey" or (legacy and name == "api_key")), None)
+        return token == self.key or token in self.users
+
+    def _guard(self, request: web.Request) -> web.Response | None:
+        return None if self._is_known(request) else web.Response(status=401)
+
+    # -- routes -----------------------------------------------------------------------------------------------------
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response(text="Healthy", content_type="text/plain")
+
+    async def _ping(self, request: web.Request) -> web.Response:
+        return _json("Jellyfin Server")
+
+    async def _public(self, request: web.Request) -> web.Response:
+        return _json(
+            {
+                "LocalAddress": "http://127.0.0.1:8096",
+                "ServerName": "fake",
+                "Version": self.version_text,
+                "ProductName": "Jellyfin Server",
+                "OperatingSystem": "",
+                "Id": SERVER_ID,
+                "StartupWizardCompleted": True,
+            }
+        )
+
+    async def _info(self, request: web.Request) -> web.Response:
+        if (refused := self._guard(request)) is not None:
+            return refused
+        value = {
+            "OperatingSystemDisplayName": "",
+            "HasPendingRestart": False,
+            "IsShuttingDown": False,
+            "SupportsLibraryMonitor": True,
+            "WebSocketPortNumber": 8096,
+            "CompletedInstallations": [],
+            "CanSelfRestart": True,
+            "CanLaunchWebBrowser": False,
+            "ProgramDataPath": "/config/data",
+            "WebPath": "/config/web",
+            "ItemsByNamePath": "/config/data/metadata",
+            "CachePath": "/config/cache",
+            "LogPath": "/config/log",
+            "InternalMetadataPath": "/config/data/metadata",
+            "TranscodingTempPath": "/config/cache/transcodes",
+            "CastReceiverApplications": [{"Id": "F007D354", "Name": "Stable"}, {"Id": "6F511C87", "Name": "Unstable"}],
+            "HasUpdateAvailable": False,
+            "EncoderLocation": "System",
+            "SystemArchitecture": "X64",
+            "LocalAddress": "http://127.0.0.1:8096",
+            "ServerName": "fake",
+            "Version": self.version_text,
+            "OperatingSystem": "",
+            "Id": SERVER_ID,
+        }
+        if self.version >= (10, 11, 0):
+            value |= {"ProductName": "Jellyfin Server", "StartupWizardCompleted": True}
+        return _json(value)
+
+    async def _folders(self, request: web.Request) -> web.Response:
+        if (refused := self._guard(request)) is not None:
+            return refused
+        if self.folders:
+            return _json(self.folders)
+        return _json(
+            [
+                {
+                    "Name": library.name,
+                    "Locations": [library.folder],
+                    "CollectionType": library.kind,
+                    "LibraryOptions": {"Enabled": True, "SaveSubtitlesWithMedia": True, "AllowEmbeddedSubtitles": "AllowAll", **library.options},
+                    "ItemId": library.id,
+                    "RefreshStatus": "Idle",
+                }
+                for library in self.libraries
+            ]
+        )
+
+    async def _items(self, request: web.Request) -> web.Response:
+        if (refused := self._guard(request)) is not None:
+            return refused
+        query = {name.lower(): value for name, value in request.query.items()}
+        for name in ("hassubtitles", "ismissing", "recursive", "collapseboxsetitems", "enabletotalrecordcount"):
+            if name in query and query[name].lower() not in {"true", "false"}:
+                return _invalid(name, query[name])
+        rows = self._rows(query)
+        if isinstance(rows, web.Response):
+            return rows
+        total = len(rows)
+        start, limit = int(query.get("startindex", 0)), query.get("limit")
+        page = rows[start : start + int(limit)] if limit is not None else rows[start:]
+        fields = {part.strip() for part in query.get("fields", "").split(",")}
+        answer: list[dict[str, Any]] = []
+        for row in page:
+            value = row.dto(fields, self.version) if isinstance(row, FakeItem) else dict(row)
+            if query.get("enableimages", "true").lower() == "false":
+                for name in ("ImageTags", "BackdropImageTags"):
+                    value.pop(name, None)
+            answer.append(value)
+        counted = query.get("enabletotalrecordcount", "true").lower() == "true"
+        return _json({"Items": answer, "TotalRecordCount": total if counted else (len(page) if self.version >= (10, 11, 0) else 0), "StartIndex": start})
+
+    def _rows(self, query: dict[str, str]) -> "list[Any] | web.Response":
+        recursive = query.get("recursive", "").lower() == "true"
+        if "ids" in query:
+            ids = [part.replace("-", "").lower() for part in query["ids"].split(",")]
+            ids = [part for part in ids if _HEX.fullmatch(part)]
+            if PLACEHOLDER in ids and self.version >= (10, 11, 0):
+                return _text(500)
+            if ids:
+                return [found for part in ids if (found := self._row(part)) is not None]
+            if not recursive:
+                return list(self.folders_as_items())
+        if not recursive and "parentid" not in query:
+            return list(self.folders_as_items())
+        rows = list(self.items.values())
+        if "parentid" in query:
+            rows = [row for row in rows if row.library == query["parentid"].replace("-", "").lower()]
+        if "includeitemtypes" in query:
+            kinds = {kind.lower() for kind in query["includeitemtypes"].split(",")}
+            rows = [row for row in rows if row.kind.lower() in kinds]
+        from_memory = query.get("collapseboxsetitems", "true").lower() != "false" and "userid" not in query and self.version < (12, 0, 0)
+        if "mindatelastsaved" in query and self.version < (10, 11, 0) and not from_memory:
+            return _text(500)
+        for name in ("mindatelastsaved", "mindatelastsavedforuser"):
+            if name in query and not from_memory:
+                since = _when(query[name])
+                rows = [row for row in rows if row.saved >= since]
+        if query.get("sortby", "").lower().startswith("datecreated"):
+            rows.sort(key=lambda row: (row.added, row.name))
+        elif self.version >= (10, 11, 0):
+            rows.sort(key=lambda row: row.name)
+        return rows
+
+    def folders_as_items(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "Name": library.name,
+                "ServerId": SERVER_ID,
+                "Id": new_id(library.name),
+                "ChannelId": None,
+                "IsFolder": True,
+                "Type": "Folder",
+                "ImageTags": {},
+                "BackdropImageTags": [],
+                "ImageBlurHashes": {},
+                "LocationType": "FileSystem",
+                "MediaType": "Unknown",
+            }
+            for library in self.libraries
+        ]
+
+    async def _item(self, request: web.Request) -> web.Response:
+        if (refused := self._guard(request)) is not None:
+            return refused
+        item_id = _guid(request.match_info["itemId"])
+        if item_id is None:
+            return _invalid("itemId", request.match_info["itemId"])
+        if "userId" not in request.query:
+            return _text(400)
+        item = self._row(item_id)
+        return _json(item.dto({"Path", "MediaSources", "Etag", "DateCreated", "ProviderIds"}, self.version)) if item else _not_found()
+
+    async def _refresh(self, request: web.Request) -> web.Response:
+        if (refused := self._guard(request)) is not None:
+            return refused
+        item_id = _guid(request.match_info["itemId"])
+        if item_id is None:
+            return _invalid("itemId", request.match_info["itemId"])
+        if item_id == PLACEHOLDER and self.version >= (10, 11, 0):
+            return _text(500)
+        found = self._source(item_id)
+        if found is None:
+            return _not_found()
+        if request.query.get("metadataRefreshMode", "None") != "None":
+            found[1].look_at_disk()
+            found[0].touch(datetime.now(UTC))
+        return web.Response(status=204)
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        if (refused := self._guard(request)) is not None:
+            return refused
+        item_id = _guid(request.match_info["itemId"])
+        if item_id is None:
+            return _invalid("itemId", request.match_info["itemId"])
+        try:
+            body = {name.lower(): value for name, value in json.loads(await request.read()).items()}
+        except (ValueError, AttributeError):
+            return _invalid("$", "not JSON")
+        for name in ("Language", "Format", "Data"):
+            if not body.get(name.lower()):
+                return _invalid(name, "")
+        found = self._source(item_id)
+        if found is None:
+            return _not_found()
+        item, source = found
+        language, extension = str(body["language"]).lower(), str(body["format"]).lower()
+        if "\0" in language or self.version == (10, 11, 7):
+            return _text(400)
+        if self.version >= (10, 11, 7) and (extension not in FORMATS or "/" in language):
+            return _text(400)
+        if str(body["data"]).startswith("data:"):
+            return _text(500)
+        try:
+            content = base64.b64decode("".join(str(body["data"]).split()), validate=True)
+        except binascii.Error:
+            return web.Response(status=204)
+        if source.id in self.read_only and self.version >= (12, 0, 0):
+            return _text(500)
+        if self.lies_about_uploads or "/" in language or "\\" in language:
+            return web.Response(status=204)
+        flags = (".forced" if body.get("isforced") else "") + (".sdh" if body.get("ishearingimpaired") else "")
+        stem = f"{source.stem}.{language}{flags}"
+        name, number = f"{stem}.{extension}", 0
+        while name in source.sidecars:
+            name, number = f"{stem}.{number}.{extension}", number + 1
+        if self.hides_new_tracks:
+            self.hidden.append((source, name, content))
+            return web.Response(status=204)
+        source.sidecars[name] = content
+        if source.file is not None and source.id not in self.read_only:
+            (source.file.parent / name).write_bytes(content)
+        item.touch(datetime.now(UTC))
+        return web.Response(status=204)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        if (refused := self._guard(request)) is not None:
+            return refused
+        item_id = _guid(request.match_info["itemId"])
+        if item_id == PLACEHOLDER and self.version >= (10, 11, 0):
+            return _text(500)
+        found = self._source(item_id) if item_id else None
+        if found is None:
+            return _not_found()
+        item, source = found
+        stream = _at(source.all_streams(self.version), request.match_info["index"])
+        if stream is None or stream["Type"] != "Subtitle" or not stream.get("IsExternal"):
+            return _text(400)
+        name = stream["Path"].rsplit("/", 1)[-1]
+        del source.sidecars[name]
+        if source.file is not None:
+            (source.file.parent / name).unlink(missing_ok=True)
+        item.touch(datetime.now(UTC))
+        return web.Response(status=204)
+
+    async def _track(self, request: web.Request) -> web.Response:
+        wanted = request.match_info["format"]
+        if wanted not in _TIMES:
+            return _text(400)
+        item_id = _guid(request.match_info["itemId"])
+        found = self._source(item_id) if item_id else None
+        if found is None:
+            return _text(400)
+        _, source = found
+        if request.match_info["mediaSourceId"] != source.id:
+            return _text(500)
+        stream = _at(source.all_streams(self.version), request.match_info["index"])
+        if stream is None or stream["Type"] != "Subtitle" or not stream.get("IsTextSubtitleStream"):
+            return _text(500)
+        content_type = _TIMES[wanted]
+        if stream.get("IsExternal"):
+            content = source.sidecars[stream["Path"].rsplit("/", 1)[-1]]
+            if NAMED.get(wanted) == stream["Codec"]:
+                return web.Response(body=content, headers={"Content-Type": content_type})
+        else:
+            ordinal = [other for other in source.all_streams(self.version) if other["Type"] == "Subtitle" and not other.get("IsExternal")].index(stream)
+            content = self.embedded.get((source.id, ordinal), b"1\n00:00:00,000 --> 00:00:00,900\nline 1\n")
+        if wanted in {"json", "js"}:
+            return web.Response(
+                body=json.dumps({"TrackEvents": [{"Id": "1", "Text": "line", "StartPositionTicks": 0, "EndPositionTicks": 9_000_000}]}).encode(),
+                headers={"Content-Type": content_type},
+            )
+        return web.Response(body=content, headers={"Content-Type": content_type})
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        item_id = _guid(request.match_info["itemId"])
+        found = self._source(request.query.get("mediaSourceId", item_id or "")) if item_id and self._source(item_id) else None
+        if found is None:
+            return _text(404)
+        source = found[1]
+        if source.file is not None:
+            return web.FileResponse(source.file, headers={"Content-Type": "video/x-matroska"})
+        return _ranged(request, bytes(source.size))
+
+    async def _sessions(self, request: web.Request) -> web.Response:
+        return self._guard(request) or _json([])
+
+    # -- finding ----------------------------------------------------------------------------------------------------
+
+    def _row(self, item_id: str) -> FakeItem | None:
+        if (item := self.items.get(item_id)) is not None:
+            return item
+        return (
+            None if self.version >= (12, 0, 0) else next((item for item in self.items.values() if any(source.id == item_id for source in item.sources)), None)
+        )
+
+    def _source(self, source_id: str) -> tuple[FakeItem, Source] | None:
+        if (item := self.items.get(source_id)) is not None and item.sources and item.sources[0].id == source_id:
+            return item, item.sources[0]
+        return next(((item, source) for item in self.items.values() for source in item.sources if source.id == source_id), None)
+
+
+def _parameter(text: str) -> str | None:
+    match = re.search(r'(?:^|[,\s])Token="?([^",]*)"?', text)
+    return match[1] if match else None
+
+
+def _guid(text: str) -> str | None:
+    plain = text.replace("-", "").lower()
+    return plain if _HEX.fullmatch(plain) else None
+
+
+def _at(streams: list[dict[str, Any]], index: str) -> dict[str, Any] | None:
+    return streams[int(index)] if index.isdigit() and int(index) < len(streams) else None
+
+
+def _when(text: str) -> datetime:
+    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", text)
+    assert match is not None
+    return datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
+
+
+def _ranged(request: web.Request, content: bytes) -> web.Response:
+    headers = {"Content-Type": "video/x-matroska", "Accept-Ranges": "bytes"}
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
+    if match is None:
+        return web.Response(body=content, headers=headers)
+    start, end = int(match[1]), min(int(match[2] or len(content) - 1), len(content) - 1)
+    if start >= len(content):
+        return web.Response(status=416, headers={**headers, "Content-Range": f"bytes */{len(content)}"})
+    return web.Response(status=206, body=content[start : end + 1], headers={**headers, "Content-Range": f"bytes {start}-{end}/{len(content)}"})
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=json.dumps(value, ensure_ascii=False).encode(), headers={"Content-Type": "application/json; charset=utf-8"})
+
+
+def _text(status: int) -> web.Response:
+    return web.Response(status=status, text="Error processing request.", content_type="text/plain")
+
+
+def _invalid(name: str, value: str) -> web.Response:
+    return _json(
+        {
+            "type": "https://tools.ietf.org/html/rfc9110#section-15.5.1",
+            "title": "One or more validation errors occurred.",
+            "status": 400,
+            "errors": {name: [f"The value '{value}' is not valid."]},
+            "traceId": "00-0-0-00",
+        },
+        400,
+    )
+
+
+def _not_found() -> web.Response:
+    return _json({"type": "https://tools.ietf.org/html/rfc9110#section-15.5.5", "title": "Not Found", "status": 404, "traceId": "00-0-0-00"}, 404)
