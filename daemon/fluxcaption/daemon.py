@@ -55,7 +55,12 @@ class OnceReport:
 
 
 async def run_once(
-    settings: Settings, say: Callable[[str], None], progress: Callable[[Job, Ms, Ms], None] | None = None, server: MediaServer | None = None
+    settings: Settings,
+    say: Callable[[str], None],
+    progress: Callable[[Job, Ms, Ms], None] | None = None,
+    *,
+    server: MediaServer | None = None,
+    clock: Clock | None = None,
 ) -> OnceReport:
     """Make one full scan, work until nothing is due, open no port."""
     async with contextlib.AsyncExitStack() as stack:
@@ -67,7 +72,7 @@ async def run_once(
                 finished.append(job)
                 say(describe(job))
 
-        house = build_house(settings, store, server=server, progress=progress, finished=note)
+        house = build_house(settings, store, server=server, clock=clock, progress=progress, finished=note)
         stack.push_async_callback(house.close)
         _give_back_memory_at_end(stack, house)
         await house.server.connect()

@@ -8,6 +8,7 @@ from fluxcaption.daemon import run_once
 from fluxcaption.domain.jobs import JobState
 
 from tests.behaviour.household import HEARD, READ, clip, jellyfin, settings, windows_heard
+from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, audio, film, text
 
 VERSIONS = ["10.10.7", "10.11.11", "12.0.0"]
@@ -67,7 +68,7 @@ async def test_an_upload_that_lies_is_not_called_done(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         fake.lies_about_uploads = True
         fake.add(film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60))
-        report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
+        report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print, clock=FastClock())
         assert report.exit_code == 75
         assert report.finished == []
         assert len([exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]) == 1
