@@ -8,6 +8,7 @@ from fluxcaption.daemon import run_once
 from fluxcaption.domain.jobs import JobState
 
 from tests.behaviour.household import HEARD, READ, clip, jellyfin, settings, windows_heard
+from tests.contract.openapi import CONTRACT, violations
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, audio, film, text
 
@@ -62,6 +63,8 @@ async def test_three_films_get_three_languages_and_are_heard_once(version: str, 
         assert again.waiting == 0
         assert not [exchange for exchange in fake.received[before:] if exchange.method != "GET"]
         assert await windows_heard(tmp_path / "state") == heard
+        if CONTRACT.is_dir():
+            assert [fault for exchange in fake.received for fault in violations(exchange, version)] == []
 
 
 async def test_an_upload_that_lies_is_not_called_done(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from aiohttp import web
 from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
 from tests.fakes.jellyfin.names import FORMATS, Version
 
-KEY = "0123456789abcdef0123456789abcdef"
+KEY = "5f0c1a7e2b9d4863a1b2c3d4e5f60718"
 PLACEHOLDER = "0" * 31 + "1"
 _HEX = re.compile(r"[0-9a-f]{32}")
 _TIMES = {
@@ -87,6 +87,7 @@ class FakeJellyfin:
         self.hidden: list[tuple[Source, str, bytes]] = []
         self.read_only: set[str] = set()
         self.users: set[str] = set()
+        self.viewers: set[str] = set()
         self.folders: list[dict[str, Any]] = []
         self._runner: web.AppRunner | None = None
         self.url = ""
@@ -95,6 +96,11 @@ class FakeJellyfin:
     def version(self) -> Version:
         parts = [int(part) for part in re.findall(r"\d+", self.version_text)[:3]] + [0, 0]
         return parts[0], parts[1], parts[2]
+
+    @property
+    def _has_placeholder(self) -> bool:
+        """The id `0…01` is a row of the database on 10.11 alone (contract 1.5)."""
+        return (10, 11, 0) <= self.version < (12, 0, 0)
 
     def add(self, *items: FakeItem) -> None:
         for item in items:
@@ -208,7 +214,7 @@ class FakeJellyfin:
 
     # -- who asks ---------------------------------------------------------------------------------------------------
 
-    def _is_known(self, request: web.Request) -> bool:
+    def _token(self, request: web.Request) -> str | None:
         header = request.headers.get("Authorization", "")
         token = None
         scheme, _, rest = header.partition(" ")
@@ -222,10 +228,15 @@ class FakeJellyfin:
                 token = request.headers.get(name)
         if token is None:
             token = next((value for name, value in request.query.items() if name.lower() == "apikey" or (legacy and name == "api_key")), None)
-        return token == self.key or token in self.users
+        return token
 
-    def _guard(self, request: web.Request) -> web.Response | None:
-        return None if self._is_known(request) else web.Response(status=401)
+    def _guard(self, request: web.Request, *, needs_admin: bool = False) -> web.Response | None:
+        token = self._token(request)
+        if token == self.key or token in self.users:
+            return None
+        if token in self.viewers:
+            return web.Response(status=403) if needs_admin else None
+        return web.Response(status=401)
 
     # -- routes -----------------------------------------------------------------------------------------------------
 
@@ -282,7 +293,7 @@ class FakeJellyfin:
         return _json(value)
 
     async def _folders(self, request: web.Request) -> web.Response:
-        if (refused := self._guard(request)) is not None:
+        if (refused := self._guard(request, needs_admin=True)) is not None:
             return refused
         if self.folders:
             return _json(self.folders)
@@ -329,7 +340,7 @@ class FakeJellyfin:
         if "ids" in query:
             ids = [part.replace("-", "").lower() for part in query["ids"].split(",")]
             ids = [part for part in ids if _HEX.fullmatch(part)]
-            if PLACEHOLDER in ids and self.version >= (10, 11, 0):
+            if PLACEHOLDER in ids and self._has_placeholder:
                 return _text(500)
             if ids:
                 return [found for part in ids if (found := self._row(part)) is not None]
@@ -386,12 +397,12 @@ class FakeJellyfin:
         return _json(item.dto({"Path", "MediaSources", "Etag", "DateCreated", "ProviderIds"}, self.version)) if item else _not_found()
 
     async def _refresh(self, request: web.Request) -> web.Response:
-        if (refused := self._guard(request)) is not None:
+        if (refused := self._guard(request, needs_admin=True)) is not None:
             return refused
         item_id = _guid(request.match_info["itemId"])
         if item_id is None:
             return _invalid("itemId", request.match_info["itemId"])
-        if item_id == PLACEHOLDER and self.version >= (10, 11, 0):
+        if item_id == PLACEHOLDER and self._has_placeholder:
             return _text(500)
         found = self._source(item_id)
         if found is None:
@@ -402,7 +413,7 @@ class FakeJellyfin:
         return web.Response(status=204)
 
     async def _upload(self, request: web.Request) -> web.Response:
-        if (refused := self._guard(request)) is not None:
+        if (refused := self._guard(request, needs_admin=True)) is not None:
             return refused
         item_id = _guid(request.match_info["itemId"])
         if item_id is None:
@@ -448,10 +459,10 @@ class FakeJellyfin:
         return web.Response(status=204)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        if (refused := self._guard(request)) is not None:
+        if (refused := self._guard(request, needs_admin=True)) is not None:
             return refused
         item_id = _guid(request.match_info["itemId"])
-        if item_id == PLACEHOLDER and self.version >= (10, 11, 0):
+        if item_id == PLACEHOLDER and self._has_placeholder:
             return _text(500)
         found = self._source(item_id) if item_id else None
         if found is None:
