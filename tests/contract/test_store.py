@@ -1,0 +1,284 @@
+"""What the daemon's memory promises."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fluxcaption.domain.cues import Segment
+from fluxcaption.domain.errors import StateError
+from fluxcaption.domain.jobs import Delivery, HeardWindow, JobState, NewJob, Outcome, Stage, Tier, TranscriptKey, TranslationKey
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
+from fluxcaption.storage.database import DATABASE
+from fluxcaption.storage.lock import StateLock
+from fluxcaption.storage.store import SqliteStore
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+DE, ES = LanguageTag("de"), LanguageTag("es")
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = await SqliteStore.open(tmp_path)
+    yield opened
+    await opened.close()
+
+
+def gap(source: str = "s", target: LanguageTag = DE, tier: Tier = Tier.NEW, *, days_old: float = 0, held: bool = False) -> NewJob:
+    return NewJob(ServerId("v"), ItemId(f"i-{source}"), SourceId(source), target, f"Film {source}", tier, NOW - timedelta(days=days_old), "no track", held)
+
+
+KEY = TranscriptKey(Fingerprint("f"), 0, "whisper", "rev", "set")
+
+
+async def test_a_gap_found_twice_is_one_job(store: SqliteStore) -> None:
+    assert await store.add_jobs([gap(), gap(), gap(target=ES)], NOW) == 2
+    assert await store.add_jobs([gap()], NOW) == 0
+
+
+async def test_asked_and_new_go_before_backlog_and_newest_first(store: SqliteStore) -> None:
+    jobs = [gap("old", tier=Tier.BACKLOG, days_old=9), gap("young", tier=Tier.BACKLOG), gap("new", days_old=3), gap("asked", tier=Tier.ASKED, days_old=5)]
+    await store.add_jobs(jobs, NOW)
+    order = []
+    while (job := await store.claim(Stage.LISTEN, NOW)) is not None:
+        order.append(job.source_id)
+    assert order == ["new", "asked", "young", "old"]
+
+
+async def test_two_claimers_never_get_one_job(store: SqliteStore) -> None:
+    await store.add_jobs([gap(str(number)) for number in range(20)], NOW)
+    claimed = await asyncio.gather(*(store.claim(Stage.LISTEN, NOW) for _ in range(30)))
+    ids = [job.id for job in claimed if job]
+    assert len(ids) == len(set(ids)) == 20
+
+
+async def test_an_attempt_is_counted_before_the_work_and_not_when_parked(store: SqliteStore) -> None:
+    await store.add_jobs([gap()], NOW)
+    job = await store.claim(Stage.LISTEN, NOW)
+    assert job is not None
+    assert job.attempts == 1
+    parked = await store.record(job.id, Outcome.parked(timedelta(minutes=2), "away", "service-unreachable"), NOW)
+    assert parked.attempts == 0
+    assert await store.claim(Stage.LISTEN, NOW) is None
+    assert await store.unpark("service-unreachable", NOW) == 1
+    again = await store.claim(Stage.LISTEN, NOW)
+    assert again is not None
+    failed = await store.record(job.id, Outcome.again(timedelta(minutes=1), "hiccup"), NOW)
+    assert failed.attempts == 1
+    assert await store.next_due() == NOW + timedelta(minutes=1)
+
+
+async def test_an_illegal_move_is_refused(store: SqliteStore) -> None:
+    await store.add_jobs([gap()], NOW)
+    with pytest.raises(ValueError, match="cannot go"):
+        await store.record(JobId(1), Outcome.done("x"), NOW)
+
+
+async def test_a_job_cancelled_while_it_runs_stays_cancelled(store: SqliteStore) -> None:
+    await store.add_jobs([gap()], NOW)
+    job = await store.claim(Stage.LISTEN, NOW)
+    assert job is not None
+    await store.cancel(job.id, NOW)
+    assert (await store.record(job.id, Outcome.done("made"), NOW)).state is JobState.CANCELLED
+
+
+async def test_a_finished_job_starts_again_only_when_asked(store: SqliteStore) -> None:
+    await store.add_jobs([gap()], NOW)
+    job = await store.claim(Stage.LISTEN, NOW)
+    assert job is not None
+    await store.record(job.id, Outcome.done("made"), NOW)
+    assert await store.add_jobs([gap()], NOW) == 0
+    assert await store.claim(Stage.LISTEN, NOW) is None
+    await store.add_jobs([gap(tier=Tier.ASKED)], NOW)
+    assert await store.claim(Stage.LISTEN, NOW) is not None
+
+
+async def test_a_restart_makes_running_work_due_again(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path)
+    await store.add_jobs([gap()], NOW)
+    await store.claim(Stage.LISTEN, NOW)
+    await store.close()
+    store = await SqliteStore.open(tmp_path)
+    assert await store.requeue_interrupted(NOW) == 1
+    job = await store.claim(Stage.LISTEN, NOW)
+    assert job is not None
+    assert job.attempts == 2
+    await store.close()
+
+
+async def test_the_backlog_is_released_title_by_title_newest_first(store: SqliteStore) -> None:
+    await store.add_jobs([gap(str(n), target, Tier.BACKLOG, days_old=n, held=True) for n in range(5) for target in (DE, ES)], NOW)
+    assert await store.claim(Stage.LISTEN, NOW) is None
+    assert await store.next_due() is None
+    assert await store.release_backlog(1, True, NOW) == 1
+    first = [await store.claim(Stage.LISTEN, NOW) for _ in range(3)]
+    assert [job.source_id if job else None for job in first] == ["0", "0", None]
+    standing = await store.backlog_standing(NOW)
+    assert (standing.begun_ever, standing.begun_today, standing.finished_ever) == (1, 1, 0)
+    for job in first[:2]:
+        assert job is not None
+        await store.record(job.id, Outcome.done("made"), NOW)
+    assert (await store.backlog_standing(NOW + timedelta(days=2))).begun_today == 0
+    assert (await store.backlog_standing(NOW)).finished_ever == 1
+
+
+async def test_an_asked_job_leaves_the_backlog(store: SqliteStore) -> None:
+    await store.add_jobs([gap(tier=Tier.BACKLOG, held=True)], NOW)
+    await store.add_jobs([gap(tier=Tier.ASKED)], NOW)
+    job = await store.claim(Stage.LISTEN, NOW)
+    assert job is not None
+    assert job.tier is Tier.ASKED
+
+
+async def test_a_repeated_event_has_the_same_id_until_it_is_handled(store: SqliteStore) -> None:
+    first, again = await asyncio.gather(*(store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), NOW) for _ in range(2)))
+    other = await store.add_event(ServerId("v"), "ItemAdded", ItemId("j"), NOW)
+    assert first == again != other
+    assert [event.id for event in await store.open_events()] == [first, other]
+    await store.close_event(first, NOW)
+    assert await store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), NOW) not in {first, other}
+
+
+async def test_promises_that_wait_together_each_get_their_own_answer(store: SqliteStore) -> None:
+    async def broken(connection: Any) -> None:
+        await connection.execute("INSERT INTO flags VALUES ('half', 'written')")
+        raise ValueError("mine alone")
+
+    good = [store.add_event(ServerId("v"), "ItemAdded", ItemId(str(number)), NOW) for number in range(5)]
+    results = await asyncio.gather(*good, store._db.promise(broken), return_exceptions=True)
+    assert sorted(result for result in results if isinstance(result, int)) == [1, 2, 3, 4, 5]
+    assert isinstance(results[-1], ValueError)
+    assert await store.flag("half") is None
+
+
+async def test_a_cancelled_caller_leaves_no_half_transaction(store: SqliteStore) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(connection: Any) -> None:
+        await connection.execute("INSERT INTO flags VALUES ('one', '1')")
+        reached.set()
+        await go_on.wait()
+        await connection.execute("INSERT INTO flags VALUES ('two', '2')")
+
+    task = asyncio.create_task(store._db.checkpoint(slow))
+    await reached.wait()
+    task.cancel()
+    go_on.set()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.set_flag("three", "3")
+    assert [await store.flag(name) for name in ("one", "two", "three")] == ["1", "2", "3"]
+
+
+async def test_a_transcript_is_filled_window_by_window_and_found_again(store: SqliteStore) -> None:
+    assert await store.transcript(KEY) is None
+    opened = await store.open_transcript(KEY, Ms(60_000))
+    await store.save_window(opened.id, HeardWindow(Ms(0), Ms(20_000), (Segment(Ms(1), Ms(2), "Hi.", 0.9),)), DE)
+    saved = await store.transcript(KEY)
+    assert saved is not None
+    assert (saved.heard_until, saved.is_complete, saved.language) == (20_000, False, DE)
+    await store.finish_transcript(opened.id, DE)
+    await store.same_sound(Fingerprint("other file"), 1, KEY.fingerprint, 0)
+    found = await store.transcript(TranscriptKey(Fingerprint("other file"), 1, "whisper", "rev", "set"))
+    assert found is not None
+    assert found.is_complete
+    assert found.windows[0].segments[0].text == "Hi."
+    assert await store.transcript(TranscriptKey(Fingerprint("f"), 0, "whisper", "another revision", "set")) is None
+
+
+async def test_translations_are_found_by_text_pair_and_model(store: SqliteStore) -> None:
+    key = TranslationKey(LanguageTag("en"), DE, "local", "r1")
+    await store.save_translations(key, {f"text {n}": f"Text {n}" for n in range(1200)})
+    assert len(await store.translations(key, {f"text {n}" for n in range(0, 1200, 2)} | {"unknown"})) == 600
+    assert await store.translations(TranslationKey(LanguageTag("en"), DE, "local", "r2"), {"text 1"}) == {}
+
+
+async def test_an_intent_is_remembered_with_its_hash(store: SqliteStore) -> None:
+    await store.record_intent(Delivery(ServerId("v"), SourceId("s"), DE, ContentHash("h"), "F.de.srt", "{}", NOW))
+    await store.mark_uploaded(ServerId("v"), SourceId("s"), DE, NOW)
+    await store.mark_confirmed(ServerId("v"), SourceId("s"), DE, NOW)
+    known = await store.delivery(ServerId("v"), SourceId("s"), DE)
+    assert known is not None
+    assert (known.content_hash, known.confirmed_at) == ("h", NOW)
+
+
+async def test_a_decision_is_remembered_for_the_media_and_forgotten_when_asked(store: SqliteStore) -> None:
+    await store.settle(Fingerprint("f"), DE, "settings", "no-speech", "nobody speaks", NOW)
+    assert await store.settled(Fingerprint("f"), DE, "settings") == ("no-speech", "nobody speaks")
+    assert await store.settled(Fingerprint("f"), DE, "other settings") is None
+    await store.unsettle(Fingerprint("f"), DE)
+    assert await store.settled(Fingerprint("f"), DE, "settings") is None
+
+
+async def test_a_claim_needs_no_walk_through_a_long_queue(store: SqliteStore) -> None:
+    plan = await store._db.read(
+        "EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE stage='listen' AND state IN ('queued','parked') AND is_held=0 AND next_try_at<=1 ORDER BY tier_rank, added_at DESC, id LIMIT 1"
+    )
+    assert "jobs_due" in plan[0]["detail"]
+    assert not any("TEMP B-TREE" in row["detail"] for row in plan)
+
+
+async def test_a_newer_state_is_refused(tmp_path: Path) -> None:
+    await (await SqliteStore.open(tmp_path)).close()
+    with sqlite3.connect(tmp_path / DATABASE) as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(StateError, match="newer FluxCaption"):
+        await SqliteStore.open(tmp_path)
+
+
+async def test_a_damaged_state_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_bytes(b"not a database at all" * 500)
+    with pytest.raises(StateError, match="damaged"):
+        await SqliteStore.open(tmp_path)
+
+
+def test_a_second_daemon_is_told_who_is_there(tmp_path: Path) -> None:
+    first, second = StateLock(tmp_path), StateLock(tmp_path)
+    first.take()
+    with pytest.raises(StateError, match=f"process {os.getpid()}"):
+        second.take()
+    first.release()
+    second.take()
+    second.release()
+
+
+WRITER = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from fluxcaption.storage.store import SqliteStore
+async def main():
+    store = await SqliteStore.open(Path(sys.argv[1]))
+    n = 0
+    while True:
+        got = await asyncio.gather(*(store.add_event("v", "ItemAdded", f"{n + k}", datetime.now(UTC)) for k in range(7)))
+        n += 7
+        print(max(got), flush=True)
+asyncio.run(main())
+"""
+
+
+async def test_kill_9_loses_no_promise(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(5):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    promised = [int(line) for line in process.stdout.read().splitlines()]
+    process.wait()
+    process.stdout.close()
+    store = await SqliteStore.open(tmp_path)
+    try:
+        events = await store.open_events(limit=1_000_000)
+        assert len(events) >= max([35, *promised])
+        assert (await store._db.read("PRAGMA integrity_check"))[0][0] == "ok"
+    finally:
+        await store.close()
