@@ -1,0 +1,132 @@
+"""A transcript belongs to the sound: it outlives processes, ids, paths, containers and lists of targets."""
+
+import asyncio
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from fluxcaption.daemon import run_once
+from fluxcaption.domain.jobs import JobState
+
+from tests.behaviour.household import DEMO, HEARD, clip, jellyfin, settings, windows_heard
+from tests.fakes.clock import FastClock
+from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film
+from tests.fakes.media import repeated
+
+CLIP = DEMO / HEARD / f"{HEARD}.mkv"
+
+
+def heard_ms(state: Path) -> tuple[int, int]:
+    """Sound that was heard, and sound that is saved; their difference was heard for nothing."""
+    with sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True) as database:
+        heard = database.execute("SELECT media_ms FROM speeds WHERE way='listen'").fetchone()
+        saved = database.execute("SELECT coalesce(sum(end_ms-start_ms),0) FROM windows").fetchone()
+    database.close()
+    return (heard[0] if heard else 0), saved[0]
+
+
+def windows_saved(state: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True) as database:
+            count: int = database.execute("SELECT count(*) FROM windows").fetchone()[0]
+        database.close()
+    except sqlite3.Error:
+        return 0
+    return count
+
+
+async def test_a_moved_file_with_a_new_id_is_not_heard_again(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with FakeJellyfin() as fake:
+        fake.add(film("Before (2020)", [audio()], library=fake.libraries[0].id, file=clip(tmp_path / "a", HEARD, "Before (2020)"), minutes=70 / 60))
+        await run_once(settings(state, jellyfin(fake), ["es"]), print, clock=FastClock())
+        first = await windows_heard(state)
+        fake.items.clear()
+        fake.add(film("After (2020)", [audio()], library=fake.libraries[0].id, file=clip(tmp_path / "b", HEARD, "After (2020)"), minutes=70 / 60))
+        report = await run_once(settings(state, jellyfin(fake), ["es"]), print, clock=FastClock())
+        assert [job.state for job in report.finished] == [JobState.DONE]
+        assert await windows_heard(state) == first
+        heard, saved = heard_ms(state)
+        assert heard == saved
+
+
+async def test_a_remuxed_file_is_known_by_its_sound(tmp_path: Path) -> None:
+    state, media = tmp_path / "state", tmp_path / "media"
+    folder = {"type": "folder", "path": str(media)}
+    repeated(CLIP, media / "One (2020)" / "One (2020).mkv", 2)
+    await run_once(settings(state, folder, ["en"]), print)
+    first = await windows_heard(state)
+    assert first > 2
+    (media / "One (2020)" / "One (2020).mkv").unlink()
+    repeated(CLIP, media / "Two (2020)" / "Two (2020).webm", 2)
+    report = await run_once(settings(state, folder, ["en"]), print)
+    assert [job.state for job in report.finished] == [JobState.DONE]
+    assert await windows_heard(state) == first
+    one, two = (next(media.rglob(f"{name}.fluxcaption.en.srt")).read_text(encoding="utf-8") for name in ("One (2020)", "Two (2020)"))
+    assert one == two
+
+
+async def test_another_film_of_the_same_length_is_heard(tmp_path: Path) -> None:
+    state, media = tmp_path / "state", tmp_path / "media"
+    folder = {"type": "folder", "path": str(media)}
+    clip(media, HEARD)
+    await run_once(settings(state, folder, ["en"]), print)
+    first = await windows_heard(state)
+    other = DEMO / "The Blue House (2026)" / "The Blue House (2026).mkv"
+    repeated(other, media / "Other (2020)" / "Other (2020).mkv", 1)
+    await run_once(settings(state, folder, ["en"]), print)
+    assert await windows_heard(state) > first
+
+
+async def test_an_added_target_is_made_from_what_was_heard(tmp_path: Path) -> None:
+    state, media = tmp_path / "state", tmp_path / "media"
+    folder = {"type": "folder", "path": str(media)}
+    clip(media, HEARD)
+    await run_once(settings(state, folder, ["en", "es"]), print)
+    before = heard_ms(state)
+    report = await run_once(settings(state, folder, ["en", "es", "de"]), print)
+    assert [str(job.target) for job in report.finished] == ["de"]
+    assert heard_ms(state) == before
+
+
+@pytest.mark.parametrize("after_windows", [1, 4])
+async def test_kill_9_in_the_middle_of_a_film_goes_on_at_the_next_window(after_windows: int, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with FakeJellyfin() as fake:
+        long = repeated(CLIP, tmp_path / "media" / "Long (2020)" / "Long (2020).mkv", 9)
+        fake.add(film("Long (2020)", [audio()], library=fake.libraries[0].id, file=long, minutes=10.5))
+        config = tmp_path / "config.yaml"
+        config.write_text(
+            yaml.safe_dump(
+                {
+                    "server": {"type": "jellyfin", "url": fake.url, "api_key": KEY},
+                    "languages": {"targets": ["es"]},
+                    "backlog": {"mode": "all"},
+                    "asr": {"backends": [{"type": "local", "model": "miniature"}]},
+                    "translation": {"backends": [{"type": "local", "model": "miniature"}]},
+                    "limits": {"disk_free": "0B"},
+                    "state": str(state),
+                }
+            ),
+            encoding="utf-8",
+        )
+        command = [sys.executable, "-m", "fluxcaption", "run", "--config", str(config), "--once"]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
+        async with asyncio.timeout(60):
+            while windows_saved(state) < after_windows:
+                await asyncio.sleep(0.01)
+        process.kill()
+        await process.wait()
+        saved_before = windows_saved(state)
+
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        _, errors = await asyncio.wait_for(process.communicate(), 100)
+        assert process.returncode == 0, errors
+        total = windows_saved(state)
+        assert after_windows <= saved_before < total
+        heard, saved = heard_ms(state)
+        assert 0 <= heard - saved <= 28_500
+        uploads = [exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]
+        assert len(uploads) == 1
