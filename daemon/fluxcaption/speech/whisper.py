@@ -141,11 +141,9 @@ class WhisperRecognizer:
                     self._checked(name)
                 from faster_whisper import WhisperModel
 
-                compute_type = "default" if self._settings.compute_type == "auto" else self._settings.compute_type
+                device, compute_type = _device_and_type(self._settings)
                 try:
-                    self._model = WhisperModel(
-                        str(self._directory), device=self._settings.device, compute_type=compute_type, cpu_threads=self._threads, local_files_only=True
-                    )
+                    self._model = WhisperModel(str(self._directory), device=device, compute_type=compute_type, cpu_threads=self._threads, local_files_only=True)
                 except (RuntimeError, ValueError, OSError) as error:
                     raise ModelMissing(self._settings.model, f"{self._directory} cannot be loaded ({_first_line(error)})") from error
             return self._model
@@ -163,6 +161,20 @@ class WhisperRecognizer:
     def _code(self, language: str) -> str | None:
         code = CODES_OF_ITS_OWN.get(language, language)
         return code if code in self._loaded().supported_languages else None
+
+
+def _device_and_type(settings: LocalSpeech) -> tuple[str, str]:
+    """Where and how to compute: a CUDA card if there is one, with the smallest type that each is quick at."""
+    import ctranslate2
+
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    if settings.compute_type != "auto":
+        return device, settings.compute_type
+    supported = ctranslate2.get_supported_compute_types(device)
+    wanted = ("float16", "int8_float16", "int8") if device == "cuda" else ("int8",)
+    return device, next((kind for kind in wanted if kind in supported), "default")
 
 
 def _sane(found: Any, starts_at: Ms, length_ms: int) -> tuple[HeardSegment, ...]:
