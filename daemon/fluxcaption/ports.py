@@ -334,8 +334,8 @@ class Store(Protocol):
     async def count_jobs(self) -> Mapping[tuple[Stage, JobState], int]:
         """How many jobs stand where."""
 
-    async def next_due(self) -> datetime | None:
-        """When the first waiting job is due."""
+    async def next_due(self, after: datetime | None = None) -> datetime | None:
+        """When the first waiting job is due; with `after`, of those that are due later than that."""
 
     async def requeue_interrupted(self, now: datetime) -> int:
         """At start: stages that were running are due again."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -49,7 +50,7 @@ def sound_clip(
     """A clip with one sound track for each (language, samples)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
-        streams = []
+        streams: list[Any] = []
         for language, _ in tracks:
             stream = out.add_stream(codec, rate=rate, layout=layout)
             if language:

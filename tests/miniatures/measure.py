@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from fluxcaption.domain.cues import Segment
 from fluxcaption.domain.hearing import gate, snap_to_speech
 from fluxcaption.domain.units import Ms, UnitId
 from fluxcaption.domain.work import Sound, WorkKind, WorkUnit
@@ -21,7 +22,7 @@ from fluxcaption.executor.threads import MemoryBlocks
 from fluxcaption.miniatures import SPEECH
 from fluxcaption.settings import LocalSpeech
 from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
-from fluxcaption.speech.windows import SilenceCutter
+from fluxcaption.speech.windows import SilenceCutter, SoundWindow
 
 from tests.measuring import word_errors, words_of
 
@@ -67,10 +68,11 @@ def hear(sound: Samples, language: str, threads: int) -> tuple[list[tuple[int, s
     """What the daemon would keep, and how long it took."""
     blocks = MemoryBlocks()
     recognizer = WhisperRecognizer(LocalSpeech(model="miniature"), blocks, threads, SPEECH)
-    cutter, kept = SilenceCutter(SileroDetector().speech), []
+    cutter = SilenceCutter(SileroDetector().speech)
+    kept: list[Segment] = []
     recognizer.detect_language(sound[: 5 * RATE])
     began = time.perf_counter()
-    windows = []
+    windows: list[SoundWindow] = []
     for start in range(0, len(sound), BLOCK):
         windows += cutter.feed(Ms(start * 1000 // RATE), sound[start : start + BLOCK])
     windows += cutter.finish()

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fluxcaption.domain.errors import DiskLow, ItemGone, JobError, OutOfMemory, UnexpectedError
 from fluxcaption.domain.jobs import Job, JobState, Outcome, Stage, Tier
@@ -88,12 +88,13 @@ class Workers:
         async with asyncio.TaskGroup() as group:
             while not self._stopping:
                 self._wake.clear()
+                looked_at = self._clock.now()
                 claimed = await self._fill(group)
                 if self._stopping:
                     break
                 if until_idle and not claimed and not self._running and not await self._is_due_soon():
                     break
-                await self._pause()
+                await self._pause(looked_at)
 
     async def _fill(self, group: asyncio.TaskGroup) -> int:
         claimed = 0
@@ -143,11 +144,10 @@ class Workers:
     def _gates_are_open(self) -> bool:
         return all(plan.gate() for plan in self._stages.values()) and self._has_room()
 
-    async def _pause(self) -> None:
-        due = await self._store.next_due()
+    async def _pause(self, looked_at: datetime) -> None:
+        """Wait for a wake, or for what falls due; what was due at the last look waits for a place, and a job that ends wakes us."""
+        due = await self._store.next_due(after=looked_at)
         seconds = MOST_IDLE_S if due is None else min(MOST_IDLE_S, (due - self._clock.now()).total_seconds())
-        if self._running or seconds <= 0:
-            seconds = max(seconds, 1.0)
         wake = asyncio.create_task(self._wake.wait())
         sleep = asyncio.create_task(self._clock.sleep(max(0.0, seconds)))
         try:

@@ -212,9 +212,11 @@ class SqliteStore:
         rows = await self._db.read("SELECT stage, state, count(*) AS n FROM jobs GROUP BY stage, state")
         return {(Stage(row["stage"]), JobState(row["state"])): row["n"] for row in rows}
 
-    async def next_due(self) -> datetime | None:
-        """When the first waiting job is due."""
-        rows = await self._db.read("SELECT min(next_try_at) AS at FROM jobs WHERE state IN ('queued','parked') AND is_held=0")
+    async def next_due(self, after: datetime | None = None) -> datetime | None:
+        """When the first waiting job is due; with `after`, of those that are due later than that."""
+        rows = await self._db.read(
+            "SELECT min(next_try_at) AS at FROM jobs WHERE state IN ('queued','parked') AND is_held=0 AND next_try_at>?", (_ms(after) if after else -1,)
+        )
         return None if rows[0]["at"] is None else _time(rows[0]["at"])
 
     async def requeue_interrupted(self, now: datetime) -> int:

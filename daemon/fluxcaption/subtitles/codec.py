@@ -112,7 +112,7 @@ def _timed_blocks(text: str) -> list[tuple[int, int, int, int, list[str]]]:
     lines = text.split("\n")
     arrows = [at for at, line in enumerate(lines) if _ARROW.match(line)]
     blocks = []
-    for arrow, following in zip(arrows, [*arrows[1:], len(lines)], strict=True):
+    for arrow, following in zip(arrows, [*arrows[1:], len(lines)], strict=False):
         stop = arrow + 1
         while stop < following and lines[stop].strip():
             stop += 1

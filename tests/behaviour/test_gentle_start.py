@@ -1,0 +1,86 @@
+"""A first start never begins a whole library: one title, then what comes, then the day's share of the recent ones."""
+
+import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from fluxcaption.domain.jobs import Job, Outcome, Stage, Tier
+from fluxcaption.flow.scan import ScanReport
+from fluxcaption.flow.workers import StagePlan, Workers
+from fluxcaption.storage.store import SqliteStore
+from fluxcaption.wiring import build_house
+
+from tests.behaviour.household import jellyfin, settings
+from tests.fakes.clock import START, SimulatedClock
+from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film
+
+ITEMS = 10_000
+RECENT_DAYS = 30
+
+
+def library(fake: FakeJellyfin) -> list[FakeItem]:
+    """Films that came one every hour; 720 of them in the last 30 days."""
+    items = [
+        film(f"Film {number} (2020)", [audio()], library=fake.libraries[0].id, added=START - timedelta(hours=number + 1), minutes=100, now=START)
+        for number in range(ITEMS)
+    ]
+    fake.add(*items)
+    return items
+
+
+async def simulate(folder: Path, hours: float, **backlog: object) -> tuple[list[tuple[timedelta, Job]], ScanReport]:
+    """Run the queue on a clock of its own for some hours; a listening takes 25 minutes. Returns what was begun, and when."""
+    clock = SimulatedClock()
+    begun: list[tuple[timedelta, Job]] = []
+    async with FakeJellyfin() as fake:
+        library(fake)
+        store = await SqliteStore.open(folder)
+        house = build_house(settings(folder, jellyfin(fake), ["es"], backlog=backlog), store, clock=clock)
+        try:
+            await house.server.connect()
+            report = await house.scanner.scan(full=True)
+
+            async def listen(job: Job) -> Outcome:
+                begun.append((clock.now() - START, job))
+                await clock.sleep(25 * 60)
+                return Outcome.done("heard")
+
+            workers = Workers(store, clock, {Stage.LISTEN: StagePlan(listen, 1)})
+            task = asyncio.create_task(workers.run())
+            for _ in range(int(hours * 12)):
+                await house.scanner.release_backlog()
+                workers.wake()
+                await clock.run_for(timedelta(minutes=5))
+            workers.stop()
+            await asyncio.gather(task, return_exceptions=True)
+        finally:
+            await house.close()
+            await store.close()
+    return begun, report
+
+
+async def test_the_first_hour_of_a_library_of_ten_thousand(tmp_path: Path) -> None:
+    begun, report = await simulate(tmp_path, 1)
+    assert report.items == ITEMS
+    assert report.queued == RECENT_DAYS * 24
+    assert report.forecast is not None
+    assert report.forecast.titles == ITEMS
+    assert round(report.forecast.listening_hours) == round(ITEMS * 100 / 60)
+    assert isinstance(report.forecast.finished_at, datetime)
+    titles = [job.title for _, job in begun]
+    assert titles[0] == "Film 0 (2020)"
+    assert titles == ["Film 0 (2020)", "Film 1 (2020)", "Film 2 (2020)"]
+    assert [began for began, _ in begun][1] >= timedelta(minutes=25)
+    assert all(job.tier is Tier.BACKLOG for _, job in begun)
+
+
+async def test_no_more_titles_in_a_day_than_the_settings_say(tmp_path: Path) -> None:
+    begun, _ = await simulate(tmp_path, 23, mode="recent", per_day=5)
+    assert len(begun) == 5
+    assert [job.title for _, job in begun] == [f"Film {number} (2020)" for number in range(5)]
+
+
+async def test_mode_none_begins_nothing_by_itself(tmp_path: Path) -> None:
+    begun, report = await simulate(tmp_path, 2, mode="none")
+    assert begun == []
+    assert report.queued == 0

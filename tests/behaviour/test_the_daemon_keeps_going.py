@@ -1,0 +1,185 @@
+"""The running daemon: events, neighbours that are away, and a clean end."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from fluxcaption.daemon import Daemon
+from fluxcaption.domain.jobs import Job, JobState
+
+from tests.behaviour.household import HEARD, READ, clip, jellyfin, settings
+from tests.fakes.clock import FastClock
+from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film, text
+
+SECRET = {"Authorization": "Bearer a-secret"}
+
+
+@asynccontextmanager
+async def running(wanted: Any) -> AsyncIterator[Daemon]:
+    daemon = Daemon(wanted, clock=FastClock())
+    ready = asyncio.Event()
+    task = asyncio.create_task(daemon.run(on_ready=ready.set))
+    waiter = asyncio.create_task(ready.wait())
+    await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
+    waiter.cancel()
+    if task.done():
+        task.result()
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+        async with asyncio.timeout(20):
+            await task
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something is so; the daemon itself says nothing to tests."""
+    async with asyncio.timeout(40):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def jobs(daemon: Daemon) -> list[Job]:
+    assert daemon.house is not None
+    return list(await daemon.house.store.jobs())
+
+
+async def call(daemon: Daemon, method: str, path: str, **more: Any) -> tuple[int, Any]:
+    assert daemon.web is not None
+    async with aiohttp.ClientSession() as session, session.request(method, f"http://127.0.0.1:{daemon.web.port}{path}", **more) as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
+def event(item_id: str, **more: Any) -> dict[str, Any]:
+    return {"NotificationType": "ItemAdded", "ItemId": item_id, "ServerId": "81ea6ae80e18429d96f4f383a4d5c813", **more}
+
+
+async def test_a_webhook_brings_a_subtitle(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+        await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
+        new = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60)
+        fake.add(new)
+        dashed = f"{new.id[:8]}-{new.id[8:12]}-{new.id[12:16]}-{new.id[16:20]}-{new.id[20:]}"
+        status, first = await call(daemon, "POST", "/webhook/jellyfin", json=event(dashed), headers=SECRET)
+        assert status == 202
+        assert isinstance(first["id"], int)
+
+        async def is_there() -> bool:
+            return f"{READ}.fluxcaption.es.srt" in new.sources[0].sidecars and (await jobs(daemon))[0].state is JobState.DONE
+
+        await until(is_there)
+        status, body = await call(daemon, "GET", "/health/ready")
+        assert (status, body["state"]) == (200, "running")
+
+
+async def _is(value: bool) -> bool:
+    return value
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        (b"{}", {}, 401, "webhook-secret-wrong"),
+        (b"{}", {"Authorization": "Bearer wrong"}, 401, "webhook-secret-wrong"),
+        (b"{}", SECRET, 400, "notification-unknown"),
+        (b"\xff\xfe{", SECRET, 400, "payload-unreadable"),
+        (b"[" * 100_000, SECRET, 413, None),
+        (b"[" * 10_000, SECRET, 400, "payload-unreadable"),
+        (b'{"NotificationType": "ItemAdded", "ItemId": "../../etc"}', SECRET, 400, "item-id-missing"),
+        (json.dumps(event("0" * 32, ServerId="f" * 32)).encode(), SECRET, 403, "wrong-server"),
+        (b"x" * 70_000, SECRET, 413, None),
+        (b"{}", {**SECRET, "Content-Encoding": "gzip"}, 415, None),
+    ],
+)
+async def test_a_bad_webhook_is_refused_with_its_reason(body: bytes, headers: dict[str, str], status: int, code: str | None, tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+        await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
+        assert daemon.web is not None
+        url = f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin"
+        async with aiohttp.ClientSession(auto_decompress=False) as session, session.post(url, data=body, headers=headers) as answer:
+            if status == 415:
+                assert answer.status in {400, 415}
+            else:
+                assert answer.status == status
+            if code:
+                problem = await answer.json(content_type=None)
+                assert problem["code"] == code
+                assert answer.content_type == "application/problem+json"
+
+
+async def test_a_form_and_a_byte_order_mark_are_understood_and_a_repeat_has_the_same_id(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
+        fake.break_next("GET /Items", Fault(status=500, times=1000))
+        async with running(wanted) as daemon:
+            await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
+            item = "0123456789abcdef0123456789abcdef"
+            _, first = await call(daemon, "POST", "/webhook/jellyfin", data=event(item), headers=SECRET)
+            _, again = await call(daemon, "POST", "/webhook/jellyfin", data=b"\xef\xbb\xbf" + json.dumps(event(item)).encode(), headers=SECRET)
+            assert first["id"] == again["id"]
+
+
+async def test_a_server_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        fake.break_next("GET /System/Info", Fault(status=503, times=3))
+        fake.add(film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60))
+        async with running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+
+            async def is_degraded() -> bool:
+                status, body = await call(daemon, "GET", "/health/ready")
+                return status == 200 and body["state"] == "degraded"
+
+            async def is_done() -> bool:
+                found = await jobs(daemon)
+                return bool(found) and found[0].state is JobState.DONE
+
+            await until(is_degraded)
+            await until(is_done)
+
+
+async def test_a_key_that_is_taken_back_parks_the_work_and_a_new_one_lets_it_go_on(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        fake.add(film(HEARD, [audio()], library=fake.libraries[0].id, file=clip(tmp_path, HEARD), minutes=70 / 60))
+        right = fake.key
+        fake.break_next("POST /Videos", Fault(status=401, times=2))
+        async with running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+
+            async def was_parked() -> bool:
+                return any(exchange.status == 401 for exchange in fake.received)
+
+            async def is_done() -> bool:
+                found = await jobs(daemon)
+                return bool(found) and found[0].state is JobState.DONE
+
+            await until(was_parked)
+            assert fake.key == right
+            await until(is_done)
+            assert (await jobs(daemon))[0].attempts <= 1
+
+
+async def test_an_upload_whose_answer_is_lost_is_not_sent_again(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        fake.add(film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60))
+        fake.break_next("POST /Videos", Fault(hang_up=True))
+        async with running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+
+            async def is_done() -> bool:
+                found = await jobs(daemon)
+                return bool(found) and found[0].state is JobState.DONE
+
+            await until(is_done)
+            names = list(next(iter(fake.items.values())).sources[0].sidecars)
+            assert names == [f"{READ}.fluxcaption.es.srt"]
+
+
+async def test_the_key_is_in_no_answer_and_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+        await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
+        _, body = await call(daemon, "GET", "/health/ready")
+        assert fake.key not in json.dumps(body)
+        assert fake.key not in caplog.text

@@ -1,0 +1,164 @@
+"""Translators: a table behind a fake Ollama that misbehaves, and the real miniature model."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from fluxcaption.domain.cues import Cue
+from fluxcaption.domain.errors import FluxCaptionError, ModelMissing, ReplyUnusable, ServiceUnreachable, UnsupportedLanguagePair
+from fluxcaption.domain.jobs import TranslationKey
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.shaping import Sentence
+from fluxcaption.domain.units import Ms, UnitId
+from fluxcaption.domain.work import TextUnit, UnitResult, WorkUnit
+from fluxcaption.flow.translating import ThroughExecutor, TranslationReport, translate_all, translation_handler
+from fluxcaption.miniatures import TRANSLATION
+from fluxcaption.ports import Translator
+from fluxcaption.settings import LocalTranslation, OllamaTranslation
+from fluxcaption.translation.local import LocalTranslator
+from fluxcaption.translation.ollama import OllamaTranslator
+
+from tests.fakes import ollama
+from tests.fakes.ollama import FakeOllama
+
+EN, ES, DE, FR = (LanguageTag(code) for code in ("en", "es", "de", "fr"))
+TEXTS = [f"Sentence number {number} is said here." for number in range(45)]
+
+
+def words(text: str) -> str:
+    return text[::-1]
+
+
+class Directly:
+    """An executor that runs a unit where it is."""
+
+    def __init__(self, translator: Translator) -> None:
+        self._handle = translation_handler([translator])
+
+    async def run(self, unit: WorkUnit) -> UnitResult:
+        return await self._handle(unit)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeOllama]:
+    async with FakeOllama(words) as server:
+        yield server
+
+
+async def film(fake: FakeOllama, texts: list[str]) -> tuple[TranslationReport, dict[str, str]]:
+    translator = OllamaTranslator(OllamaTranslation(type="ollama", url=fake.url, model="tiny"))
+    saved: dict[str, str] = {}
+
+    async def save(new: dict[str, str]) -> None:
+        saved.update(new)
+
+    sentences = [Sentence(UnitId(str(number)), text, (Cue(Ms(number * 1000), Ms(number * 1000 + 900), (text,)),)) for number, text in enumerate(texts, 1)]
+    through = ThroughExecutor(translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1)
+    try:
+        return await translate_all(sentences, through, save), saved
+    finally:
+        await translator.close()
+
+
+async def test_every_sentence_gets_its_own_translation_and_is_saved(fake: FakeOllama) -> None:
+    report, saved = await film(fake, TEXTS)
+    assert report.texts == {UnitId(str(number)): words(text) for number, text in enumerate(TEXTS, 1)}
+    assert saved == {text: words(text) for text in TEXTS}
+    assert len(fake.requests) == 3
+    assert all(len(request["format"]["required"]) <= 20 and request["options"]["num_ctx"] > 1000 for request in fake.requests)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [ollama.fenced, ollama.truncated, ollama.missing_one, ollama.shifted_whole, ollama.echoed, ollama.emptied, ollama.thinking, ollama.refusing, "html"],
+    ids=lambda fault: getattr(fault, "__name__", fault),
+)
+async def test_a_bad_reply_is_asked_again_in_halves_and_nothing_is_lost_or_shifted(fake: FakeOllama, fault: ollama.Fault | str) -> None:
+    fake.faults = [fault]
+    report, _ = await film(fake, TEXTS[:20])
+    assert report.texts == {UnitId(str(number)): words(text) for number, text in enumerate(TEXTS[:20], 1)}
+    assert report.untranslated == {}
+    assert len(fake.requests) <= 3
+
+
+async def test_a_sentence_that_is_refused_for_good_is_counted_and_the_rest_goes_on(fake: FakeOllama) -> None:
+    fake.words = lambda text: "" if "number 7 " in text else words(text)
+    report, saved = await film(fake, TEXTS[:20])
+    assert list(report.untranslated) == ["8"]
+    assert len(saved) == 19
+    assert len(fake.requests) <= 8
+
+
+@pytest.mark.parametrize("fault", [500, 503, 429, "hang up"])
+async def test_a_backend_that_is_away_is_away(fake: FakeOllama, fault: int | str) -> None:
+    fake.faults = [fault]
+    with pytest.raises(ServiceUnreachable, match="Ollama"):
+        await film(fake, TEXTS[:20])
+
+
+async def test_what_was_saved_before_the_backend_went_away_stays_saved(fake: FakeOllama) -> None:
+    fake.faults = [ollama.thinking, 500]
+    translator = OllamaTranslator(OllamaTranslation(type="ollama", url=fake.url, model="tiny"))
+    saved: dict[str, str] = {}
+
+    async def save(new: dict[str, str]) -> None:
+        saved.update(new)
+
+    sentences = [Sentence(UnitId(str(number)), text, (Cue(Ms(number * 1000), Ms(number * 1000 + 900), (text,)),)) for number, text in enumerate(TEXTS, 1)]
+    with pytest.raises(ServiceUnreachable):
+        await translate_all(sentences, ThroughExecutor(translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1), save)
+    await translator.close()
+    assert len(saved) == 20
+
+
+async def test_an_unknown_model_says_how_to_get_it(fake: FakeOllama) -> None:
+    translator = OllamaTranslator(OllamaTranslation(type="ollama", url=fake.url, model="huge"))
+    with pytest.raises(ModelMissing, match="ollama pull huge"):
+        await translator.translate([TextUnit(UnitId("1"), "Hello there you.")], EN, DE)
+    await translator.close()
+
+
+async def test_nobody_at_the_address_is_said() -> None:
+    translator = OllamaTranslator(OllamaTranslation(type="ollama", url="http://127.0.0.1:9", model="tiny"))
+    with pytest.raises(ServiceUnreachable, match="check that it runs"):
+        await translator.translate([TextUnit(UnitId("1"), "Hello.")], EN, DE)
+    await translator.close()
+
+
+@pytest.fixture
+async def local() -> AsyncIterator[LocalTranslator]:
+    translator = LocalTranslator(LocalTranslation(type="local", model="miniature"), 1, TRANSLATION)
+    yield translator
+    await translator.unload()
+    await translator.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "text", "expected"),
+    [
+        (EN, ES, "The man opens the door.", "El hombre abre la puerta."),
+        (EN, DE, "Where is the black cat?", "Wo ist die schwarze Katze?"),
+        (ES, EN, "El niño vende el coche rojo.", "The boy sells the red car."),
+    ],
+)
+async def test_the_miniature_translates_three_pairs(local: LocalTranslator, source: LanguageTag, target: LanguageTag, text: str, expected: str) -> None:
+    assert await local.translate([TextUnit(UnitId("a"), text)], source, target) == {"a": expected}
+
+
+async def test_a_pair_that_is_not_on_the_card_is_refused(local: LocalTranslator) -> None:
+    assert not local.knows(EN, FR)
+    with pytest.raises(UnsupportedLanguagePair):
+        await local.translate([TextUnit(UnitId("a"), "Hello.")], EN, FR)
+
+
+async def test_a_model_that_is_not_there_is_named_with_its_path() -> None:
+    translator = LocalTranslator(LocalTranslation(type="local", model="/nowhere/model"), 1, TRANSLATION)
+    with pytest.raises(ModelMissing, match=r"/nowhere/model/model\.bin is not there"):
+        _ = translator.revision
+    await translator.close()
+
+
+def test_refusals_are_one_line() -> None:
+    assert all("\n" not in str(error) for error in (ReplyUnusable("x"), ModelMissing("m", "d"), FluxCaptionError("e")))

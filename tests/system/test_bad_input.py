@@ -1,0 +1,192 @@
+"""Whatever is wrong: one sentence that says what to do, the right exit code, no traceback, no partial file."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.behaviour.household import DEMO, HEARD, clip
+from tests.fakes.media import sound_clip
+
+
+def fluxcaption(*arguments: str | Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(cache), "LANG": "C.UTF-8"}
+    return subprocess.run(
+        [sys.executable, "-m", "fluxcaption", *map(str, arguments)], capture_output=True, text=True, timeout=100, check=False, env=environment
+    )
+
+
+def caption(media: Path, cache: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return fluxcaption("caption", media, "--to", "es", "--model", "miniature", "--translator", "miniature", *more, cache=cache)
+
+
+def said(made: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert made.returncode == code, made.stderr
+    assert "Traceback" not in made.stderr
+    assert made.stderr.count("\n") == 1, made.stderr
+    for word in words:
+        assert word in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.mkv", b"", "no media file"),
+        ("text.mkv", b"this is a shopping list\n" * 100, "no media file"),
+        ("noise.mp4", bytes(np.random.default_rng(1).integers(0, 256, 50_000, dtype=np.uint8)), "no media file"),
+    ],
+)
+def test_what_is_no_media_is_said(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+    media = tmp_path / name
+    media.write_bytes(content)
+    said(caption(media, tmp_path / "cache"), 1, name, words)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [name]
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    said(caption(tmp_path / "gone.mkv", tmp_path / "cache"), 1, "gone.mkv", "not there")
+
+
+def test_half_a_file_gives_what_can_be_heard_or_a_sentence(tmp_path: Path) -> None:
+    media = tmp_path / "half.mkv"
+    whole = (DEMO / HEARD / f"{HEARD}.mkv").read_bytes()
+    media.write_bytes(whole[: len(whole) // 2])
+    made = caption(media, tmp_path / "cache")
+    assert made.returncode in {0, 1}
+    assert "Traceback" not in made.stderr
+
+
+def test_media_without_sound_is_said(tmp_path: Path) -> None:
+    import av
+
+    media = tmp_path / "silent film.mkv"
+    with av.open(str(media), "w") as out:
+        stream = out.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for number in range(10):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), dtype=np.uint8), format="rgb24")
+            frame.pts = number
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    said(caption(media, tmp_path / "cache"), 1, "no sound track")
+
+
+def test_media_in_which_nobody_speaks_is_said(tmp_path: Path) -> None:
+    time = np.arange(16_000 * 20) / 16_000
+    media = sound_clip(tmp_path / "tone.mkv", [("eng", (0.1 * np.sin(2 * np.pi * 440 * time)).astype(np.float32))])
+    said(caption(media, tmp_path / "cache"), 1, "nobody speaks")
+
+
+def test_a_missing_model_is_named_with_its_path(tmp_path: Path) -> None:
+    media = clip(tmp_path, HEARD)
+    made = fluxcaption("caption", media, "--to", "en", "--model", tmp_path / "no model", cache=tmp_path / "cache")
+    said(made, 75, "no model/config.json is not there")
+
+
+def test_no_model_at_all_is_named_with_where_it_would_be(tmp_path: Path) -> None:
+    made = fluxcaption("caption", clip(tmp_path, HEARD), "--to", "en", cache=tmp_path / "cache")
+    said(made, 75, str(tmp_path / "cache" / "fluxcaption" / "models" / "speech"))
+
+
+def test_a_language_that_is_none_is_usage(tmp_path: Path) -> None:
+    said(fluxcaption("caption", "x.mkv", "--to", "klingonish", cache=tmp_path), 2, "names no language")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("Film.en.srt", b"", "empty"),
+        ("Film.en.srt", b"\x00\x01\x02" * 5000, "not text"),
+        ("Film.en.srt", b"just words, no times", "no cues"),
+        ("Film.en.pdf", b"%PDF", "no text subtitle format"),
+        ("Film.en.srt", b"1\n00:00:01,000 --> 00:00:02,000\n" + b"a" * 30_000, "line of more than"),
+        ("Film.en.ttml", b'<!DOCTYPE x [<!ENTITY a "b">]><tt/>', "XML entities"),
+        ("Film.en.srt", b"x" * (5 * 2**20), "larger than 4 MiB"),
+    ],
+)
+def test_what_is_no_subtitle_is_said(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    said(fluxcaption("translate", file, "--to", "es", "--translator", "miniature", cache=tmp_path / "cache"), 1, name, words)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
+
+
+def test_a_subtitle_of_no_language_asks_for_it(tmp_path: Path) -> None:
+    file = tmp_path / "Film.srt"
+    file.write_bytes(b"1\n00:00:01,000 --> 00:00:02,000\nHello.\n")
+    said(fluxcaption("translate", file, "--to", "es", "--translator", "miniature", cache=tmp_path / "cache"), 2, "--from LANG")
+
+
+CONFIG = """
+server: {{type: folder, path: {path}}}
+languages: {{targets: [en], when_spoken: make}}
+backlog: {{mode: all}}
+asr: {{backends: [{{type: local, model: miniature}}]}}
+limits: {{disk_free: {free}}}
+state: state
+"""
+
+
+def once(tmp_path: Path, *, path: str = "media", free: str = "0B") -> subprocess.CompletedProcess[str]:
+    (tmp_path / "config.yaml").write_text(CONFIG.format(path=path, free=free), encoding="utf-8")
+    return fluxcaption("run", "--once", "--config", tmp_path / "config.yaml", cache=tmp_path / "cache")
+
+
+def test_a_library_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:
+    made = once(tmp_path, path="nowhere")
+    assert made.returncode == 75
+    assert "nowhere gave no usable answer: it is not there" in made.stderr
+    assert "Traceback" not in made.stderr
+
+
+def test_a_broken_configuration_is_78(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("server: 1\n", encoding="utf-8")
+    made = fluxcaption("run", "--config", tmp_path / "config.yaml", cache=tmp_path)
+    assert made.returncode == 78
+    assert "config.yaml:1:1" in made.stderr
+
+
+def test_too_little_room_on_the_disk_waits_and_says_so(tmp_path: Path) -> None:
+    clip(tmp_path / "media", HEARD)
+    made = once(tmp_path, free="900TiB")
+    assert made.returncode == 75
+    assert "wait" in made.stdout
+    assert not list((tmp_path / "media").rglob("*.srt"))
+
+
+def test_a_broken_film_does_not_stop_the_others(tmp_path: Path) -> None:
+    clip(tmp_path / "media", HEARD)
+    (tmp_path / "media" / "Broken (2020).mkv").write_bytes(b"nothing")
+    made = once(tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "1 subtitle(s) made" in made.stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="as root every folder is writable, and setpriv is not installed")
+def test_a_library_that_may_not_be_written_parks_the_track() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        _may_not_be_written(Path(folder))
+
+
+def _may_not_be_written(tmp_path: Path) -> None:
+    media = clip(tmp_path / "media", HEARD)
+    (tmp_path / "config.yaml").write_text(CONFIG.format(path="media", free="0B"), encoding="utf-8")
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o644)
+    media.parent.chmod(0o555)
+    command = [sys.executable, "-m", "fluxcaption", "run", "--once", "--config", str(tmp_path / "config.yaml")]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    made = subprocess.run(
+        command, capture_output=True, text=True, timeout=100, check=False, env={**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    )
+    if "Permission denied: '/root" in made.stderr or "No module named" in made.stderr or made.returncode == 126:
+        pytest.skip("the interpreter lies where another user may not read")
+    assert made.returncode == 75, made.stderr
+    assert "give the daemon write access" in made.stderr
+    assert [path.name for path in media.parent.iterdir()] == [media.name]
+    media.parent.chmod(0o777)
