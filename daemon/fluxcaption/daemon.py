@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluxcaption.clock import SystemClock
-from fluxcaption.domain.errors import FluxCaptionError, JobError, KeyRejected, ServiceUnreachable
+from fluxcaption.domain.errors import FluxCaptionError, JobError, KeyRejected, ModelMissing, ServiceUnreachable
 from fluxcaption.domain.jobs import Job, JobState
 from fluxcaption.domain.media import ServerIdentity
 from fluxcaption.domain.units import Ms
 from fluxcaption.flow.scan import ScanReport
-from fluxcaption.ports import Clock, MediaServer, Store
+from fluxcaption.ports import Clock, MediaServer, Recognizer, Store, Translator
 from fluxcaption.schedule import Timetable
 from fluxcaption.settings import Settings
 from fluxcaption.storage.lock import StateLock
@@ -117,6 +117,7 @@ class Daemon:
     async def run(self, on_ready: Callable[[], object] | None = None) -> None:
         """Start everything, work, and stop everything in reverse."""
         async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(_signals(self.stop))
             store = await _open_state(stack, self._settings)
             self.health.say("database", PartState.OK)
             self._is_paused = await store.flag(PAUSED_FLAG) == "yes"
@@ -134,6 +135,7 @@ class Daemon:
             group.start(house.workers.run(), "workers")
             group.start(self._follow_events(house), "events")
             group.start(self._unload_when_idle(house), "unload")
+            group.start(self._look_at_models(house), "models")
             timetable.start(
                 scan=lambda: group.start(self._scan(house, full=False), "scan"),
                 full_scan=lambda: group.start(self._scan(house, full=True), "full-scan"),
@@ -143,8 +145,7 @@ class Daemon:
             self.health.phase = "running"
             if on_ready:
                 on_ready()
-            with _signals(self.stop):
-                await self._stop.wait()
+            await self._stop.wait()
             self.health.phase = "stopping"
             log.info("stopping: work in hand goes on at the next start")
             house.workers.stop()
@@ -243,6 +244,19 @@ class Daemon:
                 await house.engines.unload()
                 await asyncio.to_thread(trim_memory)
                 log.info("models unloaded after idle time")
+
+    async def _look_at_models(self, house: House) -> None:
+        """Say before the first job whether the models it needs are there."""
+        parts: dict[str, Recognizer | Translator] = {"speech": house.engines.recognizer}
+        parts |= {f"translation {translator.name}": translator for translator in house.engines.translators}
+        for name, part in parts.items():
+            try:
+                await asyncio.to_thread(lambda part=part: part.revision)  # type: ignore[misc]
+            except ModelMissing as error:
+                self.health.say(name, PartState.DEGRADED, str(error))
+                log.warning("%s: %s", name, error)
+            else:
+                self.health.say(name, PartState.OK)
 
     async def _set_paused(self, house: House, paused: bool) -> None:
         self._is_paused = paused

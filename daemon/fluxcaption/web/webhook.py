@@ -6,6 +6,7 @@ Source: server contract 9.2 to 9.4: at most once, any content type, dashed or un
 import hmac
 import json
 import re
+from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -23,7 +24,7 @@ KINDS = frozenset({"ItemAdded", "ItemDeleted", "PlaybackStart", "PlaybackStop"})
 class Webhook:
     """Stores events durably and answers at once; the work is done elsewhere."""
 
-    def __init__(self, store: Store, clock: Clock, secret: str, server_id: ServerId | None, on_event: object) -> None:
+    def __init__(self, store: Store, clock: Clock, secret: str, server_id: ServerId | None, on_event: Callable[[], None]) -> None:
         self._store = store
         self._clock = clock
         self._secret = secret.encode()
@@ -58,8 +59,7 @@ class Webhook:
             event_id = await self._store.add_event(self.server_id or ServerId(server_id), kind, ItemId(item_id), self._clock.now())
         except DiskLow as error:
             return problem(503, error.code, str(error))
-        if callable(self._on_event):
-            self._on_event()
+        self._on_event()
         return web.json_response({"id": event_id}, status=202)
 
 
