@@ -192,8 +192,8 @@ class Recognizer(Protocol):
             OutOfMemory: The window did not fit.
         """
 
-    def detect_language(self, samples: Samples) -> tuple[LanguageTag, float]:
-        """What is spoken, and how sure."""
+    def tell_language(self, unit: WorkUnit) -> UnitResult:
+        """What is spoken in a window, and how sure that is; raises as `hear` does."""
 
     @property
     def is_loaded(self) -> bool:

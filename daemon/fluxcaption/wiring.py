@@ -15,7 +15,7 @@ from fluxcaption.domain.jobs import Job, Stage
 from fluxcaption.domain.language import Strictness
 from fluxcaption.domain.units import Ms
 from fluxcaption.domain.work import WorkKind
-from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor
+from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor, lower_priority
 from fluxcaption.flow.delivery import Deliverer
 from fluxcaption.flow.intake import Intake
 from fluxcaption.flow.listening import Listener, ListeningParts
@@ -63,6 +63,7 @@ class Engines:
     recognizer: Recognizer
     translators: Sequence[Translator]
     executor: ThreadExecutor
+    nice: int
 
     async def unload(self) -> None:
         """Give the memory of all models back."""
@@ -83,14 +84,16 @@ def build_engines(speech: LocalSpeech, translation: Sequence[TranslationBackend]
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     blocks = MemoryBlocks()
     recognizer = WhisperRecognizer(speech, blocks, threads, SPEECH)
-    translators = [build_translator(backend, threads) for backend in translation]
-    executor = ThreadExecutor(jobs, nice, recognizer.hear, {WorkKind.TRANSLATE: translation_handler(translators)})
-    return Engines(MediaFiles(), Pysubs2Codec(), blocks, recognizer, translators, executor)
+    translators = [build_translator(backend, threads, nice) for backend in translation]
+    executor = ThreadExecutor(
+        jobs, nice, {WorkKind.HEAR: recognizer.hear, WorkKind.TELL_LANGUAGE: recognizer.tell_language}, {WorkKind.TRANSLATE: translation_handler(translators)}
+    )
+    return Engines(MediaFiles(), Pysubs2Codec(), blocks, recognizer, translators, executor, nice)
 
 
-def build_translator(backend: TranslationBackend, threads: int) -> Translator:
+def build_translator(backend: TranslationBackend, threads: int, nice: int) -> Translator:
     """Pick the adapter of one translation backend."""
-    return LocalTranslator(backend, threads, TRANSLATION) if isinstance(backend, LocalTranslation) else OllamaTranslator(backend)
+    return LocalTranslator(backend, threads, TRANSLATION, lambda: lower_priority(nice)) if isinstance(backend, LocalTranslation) else OllamaTranslator(backend)
 
 
 def build_server(settings: Settings, media: MediaFiles) -> MediaServer:
@@ -114,6 +117,7 @@ def build_listener(engines: Engines, store: Store) -> Listener:
             executor=engines.executor,
             blocks=engines.blocks,
             recognizer=engines.recognizer,
+            be_gentle=lambda: lower_priority(engines.nice),
         )
     )
 

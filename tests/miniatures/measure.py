@@ -70,7 +70,7 @@ def hear(sound: Samples, language: str, threads: int) -> tuple[list[tuple[int, s
     recognizer = WhisperRecognizer(LocalSpeech(model="miniature"), blocks, threads, SPEECH)
     cutter = SilenceCutter(SileroDetector().speech)
     kept: list[Segment] = []
-    recognizer.detect_language(sound[: 5 * RATE])
+    tell(recognizer, blocks, sound[: 5 * RATE])
     began = time.perf_counter()
     windows: list[SoundWindow] = []
     for start in range(0, len(sound), BLOCK):
@@ -84,6 +84,11 @@ def hear(sound: Samples, language: str, threads: int) -> tuple[list[tuple[int, s
     took = time.perf_counter() - began
     recognizer.unload()
     return [(segment.start, segment.text) for segment in gate(kept)], took
+
+
+def tell(recognizer: WhisperRecognizer, blocks: MemoryBlocks, sound: Samples) -> str:
+    unit = WorkUnit(UnitId("language"), WorkKind.TELL_LANGUAGE, 1, "", "", "", Sound(blocks.put(sound), 0, len(sound), Ms(0)))
+    return recognizer.tell_language(unit).language
 
 
 def with_word_times(sound: Samples, language: str) -> str:
@@ -120,7 +125,7 @@ def main() -> None:
     for number in range(120):
         language = "en" if number % 2 else "es"
         _, wave = unseen(language, r)
-        right += str(recognizer.detect_language(wave)[0]) == language
+        right += tell(recognizer, blocks, wave) == language
     print(f"language of single unseen sentences: {right} of 120 right")
     sound, _ = monologue("en", 1)
     for threads in (1, 2):

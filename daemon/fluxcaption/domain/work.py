@@ -17,6 +17,8 @@ class WorkKind(StrEnum):
     """What a unit asks for."""
 
     HEAR = "hear"
+    TELL_LANGUAGE = "tell-language"
+    """Which language is spoken in a window, and how sure that is."""
     TRANSLATE = "translate"
 
 
@@ -91,6 +93,7 @@ class UnitResult:
     Attributes:
         texts: Accepted translations by unit id; an id that is missing was refused or not answered.
         refusals: Why, by unit id.
+        sureness: Of the language, for that kind of unit; 0 to 1.
         took_ms: Wall time of the work itself.
     """
 
@@ -103,6 +106,7 @@ class UnitResult:
     segments: tuple[HeardSegment, ...] = ()
     texts: dict[UnitId, str] = field(default_factory=dict)
     refusals: dict[UnitId, str] = field(default_factory=dict)
+    sureness: float = 1.0
     took_ms: Ms = Ms(0)
     version: int = FORMAT_VERSION
 

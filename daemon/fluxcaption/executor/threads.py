@@ -50,20 +50,24 @@ class MemoryBlocks:
 
 
 class ThreadExecutor:
-    """Runs hearing on its own gentle threads, and what waits for others (translation) on the loop."""
+    """Runs what computes on its own gentle threads, and what waits for others (translation) on the loop."""
 
     def __init__(
-        self, size: int, nice: int, hear: BlockingHandler, waiting: Mapping[WorkKind, Callable[[WorkUnit], Awaitable[UnitResult]]] | None = None
+        self,
+        size: int,
+        nice: int,
+        computing: Mapping[WorkKind, BlockingHandler],
+        waiting: Mapping[WorkKind, Callable[[WorkUnit], Awaitable[UnitResult]]] | None = None,
     ) -> None:
         self._threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="hear", initializer=lower_priority, initargs=(nice,))
-        self._hear = hear
+        self._computing = dict(computing)
         self._waiting = dict(waiting or {})
 
     async def run(self, unit: WorkUnit) -> UnitResult:
         """Run one unit to its end; errors of the handler come out as they are."""
         if (handler := self._waiting.get(unit.kind)) is not None:
             return await handler(unit)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hear, unit)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._computing[unit.kind], unit)
 
     async def close(self) -> None:
         """Begin nothing more; what runs ends by itself."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from fluxcaption.domain.cues import Segment, Transcript
 from fluxcaption.domain.hearing import gate, snap_to_speech
 from fluxcaption.domain.jobs import HeardWindow, SavedTranscript, TranscriptKey
-from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.language import LanguageTag, normalise
 from fluxcaption.domain.media import AudioTrack, MediaIdentity, MediaLocation
 from fluxcaption.domain.units import Fingerprint, Ms, UnitId
-from fluxcaption.domain.work import Sound, WorkKind, WorkUnit
+from fluxcaption.domain.work import Sound, UnitResult, WorkKind, WorkUnit
 from fluxcaption.ports import BlockStore, Executor, MediaReader, Recognizer, SoundSketcher, Store, Window, WindowCutter
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,11 @@ Progress = Callable[[Ms, Ms], None]
 
 @dataclass(frozen=True, slots=True)
 class ListeningParts:
-    """What listening is done with."""
+    """What listening is done with.
+
+    Attributes:
+        be_gentle: Makes the calling thread step back behind the household's work.
+    """
 
     store: Store
     media: MediaReader
@@ -39,6 +43,7 @@ class ListeningParts:
     executor: Executor
     blocks: BlockStore
     recognizer: Recognizer
+    be_gentle: Callable[[], None]
 
 
 class Listener:
@@ -82,7 +87,7 @@ class Listener:
             async with _WindowStream(parts, location, track.ordinal, saved.heard_until) as stream:
                 while (window := await stream.next()) is not None:
                     if language is None:
-                        language = await self._language_of(window, track)
+                        language = await self._language_of(window, saved.id, attempt, key, track)
                     segments = await self._hear_window(window, saved.id, attempt, key, language)
                     done = HeardWindow(window.start, window.end, segments)
                     await parts.store.save_window(saved.id, done, language)
@@ -107,20 +112,33 @@ class Listener:
         await store.save_sketch(key.fingerprint, key.ordinal, duration_ms, sketch)
         return None
 
-    async def _language_of(self, window: Window, track: AudioTrack) -> LanguageTag | None:
-        heard, sureness = await asyncio.to_thread(self._parts.recognizer.detect_language, window.samples)
-        if track.language is None or (sureness >= SURE_OF_LANGUAGE and heard.language != track.language.language):
+    async def _language_of(self, window: Window, transcript_id: int, attempt: int, key: TranscriptKey, track: AudioTrack) -> LanguageTag | None:
+        result = await self._run(WorkKind.TELL_LANGUAGE, window, transcript_id, attempt, key, None)
+        heard = normalise(result.language) if result else None
+        if result is None or heard is None:
+            return track.language
+        if track.language is None or (result.sureness >= SURE_OF_LANGUAGE and heard.language != track.language.language):
             if track.language is not None:
                 log.warning("the sound track's language tag is wrong", extra={"tag": str(track.language), "heard": str(heard)})
             return heard
         return track.language
 
     async def _hear_window(self, window: Window, transcript_id: int, attempt: int, key: TranscriptKey, language: LanguageTag | None) -> tuple[Segment, ...]:
+        result = await self._run(WorkKind.HEAR, window, transcript_id, attempt, key, language)
+        if result is None:
+            return ()
+        await self._parts.store.record_speed("listen", Ms(window.end - window.start), result.took_ms)
+        return snap_to_speech(result.segments, window.speech)
+
+    async def _run(
+        self, kind: WorkKind, window: Window, transcript_id: int, attempt: int, key: TranscriptKey, language: LanguageTag | None
+    ) -> UnitResult | None:
+        """Have one unit of work done on a window; an answer to another attempt counts as none."""
         block = self._parts.blocks.put(window.samples)
         try:
             unit = WorkUnit(
-                id=UnitId(f"hear-{transcript_id}-{window.start}"),
-                kind=WorkKind.HEAR,
+                id=UnitId(f"{kind}-{transcript_id}-{window.start}"),
+                kind=kind,
                 attempt=attempt,
                 language=language.language if language else "",
                 model_revision=key.model_revision,
@@ -132,9 +150,8 @@ class Listener:
             self._parts.blocks.drop(block)
         if not result.answers(unit):
             log.warning("a result for another attempt was ignored", extra={"unit": unit.id})
-            return ()
-        await self._parts.store.record_speed("listen", Ms(window.end - window.start), result.took_ms)
-        return snap_to_speech(result.segments, window.speech)
+            return None
+        return result
 
 
 class _WindowStream:
@@ -142,7 +159,7 @@ class _WindowStream:
 
     def __init__(self, parts: ListeningParts, location: MediaLocation, ordinal: int, start: Ms) -> None:
         self._windows = self._cut(parts, location, ordinal, start)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode", initializer=parts.be_gentle)
 
     @staticmethod
     def _cut(parts: ListeningParts, location: MediaLocation, ordinal: int, start: Ms) -> Generator[Window]:

@@ -15,7 +15,6 @@ from typing import Any
 
 from fluxcaption.domain.cues import Span
 from fluxcaption.domain.errors import MediaUnreadable, ModelMissing, OutOfMemory
-from fluxcaption.domain.language import LanguageTag, normalise
 from fluxcaption.domain.units import SAMPLE_RATE_HZ, Ms
 from fluxcaption.domain.work import HeardSegment, UnitResult, WorkUnit
 from fluxcaption.ports import BlockStore, Samples
@@ -84,9 +83,8 @@ class WhisperRecognizer:
 
     def hear(self, unit: WorkUnit) -> UnitResult:
         """Recognise one window; times are on the film's clock."""
-        assert unit.sound is not None
-        sound = unit.sound
-        samples = self._blocks.get(sound.block)[sound.first_sample : sound.last_sample]
+        samples = self._samples_of(unit)
+        starts_at = unit.sound.starts_at if unit.sound else Ms(0)
         began = time.monotonic()
         try:
             found, info = self._loaded().transcribe(
@@ -98,7 +96,7 @@ class WhisperRecognizer:
                 vad_filter=False,
             )
             length_ms = len(samples) * 1000 // SAMPLE_RATE_HZ
-            segments = _sane(found, sound.starts_at, length_ms)
+            segments = _sane(found, starts_at, length_ms)
         except (MemoryError, RuntimeError) as error:
             raise _translated(error) from error
         return UnitResult(
@@ -112,13 +110,13 @@ class WhisperRecognizer:
             took_ms=Ms(int((time.monotonic() - began) * 1000)),
         )
 
-    def detect_language(self, samples: Samples) -> tuple[LanguageTag, float]:
-        """What is spoken in a window, and how sure."""
+    def tell_language(self, unit: WorkUnit) -> UnitResult:
+        """What is spoken in a window, and how sure that is."""
         try:
-            code, sureness, _ = self._loaded().detect_language(audio=samples)
+            code, sureness, _ = self._loaded().detect_language(audio=self._samples_of(unit))
         except (MemoryError, RuntimeError) as error:
             raise _translated(error) from error
-        return normalise(code) or LanguageTag("und"), float(sureness)
+        return UnitResult(unit.id, unit.kind, unit.attempt, code, unit.model_revision, unit.settings_hash, sureness=float(sureness))
 
     def unload(self) -> None:
         """Give the memory of the model back to the system."""
@@ -133,6 +131,10 @@ class WhisperRecognizer:
     def is_loaded(self) -> bool:
         """Whether the model is in memory."""
         return self._model is not None
+
+    def _samples_of(self, unit: WorkUnit) -> Samples:
+        assert unit.sound is not None
+        return self._blocks.get(unit.sound.block)[unit.sound.first_sample : unit.sound.last_sample]
 
     def _loaded(self) -> Any:
         with self._lock:

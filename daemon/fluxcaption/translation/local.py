@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ NEEDED_FILES = ("model.bin", "config.json", "sentencepiece.model")
 class LocalTranslator:
     """One model, loaded with the first batch and unloaded when idle; one thread of its own."""
 
-    def __init__(self, settings: LocalTranslation, threads: int, miniature: Path) -> None:
+    def __init__(self, settings: LocalTranslation, threads: int, miniature: Path, be_gentle: Callable[[], None] | None = None) -> None:
         self._settings = settings
         self._directory = miniature if settings.model == "miniature" else Path(settings.model)
         self._threads = threads
@@ -30,7 +30,7 @@ class LocalTranslator:
         self._pieces: Any = None
         self._layout: Layout | None = None
         self._revision: str | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="translate")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="translate", initializer=be_gentle)
 
     @property
     def name(self) -> str:

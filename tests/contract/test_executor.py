@@ -1,0 +1,69 @@
+"""Units of work on threads of this process."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+from fluxcaption.domain.errors import OutOfMemory
+from fluxcaption.domain.units import Ms, UnitId
+from fluxcaption.domain.work import Sound, UnitResult, WorkKind, WorkUnit
+from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor
+
+SAMPLES = np.arange(100, dtype=np.float32)
+
+
+def unit(attempt: int = 1) -> WorkUnit:
+    return WorkUnit(UnitId("u"), WorkKind.HEAR, attempt, "en", "m", "s")
+
+
+def answer(asked: WorkUnit, language: str = "en") -> UnitResult:
+    return UnitResult(asked.id, asked.kind, asked.attempt, language, asked.model_revision, asked.settings_hash)
+
+
+async def test_a_unit_runs_on_a_gentle_thread_of_its_own() -> None:
+    seen: list[tuple[str, int]] = []
+
+    def hear(asked: WorkUnit) -> UnitResult:
+        seen.append((threading.current_thread().name, os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+        return answer(asked)
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    executor = ThreadExecutor(1, 15, {WorkKind.HEAR: hear})
+    assert (await executor.run(unit())).answers(unit())
+    await executor.close()
+    assert seen[0][0].startswith("hear")
+    assert seen[0][1] == 15
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+async def test_an_error_of_the_work_comes_out_as_it_is() -> None:
+    def hear(asked: WorkUnit) -> UnitResult:
+        raise OutOfMemory("too big")
+
+    executor = ThreadExecutor(1, 0, {WorkKind.HEAR: hear})
+    with pytest.raises(OutOfMemory, match="too big"):
+        await executor.run(unit())
+    await executor.close()
+
+
+def test_a_result_answers_only_its_own_attempt() -> None:
+    assert answer(unit(1)).answers(unit(1))
+    assert not answer(unit(1)).answers(unit(2))
+
+
+def test_a_block_put_twice_is_kept_until_both_are_done() -> None:
+    blocks = MemoryBlocks()
+    first, second = blocks.put(SAMPLES), blocks.put(SAMPLES.copy())
+    assert first == second
+    blocks.drop(first)
+    assert np.array_equal(blocks.get(second), SAMPLES)
+    blocks.drop(second)
+    assert len(blocks) == 0
+    with pytest.raises(KeyError):
+        blocks.get(first)
+
+
+def test_a_unit_refers_to_sound_by_hash_and_borders() -> None:
+    sound = Sound(MemoryBlocks().put(SAMPLES), 10, 20, Ms(5000))
+    assert len(sound.block) == 64
