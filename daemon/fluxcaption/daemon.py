@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -15,6 +14,7 @@ from fluxcaption.domain.jobs import Job, JobState
 from fluxcaption.domain.media import ServerIdentity
 from fluxcaption.domain.units import Ms
 from fluxcaption.flow.scan import ScanReport
+from fluxcaption.memory import trim_memory
 from fluxcaption.ports import Clock, MediaServer, Recognizer, Store, Translator
 from fluxcaption.schedule import Timetable
 from fluxcaption.settings import Settings
@@ -263,12 +263,6 @@ class Daemon:
         await house.store.set_flag(PAUSED_FLAG, "yes" if paused else "no")
         self.health.say("queue", PartState.OK, "paused by a person" if paused else "")
         house.workers.wake()
-
-
-def trim_memory() -> None:
-    """Hand freed memory back to the system; the C library keeps it otherwise."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 class _Tasks:

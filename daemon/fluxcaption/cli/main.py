@@ -6,6 +6,7 @@ import click
 
 from fluxcaption.cli import config, files, queue, running
 from fluxcaption.cli.common import guarded
+from fluxcaption.memory import keep_memory_tight
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,4 +23,5 @@ for family in (running, files, queue, config):
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    keep_memory_tight()
     guarded(lambda: cli.main(standalone_mode=False), debug="--debug" in sys.argv)
