@@ -79,7 +79,7 @@ def _opened(location: MediaLocation) -> Iterator[Any]:
     options = {"protocol_whitelist": "http,https,tcp,tls" if location.is_remote else "file"}
     if location.is_remote:
         headers = "".join(f"{name}: {value}\r\n" for name, value in location.headers)
-        options |= {"headers": headers, "reconnect": "1", "reconnect_streamed": "1", "reconnect_on_network_error": "1", "reconnect_delay_max": "30"}
+        options |= {"headers": headers, "reconnect": "1", "reconnect_streamed": "1", "reconnect_delay_max": "30"}
         options |= {"rw_timeout": str(int(READ_TIMEOUT_S * 1e6)), "seekable": "1"}
     address = location.address if location.is_remote else f"file:{location.address}"
     try:

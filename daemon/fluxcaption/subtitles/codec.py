@@ -156,7 +156,7 @@ def _rewrite_ass(text: str, cues: Sequence[Cue], texts: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-_FRAME = re.compile(r"^((?:\{[^{}]{0,500}\}|<[^<>]{1,200}>|- )*)(.*?)((?:</[^<>]{1,50}>)*)$", re.DOTALL)
+_FRAME = re.compile(r"^((?:\{[^{}]{0,500}\}|<[^<>]{1,200}>|- )*)(.*?)((?:</[^<>]{1,50}>|\{[^{}]{0,500}\})*)$", re.DOTALL)
 
 
 def _with_frame(old: str, new: str) -> str:

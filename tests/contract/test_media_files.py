@@ -1,0 +1,173 @@
+"""Media files by PyAV: tracks, sound on the film's clock, text, and what is no media."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from aiohttp import web
+from fluxcaption.domain.errors import KeyRejected, MediaUnreadable, ServiceUnreachable, SubtitleUnreadable
+from fluxcaption.domain.media import MediaLocation
+from fluxcaption.domain.units import Ms
+from fluxcaption.media.files import MediaFiles
+from fluxcaption.media.sketch import EnergySketcher
+
+from tests.behaviour.household import DEMO, HEARD, READ
+from tests.fakes.media import RATE, repeated, sound_clip
+
+MEDIA = MediaFiles()
+CLIP = MediaLocation(str(DEMO / HEARD / f"{HEARD}.mkv"))
+TEXT = MediaLocation(str(DEMO / READ / f"{READ}.mkv"))
+Samples = npt.NDArray[np.float32]
+
+
+def beeps(length_s: float, every_s: float = 1.0, rate: int = RATE) -> Samples:
+    """A tone in the first tenth of each second."""
+    time = np.arange(int(length_s * rate)) / rate
+    return (0.5 * np.sin(2 * np.pi * 600 * time) * ((time % every_s) < 0.1)).astype(np.float32)
+
+
+def heard(location: MediaLocation, ordinal: int = 0, start: int = 0, stop: int | None = None) -> tuple[int, Samples]:
+    blocks = list(MEDIA.blocks(location, ordinal, Ms(start), None if stop is None else Ms(stop)))
+    for (at, samples), (after, _) in itertools.pairwise(blocks):
+        assert after - at == len(samples) // 16
+        assert len(samples) <= 10 * RATE
+    return blocks[0][0], np.concatenate([samples for _, samples in blocks])
+
+
+def onsets(samples: Samples) -> list[int]:
+    """Milliseconds at which a beep begins."""
+    loud = np.abs(samples) > 0.1
+    quiet_before = np.array([not loud[max(0, at - 2000) : at].any() for at in np.flatnonzero(loud)])
+    return [int(at) // 16 for at in np.flatnonzero(loud)[quiet_before]]
+
+
+def test_tracks_are_described(tmp_path: Path) -> None:
+    duration, audio, subtitles = MEDIA.probe(TEXT)
+    assert 60_000 < duration < 63_000
+    assert [(track.ordinal, str(track.language), track.codec) for track in audio] == [(0, "en", "opus")]
+    assert [(track.ordinal, str(track.language), track.is_text) for track in subtitles] == [(0, "en", True)]
+
+
+@pytest.mark.parametrize(("rate", "layout", "suffix"), [(16_000, "mono", "mkv"), (44_100, "stereo", "mkv"), (48_000, "stereo", "flac")])
+def test_sound_of_any_kind_comes_as_16_khz_mono(rate: int, layout: str, suffix: str, tmp_path: Path) -> None:
+    clip = sound_clip(tmp_path / f"a.{suffix}", [("eng", beeps(25, rate=rate))], rate=rate, layout=layout)
+    start, samples = heard(MediaLocation(str(clip)))
+    assert start == 0
+    assert len(samples) / RATE == pytest.approx(25, abs=0.05)
+    assert onsets(samples) == pytest.approx([second * 1000 for second in range(25)], abs=3)
+
+
+def test_the_chosen_track_is_heard(tmp_path: Path) -> None:
+    clip = sound_clip(tmp_path / "two.mkv", [("eng", beeps(5)), ("jpn", beeps(5, 2.0))])
+    assert len(onsets(heard(MediaLocation(str(clip)), 0)[1])) == 5
+    assert len(onsets(heard(MediaLocation(str(clip)), 1)[1])) == 3
+
+
+@pytest.mark.parametrize("start", [0, 3_500, 12_000, 20_010])
+def test_going_on_in_the_middle_keeps_the_films_clock(start: int, tmp_path: Path) -> None:
+    clip = sound_clip(tmp_path / "a.mkv", [("eng", beeps(25))])
+    first, samples = heard(MediaLocation(str(clip)), start=start)
+    assert first == start
+    expected = [second * 1000 - start for second in range(25) if second * 1000 >= start]
+    assert [onset for onset in onsets(samples) if onset > 150 or start % 1000 == 0] == pytest.approx(expected, abs=8)
+
+
+def test_only_the_wanted_stretch_is_read(tmp_path: Path) -> None:
+    clip = sound_clip(tmp_path / "a.mkv", [("eng", beeps(25))])
+    start, samples = heard(MediaLocation(str(clip)), start=5_000, stop=15_000)
+    assert (start, len(samples)) == (5_000, 10 * RATE)
+
+
+def test_the_same_file_has_one_name_and_another_another(tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere.mkv"
+    copy.write_bytes(Path(CLIP.address).read_bytes())
+    one, other = MEDIA.identify(CLIP, Ms(70_000)), MEDIA.identify(MediaLocation(str(copy)), Ms(70_000))
+    assert one.fingerprint == other.fingerprint
+    assert MEDIA.identify(TEXT, Ms(70_000)).fingerprint != one.fingerprint
+
+
+def test_embedded_text_is_cut_out() -> None:
+    text = MEDIA.text_track(TEXT, 0)
+    assert len(text.cues) == 19
+    assert text.cues[0].lines == ("The farmer needs the cat.",)
+    with pytest.raises(SubtitleUnreadable, match="no embedded subtitle track 2"):
+        MEDIA.text_track(TEXT, 1)
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"", "no media file"), (b"hello " * 1000, "no media file"), (None, "not there any more")])
+def test_what_is_no_media_is_a_sentence(content: bytes | None, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MediaUnreadable, match=words):
+        MEDIA.probe(MediaLocation(str(path)))
+
+
+def test_a_path_that_looks_like_a_protocol_is_only_a_path(tmp_path: Path) -> None:
+    with pytest.raises(MediaUnreadable):
+        MEDIA.probe(MediaLocation("concat:/etc/passwd|/etc/hosts"))
+
+
+def test_a_remuxed_sound_is_known_and_another_is_not(tmp_path: Path) -> None:
+    sketcher = EnergySketcher(MEDIA)
+    remuxed = MediaLocation(str(repeated(Path(CLIP.address), tmp_path / "b.webm", 1)))
+    duration = Ms(70_000)
+    one = sketcher.sketch(CLIP, 0, duration)
+    assert sketcher.is_same(one, sketcher.sketch(remuxed, 0, duration))
+    assert not sketcher.is_same(one, sketcher.sketch(TEXT, 0, duration))
+    assert not sketcher.is_same(one, b"")
+
+
+def test_another_encoding_of_the_sound_is_known(tmp_path: Path) -> None:
+    _, samples = heard(CLIP)
+    again = sound_clip(tmp_path / "c.mka", [("eng", samples * 0.7)], codec="flac")
+    sketcher = EnergySketcher(MEDIA)
+    assert sketcher.is_same(sketcher.sketch(CLIP, 0, Ms(70_000)), sketcher.sketch(MediaLocation(str(again)), 0, Ms(70_000)))
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Callable[[str], MediaLocation]]:
+    """The clip over HTTP, for one key."""
+
+    async def film(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") != "right":
+            return web.Response(status=401)
+        return web.FileResponse(CLIP.address)
+
+    async def whole(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"x" * 100)
+
+    app = web.Application()
+    app.router.add_get("/film", film)
+    app.router.add_get("/whole", whole)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield lambda path: MediaLocation(f"http://127.0.0.1:{runner.addresses[0][1]}{path}", (("Authorization", "right"),))
+    await runner.cleanup()
+
+
+async def test_media_over_http_is_the_same_as_the_file(served: Callable[[str], MediaLocation]) -> None:
+    remote = served("/film")
+    assert "right" not in repr(remote)
+    identity = await asyncio.to_thread(MEDIA.identify, remote, Ms(70_000))
+    assert identity == MEDIA.identify(CLIP, Ms(70_000))
+    _, samples = await asyncio.to_thread(heard, remote, 0, 30_000)
+    _, local = heard(CLIP, 0, 30_000)
+    assert np.array_equal(samples, local)
+
+
+async def test_trouble_over_http_is_named(served: Callable[[str], MediaLocation]) -> None:
+    good = served("/film")
+    with pytest.raises(KeyRejected):
+        await asyncio.to_thread(MEDIA.identify, MediaLocation(good.address), Ms(1))
+    with pytest.raises(ServiceUnreachable, match="does not serve ranges"):
+        await asyncio.to_thread(MEDIA.identify, served("/whole"), Ms(1))
+    with pytest.raises(ServiceUnreachable):
+        await asyncio.to_thread(MEDIA.probe, MediaLocation("http://127.0.0.1:9/film"))
+    with pytest.raises(ServiceUnreachable):
+        await asyncio.to_thread(MEDIA.identify, MediaLocation("http://127.0.0.1:9/film"), Ms(1))
