@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fluxcaption.clock import SystemClock
-from fluxcaption.domain.errors import FluxCaptionError, JobError, KeyRejected, ModelMissing, ServiceUnreachable
-from fluxcaption.domain.jobs import Job, JobState
+from fluxcaption.domain.errors import FluxCaptionError, JobError, KeyRejected, ModelMissing, ServiceUnreachable, StateError
+from fluxcaption.domain.jobs import Event, Job, JobState
 from fluxcaption.domain.media import ServerIdentity
 from fluxcaption.domain.units import Ms
 from fluxcaption.flow.scan import ScanReport
@@ -132,7 +132,7 @@ class Daemon:
             webhook, self.web = await self._open_web(stack, house)
             group = await stack.enter_async_context(_Tasks())
             group.start(self._connect(house, webhook), "connect")
-            group.start(house.workers.run(), "workers")
+            group.start(self._work(house), "workers")
             group.start(self._follow_events(house), "events")
             group.start(self._unload_when_idle(house), "unload")
             group.start(self._look_at_models(house), "models")
@@ -174,7 +174,24 @@ class Daemon:
         webhook.server_id = identity.id
         log.info("connected", extra={"server": identity.name, "version": identity.version})
         self._new_event.set()
-        await self._scan(house, full=False)
+        # Full, since the configuration may ask for more than it did before.
+        await self._scan(house, full=True)
+
+    async def _work(self, house: House) -> None:
+        """Run the pools; where the database fails them, say so and try again."""
+        while True:
+            cause: Exception | None = None
+            try:
+                await house.workers.run()
+            except* StateError as group:
+                cause = group.exceptions[0]
+            if cause is None:
+                return
+            self.health.say("database", PartState.DOWN, str(cause))
+            log.error("the queue cannot be worked at: %s", cause)
+            await self._clock.sleep(MOST_PAUSE_S)
+            await house.store.requeue_interrupted(self._clock.now())
+            self.health.say("database", PartState.OK)
 
     async def _patiently(self, call: Callable[[], Awaitable[ServerIdentity]]) -> ServerIdentity:
         pause = FIRST_PAUSE_S
@@ -221,14 +238,20 @@ class Daemon:
         while True:
             await self._new_event.wait()
             self._new_event.clear()
-            for event in await house.store.open_events():
-                try:
-                    await house.intake.take_event(event)
-                except JobError as error:
-                    # The event stays open: it is looked at again with the next minute.
-                    log.warning("an event waits: %s", error)
+            while events := await house.store.open_events():
+                if not await self._take_events(house, events):
                     break
-            house.workers.wake()
+                house.workers.wake()
+
+    async def _take_events(self, house: House, events: Sequence[Event]) -> bool:
+        try:
+            for event in events:
+                await house.intake.take_event(event)
+        except JobError as error:
+            # The events stay open: they are looked at again with the next minute.
+            log.warning("events wait: %s", error)
+            return False
+        return True
 
     async def _unload_when_idle(self, house: House) -> None:
         """Give the models' memory back when nothing was worked at for a while."""

@@ -178,14 +178,13 @@ def _may_not_be_written(tmp_path: Path) -> None:
     for path in (tmp_path, *tmp_path.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o644)
     media.parent.chmod(0o555)
-    command = [sys.executable, "-m", "fluxcaption", "run", "--once", "--config", str(tmp_path / "config.yaml")]
-    if os.geteuid() == 0:
-        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    if subprocess.run([*as_nobody, sys.executable, "-c", "import fluxcaption, av"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("the interpreter lies where another user may not read")
+    command = [*as_nobody, sys.executable, "-m", "fluxcaption", "run", "--once", "--config", str(tmp_path / "config.yaml")]
     made = subprocess.run(
         command, capture_output=True, text=True, timeout=100, check=False, env={**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     )
-    if "Permission denied: '/root" in made.stderr or "No module named" in made.stderr or made.returncode == 126:
-        pytest.skip("the interpreter lies where another user may not read")
     assert made.returncode == 75, made.stderr
     assert "give the daemon write access" in made.stderr
     assert [path.name for path in media.parent.iterdir()] == [media.name]

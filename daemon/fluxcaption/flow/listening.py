@@ -24,6 +24,8 @@ SAME_LENGTH_MS = 500
 SURE_OF_LANGUAGE = 0.8
 """Above this, what is heard beats what the file's tag says."""
 
+UNKNOWN_LANGUAGE = LanguageTag("und")
+
 Progress = Callable[[Ms, Ms], None]
 """Told how far a sound is heard: done, all."""
 
@@ -95,10 +97,10 @@ class Listener:
                     heard += 1
                     if progress:
                         progress(window.end, identity.duration_ms)
-            language = language or track.language or LanguageTag("und")
+            language = language or track.language or UNKNOWN_LANGUAGE
             await parts.store.finish_transcript(saved.id, language)
         segments = tuple(segment for window in sorted(windows, key=lambda window: window.start) for segment in window.segments)
-        return Transcript(language or LanguageTag("und"), gate(segments), heard)
+        return Transcript(language or UNKNOWN_LANGUAGE, gate(segments), heard)
 
     async def _heard_in_another_file(self, location: MediaLocation, key: TranscriptKey, duration_ms: Ms) -> SavedTranscript | None:
         """Find the transcript of the same sound in a file that was remuxed, by how six stretches of it sound."""

@@ -18,7 +18,7 @@ from fluxcaption.domain.sources import FromSound, FromText
 from fluxcaption.domain.units import Ms
 from fluxcaption.flow.documents import SourceText
 from fluxcaption.flow.finding import find_source
-from fluxcaption.flow.listening import Listener, Progress
+from fluxcaption.flow.listening import UNKNOWN_LANGUAGE, Listener, Progress
 from fluxcaption.flow.planning import Planner
 from fluxcaption.flow.translating import ThroughExecutor, translate_all
 from fluxcaption.ports import Clock, Executor, MediaReader, MediaServer, Store, SubtitleCodec, Translator
@@ -140,6 +140,8 @@ class Maker:
         wishes = self._parts.planner.wishes
         if not transcript.segments:
             raise NothingToMake("no-speech", "nobody speaks in it")
+        if transcript.language == UNKNOWN_LANGUAGE:
+            raise NothingToMake("language-unknown", "which language is spoken could not be told: tag the sound track")
         if not wishes.makes_spoken and self._parts.planner.serves(transcript.language, target):
             raise NothingToMake("spoken", f"{transcript.language} is spoken in it, and when_spoken is skip")
         sureness = score(transcript.segments)

@@ -50,11 +50,11 @@ class FolderTree:
         return [Library(str(self._root), self._root.name)]
 
     async def items(self, library: Library, since: datetime | None = None) -> AsyncIterator[Sequence[Item]]:
-        """Walk the tree in order of names; `since` compares file times."""
+        """Walk the tree in order of names, whatever `since` says: a file that is copied here keeps its old time."""
         paths = await self._run(self._media_files)
         for first in range(0, len(paths), PAGE):
             page = [await self._run(self._describe, path) for path in paths[first : first + PAGE]]
-            yield [item for item in page if item is not None and (since is None or item.added_at >= since)]
+            yield [item for item in page if item is not None]
 
     async def fetch_item(self, item_id: ItemId) -> Item:
         """Find the file again by the hash of its path."""

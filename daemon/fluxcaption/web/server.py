@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from fluxcaption.domain.errors import FluxCaptionError
 from fluxcaption.web.api import Api, JobPage, JobView, ScanAnswer
 from fluxcaption.web.health import Readiness
 from fluxcaption.web.problems import problem
@@ -54,7 +55,10 @@ class WebServer:
         host, port = address.rsplit(":", 1)
         runner = await self._runner(Where.PORT)
         site = web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise FluxCaptionError(f"web.listen {address} cannot be opened ({error.strerror}): choose another address or port") from error
         self.port = runner.addresses[0][1]
         log.info("listening", extra={"host": host, "port": self.port})
 
