@@ -28,10 +28,12 @@ OURS = """
 import asyncio, json, resource, sys, time
 from pathlib import Path
 from fluxcaption.domain.media import MediaLocation
+from fluxcaption.memory import keep_memory_tight
 from fluxcaption.settings import LocalSpeech
 from fluxcaption.storage.store import SqliteStore
 from fluxcaption.wiring import build_engines, build_listener
 async def main():
+    keep_memory_tight()
     engines = build_engines(LocalSpeech(model=sys.argv[2]), [], threads=1, jobs=1, nice=0)
     store = await SqliteStore.open(Path(sys.argv[3]))
     location = MediaLocation(sys.argv[1])
