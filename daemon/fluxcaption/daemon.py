@@ -10,9 +10,12 @@ from typing import Any
 
 from fluxcaption.clock import SystemClock
 from fluxcaption.domain.errors import FluxCaptionError, JobError, KeyRejected, ModelMissing, ServiceUnreachable, StateError
-from fluxcaption.domain.jobs import Event, Job, JobState
+from fluxcaption.domain.gaps import Decision
+from fluxcaption.domain.jobs import AskedFor, Event, Job, JobState
+from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import ServerIdentity
-from fluxcaption.domain.units import Ms
+from fluxcaption.domain.units import ItemId, Ms
+from fluxcaption.flow.explaining import explain
 from fluxcaption.flow.scan import ScanReport
 from fluxcaption.memory import trim_memory
 from fluxcaption.ports import Clock, MediaServer, Recognizer, Store, Translator
@@ -20,7 +23,7 @@ from fluxcaption.schedule import Timetable
 from fluxcaption.settings import Settings
 from fluxcaption.storage.lock import StateLock
 from fluxcaption.storage.store import SqliteStore
-from fluxcaption.web.api import Api
+from fluxcaption.web.api import Api, AskBody
 from fluxcaption.web.health import Health, PartState
 from fluxcaption.web.server import WebServer, route_table
 from fluxcaption.web.webhook import Webhook
@@ -29,6 +32,9 @@ from fluxcaption.wiring import House, build_house, has_room
 log = logging.getLogger(__name__)
 
 PAUSED_FLAG = "paused"
+WATCH_S, IDLE_WATCH_S, LIBRARY_LOOK_S = 20.0, 60.0, 60.0
+"""How often the server is asked who watches (contract 11: every 15 to 30 s while there is work) and whether its library scan has ended."""
+
 FIRST_PAUSE_S, MOST_PAUSE_S = 5.0, 60.0
 """While the server is away it is asked again at doubling pauses between these."""
 
@@ -75,10 +81,10 @@ async def run_once(
         house = build_house(settings, store, server=server, clock=clock, progress=progress, finished=note)
         stack.push_async_callback(house.close)
         _give_back_memory_at_end(stack, house)
-        await house.server.connect()
+        house.introduce(await house.server.connect())
         await store.requeue_interrupted(house.clock.now())
         # A person who says `--once` stands beside it: whatever waited for a neighbour is tried now.
-        for code in ("service-unreachable", "key-rejected", "model-missing", "disk-low", "write-refused", "server-refuses-uploads"):
+        for code in ("service-unreachable", "key-rejected", "model-missing", "disk-low", "write-refused", "server-refuses-uploads", "media-away", "aside"):
             await store.unpark(code, house.clock.now())
         report = await house.scanner.scan(full=True)
         await store.hold_none(house.clock.now())
@@ -136,6 +142,7 @@ class Daemon:
             group.start(self._follow_events(house), "events")
             group.start(self._unload_when_idle(house), "unload")
             group.start(self._look_at_models(house), "models")
+            group.start(self._keep_company(house), "company")
             timetable.start(
                 scan=lambda: group.start(self._scan(house, full=False), "scan"),
                 full_scan=lambda: group.start(self._scan(house, full=True), "full-scan"),
@@ -161,6 +168,9 @@ class Daemon:
             wake=house.workers.wake,
             abandon=house.workers.abandon,
             set_paused=lambda paused: self._set_paused(house, paused),
+            why=lambda item_id: explain(house.server, house.store, house.planner, item_id),
+            undo=lambda item_id, dry_run: house.deliverer.undo(house.watcher.server_id, item_id, dry_run=dry_run),
+            ask=lambda body: self._ask(house, body),
         )
         web = WebServer(route_table(api, webhook))
         stack.push_async_callback(web.close)
@@ -168,10 +178,18 @@ class Daemon:
         await web.listen_on_socket(self._settings.state / "control.sock")
         return webhook, web
 
+    async def _ask(self, house: House, body: AskBody) -> Sequence[Decision]:
+        try:
+            targets = [LanguageTag.parse(text) for text in body.targets]
+        except ValueError as error:
+            raise JobError(str(error)) from error
+        return await house.intake.take_asked(ItemId(body.item_id), targets, AskedFor(source=body.source, redo=body.redo))
+
     async def _connect(self, house: House, webhook: Webhook) -> None:
         """Find the server, however long that takes, then make the first scan."""
         identity = await self._patiently(house.server.connect)
         webhook.server_id = identity.id
+        house.introduce(identity)
         log.info("connected", extra={"server": identity.name, "version": identity.version})
         self._new_event.set()
         # Full, since the configuration may ask for more than it did before.
@@ -211,6 +229,8 @@ class Daemon:
     async def _scan(self, house: House, *, full: bool) -> ScanReport:
         async with self._scan_lock:
             try:
+                # Asked each time: an upgraded server reads everything by new rules.
+                house.introduce(await house.server.connect())
                 report = await house.scanner.scan(full=full)
             except JobError as error:
                 if self.health.say("server", PartState.DOWN, str(error)):
@@ -229,6 +249,29 @@ class Daemon:
         self._new_event.set()
         await self._release(house)
 
+    async def _keep_company(self, house: House) -> None:
+        """See who watches, and follow the server's own passes over its folders."""
+        looked_at_library: float | None = None
+        while True:
+            await self._clock.sleep(WATCH_S if house.workers.running else IDLE_WATCH_S)
+            if not house.watcher.server_id:
+                continue
+            try:
+                if await house.companion.look_at_viewers():
+                    house.workers.step_aside()
+                    house.workers.wake()
+                now = self._clock.monotonic()
+                if looked_at_library is None or now - looked_at_library >= LIBRARY_LOOK_S:
+                    looked_at_library = now
+                    if await house.companion.library_scan_has_ended():
+                        await self._scan(house, full=False)
+            except JobError as error:
+                if self.health.say("server", PartState.DOWN, str(error)):
+                    log.warning("the server cannot be asked who watches: %s", error)
+            else:
+                if self.health.say("server", PartState.OK):
+                    log.info("the server answers again")
+
     async def _release(self, house: House) -> None:
         if await house.scanner.release_backlog():
             log.info("titles of the backlog begun")
@@ -238,7 +281,7 @@ class Daemon:
         while True:
             await self._new_event.wait()
             self._new_event.clear()
-            while events := await house.store.open_events():
+            while events := await house.store.open_events(self._clock.now()):
                 if not await self._take_events(house, events):
                     break
                 house.workers.wake()

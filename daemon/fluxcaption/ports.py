@@ -1,6 +1,7 @@
 """What the flow needs from the world, stated once; every adapter keeps these promises."""
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -10,10 +11,12 @@ import numpy.typing as npt
 
 from fluxcaption.domain.backlog import BacklogStanding
 from fluxcaption.domain.cues import Cue, Span, SubtitleText
+from fluxcaption.domain.gaps import DeliveryState, Memory
 from fluxcaption.domain.jobs import Delivery, Event, HeardWindow, Job, JobState, NewJob, Outcome, SavedTranscript, Stage, Tier, TranscriptKey, TranslationKey
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, FinishedTrack, Item, Library, MediaIdentity, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId, UnitId
+from fluxcaption.domain.watching import Playing
 from fluxcaption.domain.work import TextUnit, UnitResult, WorkUnit
 
 Samples = npt.NDArray[np.float32]
@@ -33,6 +36,29 @@ class Clock(Protocol):
         """Wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """An item as a lean look shows it."""
+
+    id: ItemId
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryScan:
+    """How the server's own pass over its folders stands.
+
+    Attributes:
+        ended_at: End of the last one that is known.
+        now: The server's own clock; None where it does not say.
+    """
+
+    is_running: bool = False
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    now: datetime | None = None
+
+
 class MediaServer(Protocol):
     """A library of films and episodes that subtitles can be put into.
 
@@ -47,6 +73,30 @@ class MediaServer(Protocol):
 
     def items(self, library: Library, since: datetime | None = None) -> AsyncIterator[Sequence[Item]]:
         """Read a library page by page, each item once; with `since`, only what was saved after it."""
+
+    def glances(self, library: Library, start: int = 0) -> AsyncIterator[Sequence[Glance]]:
+        """Read only the ids of a library and what tells whether an item changed, page by page from an offset; much cheaper than `items`."""
+
+    async def fetch_items(self, ids: Sequence[ItemId], library: Library) -> Sequence[Item]:
+        """Read some items of a library in full; those that are gone are left out."""
+
+    async def expand(self, item_id: ItemId) -> Sequence[ItemId]:
+        """The episodes of a series or season; the id itself for anything else."""
+
+    async def library_scan(self) -> LibraryScan:
+        """How the server's own pass over its folders stands."""
+
+    async def playing(self) -> Sequence[Playing]:
+        """What is being watched at this moment."""
+
+    async def played_since(self, since: datetime) -> Sequence[Playing]:
+        """What was watched since then, as the server has written down."""
+
+    async def is_there(self, source: MediaSource) -> bool:
+        """Whether the media itself can be seen now: nothing is written beside a file whose disk is away."""
+
+    def track_file(self, source: MediaSource, name: str) -> Path | None:
+        """Where a track of that name lies on this machine; None when its folder cannot be seen from here."""
 
     async def fetch_item(self, item_id: ItemId) -> Item:
         """Read one item afresh.
@@ -77,8 +127,8 @@ class MediaServer(Protocol):
     async def refresh(self, item_id: ItemId) -> None:
         """Ask the library, in the lightest way, to look at the item's files again."""
 
-    async def delete(self, source: MediaSource, track: SubtitleTrack) -> None:
-        """Remove one external track."""
+    async def delete(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> None:
+        """Remove one external track, found again by its path in a fresh read; nothing else is touched."""
 
     @property
     def overwrites(self) -> bool:
@@ -254,6 +304,13 @@ class SubtitleCodec(Protocol):
         """
 
 
+class TextLanguage(Protocol):
+    """Tells what language a text is in; blocking."""
+
+    def tell(self, text: str) -> LanguageTag | None:
+        """The language; None where it cannot be told."""
+
+
 class FileWriter(Protocol):
     """Writes a file so that nobody ever sees half of it."""
 
@@ -264,6 +321,13 @@ class FileWriter(Protocol):
             WriteRefused: The folder cannot be written.
             DiskLow: There is no room.
         """
+
+
+class SidecarWriter(Protocol):
+    """Writes a file beside a media file."""
+
+    def __call__(self, media: Path, name: str, content: bytes, /) -> None:
+        """Write or replace it, with the media's owner and rights; blocking, raises as a FileWriter does."""
 
 
 class BlockStore(Protocol):
@@ -289,6 +353,41 @@ class Executor(Protocol):
         """Finish what runs and let the threads go."""
 
 
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """What is remembered of an item between passes.
+
+    Attributes:
+        row: Small number of its own, for compact sets.
+        look_again: It is read in full however unchanged it seems.
+        missed_since: When a complete pass first did not see it.
+    """
+
+    row: int
+    id: ItemId
+    etag: str
+    look_again: bool
+    missed_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFact:
+    """What reading one track told, at one state of its item.
+
+    Attributes:
+        track: The track's key.
+        revision: Etag of the item it was read at.
+        language: Of its text; None when that could not be told.
+        misfit: Why it is no source; empty when it fits.
+    """
+
+    track: str
+    revision: str
+    language: LanguageTag | None = None
+    cues_hash: ContentHash = ContentHash("")
+    misfit: str = ""
+
+
 class Store(Protocol):
     """The daemon's memory; one writer, several readers.
 
@@ -300,12 +399,13 @@ class Store(Protocol):
     async def add_jobs(self, new: Sequence[NewJob], now: datetime) -> int:
         """Queue gaps and say how many were new.
 
-        One job for each (server, media source, target). A gap that has a job already changes nothing, unless its tier is ASKED:
-        then a finished or settled job starts again at LISTEN and an open one moves up.
+        One job for each (server, media source, target). A gap that has an open job moves it up if its tier goes first; one whose job is done
+        or settled starts it again at LISTEN, since it would not be a gap if that still held; a failed one after growing pauses; one that a
+        person cancelled only when asked for.
         """
 
     async def claim(self, stage: Stage, now: datetime, limit_to: Tier | None = None) -> Job | None:
-        """Take the first due job of a stage and count the attempt, in one transaction; asked and new before backlog, newest first."""
+        """Take the first due job of a stage and count the attempt, in one transaction: by tier, newest first; with `limit_to`, none of a later tier."""
 
     async def record(self, job_id: JobId, outcome: Outcome, now: datetime) -> Job:
         """Write what became of a running job; done and settled are promises.
@@ -330,6 +430,18 @@ class Store(Protocol):
 
     async def cancel(self, job_id: JobId, now: datetime) -> Job | None:
         """Cancel an open job; a running one ends as cancelled when its stage reports."""
+
+    async def jobs_of_source(self, server_id: ServerId, source_id: SourceId) -> Sequence[Job]:
+        """All jobs of one media source."""
+
+    async def hurry_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
+        """Finished tracks of a media source that wait for each other look again now."""
+
+    async def place_in_queue(self, job: Job) -> int:
+        """How many jobs of its stage go before it."""
+
+    async def raise_tier(self, server_id: ServerId, item_id: ItemId, tier: Tier, now: datetime) -> int:
+        """Open jobs of an item go forward to a tier."""
 
     async def count_jobs(self) -> Mapping[tuple[Stage, JobState], int]:
         """How many jobs stand where."""
@@ -357,19 +469,69 @@ class Store(Protocol):
     async def add_event(self, server_id: ServerId, kind: str, item_id: ItemId, now: datetime) -> int:
         """Store an event as a promise; a repeat of one not handled yet has the same id."""
 
-    async def open_events(self, limit: int = 100) -> Sequence[Event]:
-        """Events not handled yet, oldest first."""
+    async def open_events(self, now: datetime, limit: int = 100) -> Sequence[Event]:
+        """Events that are due and not handled yet, oldest first."""
+
+    async def put_off_event(self, event_id: int, until: datetime) -> None:
+        """Look at an event again later; the looks are counted."""
 
     async def close_event(self, event_id: int, now: datetime) -> None:
         """An event was handled."""
+
+    # -- items and what was watched -----------------------------------------------------------------------------------
+
+    async def item_records(self, server_id: ServerId, ids: Sequence[ItemId]) -> Mapping[ItemId, ItemRecord]:
+        """What is known of some items, by id."""
+
+    async def save_items(self, items: Sequence[tuple[Item, bool]]) -> None:
+        """Remember items as they were read, each with whether it is looked at again however unchanged; equal rows are left alone."""
+
+    async def count_items(self, server_id: ServerId) -> tuple[int, int]:
+        """How many items are known, and the highest row."""
+
+    async def items_of_library(self, server_id: ServerId, library: str, after_row: int, limit: int) -> Sequence[ItemRecord]:
+        """A page of what is known of a library, in order of rows."""
+
+    async def mark_missed(self, rows: Sequence[int], now: datetime) -> None:
+        """Items that a complete pass did not see, for the first time."""
+
+    async def mark_seen(self, rows: Sequence[int]) -> None:
+        """Items that were missed by an earlier pass and are there after all."""
+
+    async def forget_items(self, rows: Sequence[int]) -> None:
+        """Items that are gone for good; what was made for them stays known by the media."""
+
+    async def next_episodes(self, server_id: ServerId, item_id: ItemId, count: int) -> Sequence[ItemId]:
+        """The episodes that follow one in its series, in order."""
+
+    async def find_items(self, text: str, limit: int = 20) -> Sequence[tuple[ItemId, str]]:
+        """Items whose name has a text in it: id and name."""
+
+    async def save_watched(self, server_id: ServerId, seen: Sequence[tuple[ItemId, SourceId, datetime]]) -> None:
+        """Remember what was played, and when last."""
+
+    async def watched_since(self, server_id: ServerId, since: datetime) -> Sequence[tuple[ItemId, SourceId, datetime]]:
+        """What was played since then, latest first."""
+
+    async def follow_new_ids(self, items: Sequence[Item]) -> int:
+        """Where a file that was known by path and size has a new id, everything about it moves there; returns how many moved."""
+
+    async def recall(self, items: Sequence[Item], settings_hash: str) -> Mapping[SourceId, Memory]:
+        """What is remembered about every media source of some items of one server; one that nothing is known of is left out."""
+
+    async def track_facts(self, server_id: ServerId, source_id: SourceId) -> Sequence[TrackFact]:
+        """What reading the tracks of a media source has told."""
+
+    async def save_track_fact(self, server_id: ServerId, source_id: SourceId, fact: TrackFact) -> None:
+        """Remember what reading a track told."""
 
     # -- sound ------------------------------------------------------------------------------------------------------
 
     async def identity(self, server_id: ServerId, source_id: SourceId, revision: str) -> MediaIdentity | None:
         """What was read of that file at that revision."""
 
-    async def save_identity(self, server_id: ServerId, source_id: SourceId, revision: str, identity: MediaIdentity) -> None:
-        """Remember it."""
+    async def save_identity(self, server_id: ServerId, source: MediaSource, identity: MediaIdentity) -> None:
+        """Remember it, with where the file lies."""
 
     async def transcript(self, key: TranscriptKey) -> SavedTranscript | None:
         """What was heard of a sound so far, following renamed fingerprints."""
@@ -414,11 +576,25 @@ class Store(Protocol):
     async def delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag) -> Delivery | None:
         """The latest intent for a target."""
 
+    async def deliveries(
+        self, server_id: ServerId, *, item_id: ItemId | None = None, states: Collection[DeliveryState] = (), uploaded_since: datetime | None = None
+    ) -> Sequence[Delivery]:
+        """Deliveries, oldest first; of one item by its id or that of a version."""
+
+    async def is_our_text(self, cues_hash: ContentHash) -> bool:
+        """Whether we delivered exactly these cues, anywhere."""
+
     async def mark_uploaded(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> None:
         """The upload was answered."""
 
-    async def mark_confirmed(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> None:
-        """The track was seen where it belongs; a promise."""
+    async def mark_confirmed(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, track_path: str, made_for: str, now: datetime) -> None:
+        """The track was seen where it belongs, for that revision of the media; a promise."""
+
+    async def mark_missing(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> Delivery | None:
+        """A confirmed track was not listed in a complete pass; the passes are counted."""
+
+    async def mark_delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState) -> None:
+        """What became of a track of ours; a promise."""
 
     async def settle(self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str, code: str, reason: str, now: datetime) -> None:
         """Remember that nothing is to be made of this media in this language with these settings; a promise."""

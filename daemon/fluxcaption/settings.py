@@ -128,6 +128,30 @@ class Languages(Section):
     strictness: Strictness = Field(Strictness.LANGUAGE, description="language | script | region: how exactly a track must match.")
 
 
+class RuleEntry(Section):
+    """Something else is wanted of a part of the library; the first rule whose conditions all hold is used."""
+
+    library: str = Field("", description="Name of a library.")
+    series: str = Field("", description="Name of a series.")
+    path: str = Field("", description="Pattern over the server's path: * within a folder, ** over folders.")
+    tag: str = Field("", description="A tag of the item.")
+    collection: str = Field("", description="Name of a collection it is in.")
+    type: Literal["movie", "episode", "video"] | None = Field(None, description="What sort of thing it is.")
+    targets: tuple[TargetEntry, ...] = Field((), description="Wanted languages instead of languages.targets.")
+    sources: tuple[Language, ...] = Field((), description="Acceptable source languages, best first; nothing else is used.")
+    skip: bool = Field(False, description="Make nothing.")
+    remote: bool = Field(False, description="Also use media that is no file of the library: .strm, cloud folders.")
+    sdh_covers: bool | None = Field(None, description="Whether a track for the hearing impaired counts; it does by default.")
+
+    @model_validator(mode="after")
+    def _refuse_what_does_nothing(self) -> "RuleEntry":
+        if not any((self.library, self.series, self.path, self.tag, self.collection, self.type)):
+            raise ValueError("a rule needs a condition: library, series, path, tag, collection or type")
+        if not (self.targets or self.sources or self.skip or self.remote or self.sdh_covers is not None):
+            raise ValueError("a rule needs an effect: targets, sources, skip, remote or sdh_covers")
+        return self
+
+
 class Backlog(Section):
     """What is done with the library that was there before."""
 
@@ -196,6 +220,7 @@ class Subtitles(Section):
     """What is written."""
 
     marker: str = Field("fluxcaption", pattern=r"^[a-z][a-z0-9-]{2,30}$", description="Part of every file name we write; not a language word.")
+    yield_to_human: bool = Field(True, description="Our track goes when a human's in the same language arrives.")
 
 
 class Limits(Section):
@@ -213,6 +238,9 @@ class Schedule(Section):
     scan: Duration = Field(timedelta(minutes=15), description="Incremental scan.")
     full_scan: str = Field("0 4 * * *", description="Cron expression of the full scan.")
     timezone: str = Field("auto", description="auto: the machine's.")
+    while_playing: Literal["pause", "slow", "ignore"] = Field(
+        "pause", description="Listening and local translation of what nobody asked for, while somebody watches; the very next episode goes on slowly."
+    )
     pause: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")], ...] = Field(
         (), description="No speech recognition then: 18:00-23:30."
     )
@@ -240,6 +268,7 @@ class Settings(Section):
 
     server: Annotated[JellyfinServer | FolderServer, Field(discriminator="type")]
     languages: Languages
+    rules: tuple[RuleEntry, ...] = Field((), description="First match wins; what a rule does not name falls through to the defaults.")
     backlog: Backlog = Backlog()
     asr: Speech = Speech()
     translation: Translation = Translation()

@@ -10,22 +10,28 @@ from pathlib import Path
 
 from fluxcaption.clock import SystemClock
 from fluxcaption.domain.backlog import BacklogMode, BacklogRules
-from fluxcaption.domain.gaps import Wishes
-from fluxcaption.domain.jobs import Job, Stage
+from fluxcaption.domain.gaps import Household
+from fluxcaption.domain.jobs import Job, JobState, Stage
 from fluxcaption.domain.language import Strictness
+from fluxcaption.domain.media import ServerIdentity
+from fluxcaption.domain.rules import Wishes
 from fluxcaption.domain.units import Ms
 from fluxcaption.domain.work import WorkKind
 from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor, lower_priority
+from fluxcaption.flow.company import Companion
 from fluxcaption.flow.delivery import Deliverer
 from fluxcaption.flow.intake import Intake
 from fluxcaption.flow.listening import Listener, ListeningParts
 from fluxcaption.flow.making import MakingParts, MakingStages
+from fluxcaption.flow.manners import Manners
 from fluxcaption.flow.oneshot import OneShot
-from fluxcaption.flow.planning import Planner, wishes_of
+from fluxcaption.flow.planning import Planner, household_of
+from fluxcaption.flow.reading import TrackReading
 from fluxcaption.flow.scan import Scanner
 from fluxcaption.flow.translating import translation_handler
+from fluxcaption.flow.watching import Watcher
 from fluxcaption.flow.workers import StagePlan, Workers
-from fluxcaption.folder.tree import FolderTree, write_file
+from fluxcaption.folder.tree import FolderTree, write_file, write_sidecar
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.media.sketch import EnergySketcher
 from fluxcaption.miniatures import SPEECH, TRANSLATION
@@ -34,6 +40,7 @@ from fluxcaption.settings import FolderServer, LocalSpeech, LocalTranslation, Se
 from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
 from fluxcaption.speech.windows import SilenceCutter
 from fluxcaption.subtitles.codec import Pysubs2Codec
+from fluxcaption.subtitles.text_language import TextLanguageDetector
 from fluxcaption.translation.local import LocalTranslator
 from fluxcaption.translation.ollama import OllamaTranslator
 
@@ -64,10 +71,12 @@ class Engines:
     translators: Sequence[Translator]
     executor: ThreadExecutor
     nice: int
+    text_language: TextLanguageDetector
 
     async def unload(self) -> None:
         """Give the memory of all models back."""
         self.recognizer.unload()
+        self.text_language.unload()
         for translator in self.translators:
             await translator.unload()
 
@@ -88,7 +97,7 @@ def build_engines(speech: LocalSpeech, translation: Sequence[TranslationBackend]
     executor = ThreadExecutor(
         jobs, nice, {WorkKind.HEAR: recognizer.hear, WorkKind.TELL_LANGUAGE: recognizer.tell_language}, {WorkKind.TRANSLATE: translation_handler(translators)}
     )
-    return Engines(MediaFiles(), Pysubs2Codec(), blocks, recognizer, translators, executor, nice)
+    return Engines(MediaFiles(), Pysubs2Codec(), blocks, recognizer, translators, executor, nice, TextLanguageDetector())
 
 
 def build_translator(backend: TranslationBackend, threads: int, nice: int) -> Translator:
@@ -100,12 +109,13 @@ def build_server(settings: Settings, media: MediaFiles) -> MediaServer:
     """Pick the adapter of the library."""
     if isinstance(settings.server, FolderServer):
         return FolderTree(settings.server.path, media)
-    from fluxcaption.jellyfin.server import JellyfinServer
+    from fluxcaption.jellyfin.server import JellyfinServer, RuleNeeds
 
-    return JellyfinServer(settings.server, VERSION, write_file)
+    needs = RuleNeeds(any(rule.tag for rule in settings.rules), frozenset(rule.collection for rule in settings.rules if rule.collection))
+    return JellyfinServer(settings.server, VERSION, write_sidecar, needs)
 
 
-def build_listener(engines: Engines, store: Store) -> Listener:
+def build_listener(engines: Engines, store: Store, is_slow: Callable[[], bool] = lambda: False, clock: Clock | None = None) -> Listener:
     """What hears sounds, with its memory."""
     detector = SileroDetector()
     return Listener(
@@ -118,6 +128,8 @@ def build_listener(engines: Engines, store: Store) -> Listener:
             blocks=engines.blocks,
             recognizer=engines.recognizer,
             be_gentle=lambda: lower_priority(engines.nice),
+            is_slow=is_slow,
+            clock=clock or SystemClock(),
         )
     )
 
@@ -134,7 +146,15 @@ class House:
     intake: Intake
     scanner: Scanner
     workers: Workers
+    deliverer: Deliverer
+    watcher: Watcher
+    companion: Companion
     clock: Clock
+
+    def introduce(self, identity: ServerIdentity) -> None:
+        """Tell everybody who the server is, once it has answered."""
+        self.scanner.identity = identity
+        self.watcher.server_id = identity.id
 
     async def close(self) -> None:
         """Let go of all but the store, in the reverse order."""
@@ -144,7 +164,7 @@ class House:
 
 def build_one_shot(engines: Engines, store: Store, strictness: Strictness, marker: str) -> OneShot:
     """What single files on the command line are made with: whoever asks wants it, whatever is spoken and however unsure."""
-    planner = Planner(Wishes((), (), makes_spoken=True, strictness=strictness, marker=marker), engines.translators)
+    planner = Planner(Household(Wishes((), (), makes_spoken=True, strictness=strictness, marker=marker)), engines.translators, store)
     clock = SystemClock()
     parts = MakingParts(
         store=store,
@@ -185,16 +205,19 @@ def build_house(
         settings.asr.backends[0], settings.translation.backends, threads=threads, jobs=settings.limits.speech_jobs, nice=settings.limits.nice
     )
     server = server or build_server(settings, engines.media)
-    planner = Planner(wishes_of(settings.languages, settings.subtitles.marker), engines.translators)
+    recognizer = engines.recognizer
+    planner = Planner(household_of(settings), engines.translators, store, lambda: f"{recognizer.name}/{recognizer.settings_hash}/{settings.asr.min_score}")
+    watcher = Watcher(server, store, clock)
+    reading = TrackReading(server, store, engines.media, engines.codec, engines.text_language)
     rules = backlog_rules(settings)
     intake = Intake(server, store, planner, rules, clock)
-    scanner = Scanner(server, store, planner, intake, rules, clock)
+    scanner = Scanner(server, store, planner, intake, reading, rules, clock)
     stages = MakingStages(
         MakingParts(
             store=store,
             media=engines.media,
             codec=engines.codec,
-            listener=build_listener(engines, store),
+            listener=build_listener(engines, store, lambda: watcher.somebody_watches and settings.schedule.while_playing != "ignore", clock),
             planner=planner,
             executor=engines.executor,
             clock=clock,
@@ -203,27 +226,33 @@ def build_house(
             max_untranslated=settings.translation.max_untranslated,
         ),
         server,
+        reading,
         progress,
     )
-    deliverer = Deliverer(server, store, engines.codec, planner, clock, VERSION)
+    deliverer = Deliverer(server, store, engines.codec, planner, watcher, clock, VERSION)
 
     async def changed(job: Job) -> None:
+        if job.stage in {Stage.UPLOAD, Stage.CONFIRM} or job.state is not JobState.QUEUED:
+            await store.hurry_uploads(job.server_id, job.source_id, clock.now())
         if finished is not None:
             finished(job)
 
+    manners = Manners(settings.schedule.while_playing, watcher, may_work, may_listen)
+    is_local = all(isinstance(backend, LocalTranslation) for backend in settings.translation.backends)
     workers = Workers(
         store,
         clock,
         {
-            Stage.CONFIRM: StagePlan(deliverer.confirm, CONFIRMS_AT_ONCE, may_work),
-            Stage.UPLOAD: StagePlan(deliverer.upload, UPLOADS_AT_ONCE, may_work),
-            Stage.TRANSLATE: StagePlan(stages.translate, max(1, len(engines.translators)), may_work),
-            Stage.LISTEN: StagePlan(stages.listen, settings.limits.speech_jobs, lambda: may_work() and may_listen()),
+            Stage.CONFIRM: StagePlan(deliverer.confirm, CONFIRMS_AT_ONCE, manners.for_delivery),
+            Stage.UPLOAD: StagePlan(deliverer.upload, UPLOADS_AT_ONCE, manners.for_delivery),
+            Stage.TRANSLATE: StagePlan(stages.translate, max(1, len(engines.translators)), manners.for_translation if is_local else manners.for_delivery),
+            Stage.LISTEN: StagePlan(stages.listen, settings.limits.speech_jobs, manners.for_listening),
         },
         has_room=lambda: has_room(settings.state, settings.limits.disk_free),
         on_change=changed,
     )
-    return House(settings, store, server, engines, planner, intake, scanner, workers, clock)
+    companion = Companion(server, store, watcher, deliverer, intake)
+    return House(settings, store, server, engines, planner, intake, scanner, workers, deliverer, watcher, companion, clock)
 
 
 def has_room(state: Path, least_bytes: int) -> bool:

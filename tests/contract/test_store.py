@@ -44,13 +44,13 @@ async def test_a_gap_found_twice_is_one_job(store: SqliteStore) -> None:
     assert await store.add_jobs([gap()], NOW) == 0
 
 
-async def test_asked_and_new_go_before_backlog_and_newest_first(store: SqliteStore) -> None:
+async def test_asked_goes_before_new_before_backlog_and_newest_first(store: SqliteStore) -> None:
     jobs = [gap("old", tier=Tier.BACKLOG, days_old=9), gap("young", tier=Tier.BACKLOG), gap("new", days_old=3), gap("asked", tier=Tier.ASKED, days_old=5)]
     await store.add_jobs(jobs, NOW)
     order = []
     while (job := await store.claim(Stage.LISTEN, NOW)) is not None:
         order.append(job.source_id)
-    assert order == ["new", "asked", "young", "old"]
+    assert order == ["asked", "new", "young", "old"]
 
 
 async def test_two_claimers_never_get_one_job(store: SqliteStore) -> None:
@@ -90,15 +90,31 @@ async def test_a_job_cancelled_while_it_runs_stays_cancelled(store: SqliteStore)
     assert (await store.record(job.id, Outcome.done("made"), NOW)).state is JobState.CANCELLED
 
 
-async def test_a_finished_job_starts_again_only_when_asked(store: SqliteStore) -> None:
+async def test_a_gap_that_is_found_again_starts_its_finished_job_again_but_not_one_that_a_person_cancelled(store: SqliteStore) -> None:
     await store.add_jobs([gap()], NOW)
     job = await store.claim(Stage.LISTEN, NOW)
     assert job is not None
     await store.record(job.id, Outcome.done("made"), NOW)
+    assert await store.add_jobs([gap()], NOW) == 1
+    await store.cancel(job.id, NOW)
     assert await store.add_jobs([gap()], NOW) == 0
     assert await store.claim(Stage.LISTEN, NOW) is None
     await store.add_jobs([gap(tier=Tier.ASKED)], NOW)
     assert await store.claim(Stage.LISTEN, NOW) is not None
+
+
+async def test_a_failed_job_starts_again_after_growing_pauses(store: SqliteStore) -> None:
+    await store.add_jobs([gap()], NOW)
+    at, restarts = NOW, []
+    for _ in range(3):
+        job = await store.claim(Stage.LISTEN, at)
+        assert job is not None
+        await store.record(job.id, Outcome.failed("no", "transient"), at)
+        failed_at = at
+        while not await store.add_jobs([gap()], at):
+            at += timedelta(hours=12)
+        restarts.append(at - failed_at)
+    assert restarts == [timedelta(days=1), timedelta(days=4), timedelta(days=14)]
 
 
 async def test_a_restart_makes_running_work_due_again(tmp_path: Path) -> None:
@@ -142,7 +158,7 @@ async def test_a_repeated_event_has_the_same_id_until_it_is_handled(store: Sqlit
     first, again = await asyncio.gather(*(store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), NOW) for _ in range(2)))
     other = await store.add_event(ServerId("v"), "ItemAdded", ItemId("j"), NOW)
     assert first == again != other
-    assert [event.id for event in await store.open_events()] == [first, other]
+    assert [event.id for event in await store.open_events(NOW)] == [first, other]
     await store.close_event(first, NOW)
     assert await store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), NOW) not in {first, other}
 
@@ -203,7 +219,7 @@ async def test_translations_are_found_by_text_pair_and_model(store: SqliteStore)
 async def test_an_intent_is_remembered_with_its_hash(store: SqliteStore) -> None:
     await store.record_intent(Delivery(ServerId("v"), SourceId("s"), DE, ContentHash("h"), "F.de.srt", "{}", NOW))
     await store.mark_uploaded(ServerId("v"), SourceId("s"), DE, NOW)
-    await store.mark_confirmed(ServerId("v"), SourceId("s"), DE, NOW)
+    await store.mark_confirmed(ServerId("v"), SourceId("s"), DE, "/m/F.de.srt", "r", NOW)
     known = await store.delivery(ServerId("v"), SourceId("s"), DE)
     assert known is not None
     assert (known.content_hash, known.confirmed_at) == ("h", NOW)
@@ -277,7 +293,7 @@ async def test_kill_9_loses_no_promise(tmp_path: Path) -> None:
     process.stdout.close()
     store = await SqliteStore.open(tmp_path)
     try:
-        events = await store.open_events(limit=1_000_000)
+        events = await store.open_events(NOW, limit=1_000_000)
         assert len(events) >= max([35, *promised])
         assert (await store._db.read("PRAGMA integrity_check"))[0][0] == "ok"
     finally:

@@ -20,7 +20,7 @@ def is_running(settings: Settings) -> bool:
         return True
 
 
-async def call_daemon(settings: Settings, method: str, path: str) -> Any:
+async def call_daemon(settings: Settings, method: str, path: str, body: object = None) -> Any:
     """Make one call and return its JSON answer.
 
     Raises:
@@ -28,7 +28,7 @@ async def call_daemon(settings: Settings, method: str, path: str) -> Any:
     """
     connector = aiohttp.UnixConnector(path=str(settings.state / "control.sock"))
     try:
-        async with aiohttp.ClientSession(connector=connector) as session, session.request(method, f"http://fluxcaption{path}") as answer:
+        async with aiohttp.ClientSession(connector=connector) as session, session.request(method, f"http://fluxcaption{path}", json=body) as answer:
             value = await answer.json(content_type=None)
             if answer.status >= 400:
                 raise FluxCaptionError(str(value.get("detail", f"the daemon answered {answer.status}")))

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from fluxcaption.cli.common import FAILED, TRY_LATER, config_option, run_async, settings_for
+from fluxcaption.cli.items import ask_for_item
 from fluxcaption.cli.show import ProgressDisplay
 from fluxcaption.domain.errors import JobError, ParkedError, StateError, UsageError
 from fluxcaption.domain.language import LanguageTag, Strictness
@@ -26,18 +27,38 @@ translator_option = click.option("--translator", help="Translation model: a CTra
 
 @click.command("caption")
 @click.argument("media", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--to", "targets", multiple=True, required=True, help="Wanted language; may be given more than once.")
+@click.option("--to", "targets", multiple=True, help="Wanted language; may be given more than once.")
+@click.option("--item", help="An item of the library instead of files: its id, or a part of its name.")
+@click.option("--source", "track", help="With --item: audio 2, text 1 or the name of a subtitle file, as `why` shows them.")
+@click.option("--redo", is_flag=True, help="With --item: also where there is a track already.")
 @click.option("--from", "source", help="The spoken language, where the file says none or a wrong one.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the subtitles; else beside each file.")
 @model_option
 @translator_option
 @config_option
 def caption(
-    media: Sequence[Path], targets: Sequence[str], source: str | None, output: Path | None, model: str | None, translator: str | None, config: Path | None
+    media: Sequence[Path],
+    targets: Sequence[str],
+    item: str | None,
+    track: str | None,
+    redo: bool,
+    source: str | None,
+    output: Path | None,
+    model: str | None,
+    translator: str | None,
+    config: Path | None,
 ) -> int:
-    """Make subtitles for media files."""
+    """Make subtitles for media files, or for one item of the library."""
+    if item is not None:
+        if media or output or source or model or translator:
+            raise UsageError("with --item only --to, --source and --redo can be given: the library's own settings are used")
+        return ask_for_item(settings_for(config, log_level="warning"), item, [_tag(text) for text in targets], track or "", redo)
+    if track or redo:
+        raise UsageError("--source and --redo need --item")
     if not media:
         raise UsageError("name at least one media file")
+    if not targets:
+        raise UsageError("name at least one language with --to")
     wanted = [_tag(text) for text in targets]
     speech, backends, settings = _models(config, model, translator)
     return run_async(_caption(media, wanted, _tag(source) if source else None, output, speech, backends, settings))

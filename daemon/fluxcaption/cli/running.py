@@ -83,7 +83,7 @@ async def _scan(settings: Settings, dry_run: bool) -> ScanReport:
             try:
                 house = build_house(settings, store)
                 try:
-                    await house.server.connect()
+                    house.introduce(await house.server.connect())
                     return await house.scanner.look()
                 finally:
                     await house.close()
@@ -96,8 +96,8 @@ async def _scan(settings: Settings, dry_run: bool) -> ScanReport:
         try:
             house = build_house(settings, store)
             try:
-                await house.server.connect()
-                return await house.scanner.scan(full=True)
+                house.introduce(await house.server.connect())
+                return await house.scanner.scan(full=True, lean=False)
             finally:
                 await house.close()
         finally:

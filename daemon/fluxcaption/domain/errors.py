@@ -108,8 +108,10 @@ class ServiceUnreachable(ParkedError):
 
     code = "service-unreachable"
 
-    def __init__(self, service: str, url: str, detail: str = "") -> None:
+    def __init__(self, service: str, url: str, detail: str = "", *, was_sent: bool = True) -> None:
         self.service, self.url, self.detail = service, url, detail
+        self.was_sent = was_sent
+        """Whether the request may have arrived, although nothing came back."""
         super().__init__(f"{service} at {url} gave no usable answer{': ' + detail if detail else ''}: check that it runs and the address is right")
 
 

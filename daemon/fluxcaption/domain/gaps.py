@@ -1,12 +1,14 @@
 """Which wanted languages an item lacks, with the reason; the same objects are acted on and shown."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fluxcaption.domain.language import LanguageTag, Strictness, satisfies
+from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import Item, MediaSource, SubtitleTrack
-from fluxcaption.domain.sources import CanTranslate, FromText, NoSource, SourceChoice, choose_source, is_ours, spoken_track
+from fluxcaption.domain.rules import Rule, Wish, Wishes, wishes_for
+from fluxcaption.domain.sources import NOTHING_KNOWN, FromText, KnownTracks, NoSource, Reads, SourceChoice, choose_source, is_ours, lies_beside, spoken_track
+from fluxcaption.domain.units import SourceId
 
 
 class Way(StrEnum):
@@ -14,42 +16,72 @@ class Way(StrEnum):
 
     COVERED = "covered"
     NOT_WANTED = "not-wanted"
+    SETTLED = "settled"
+    """It was tried, or a person said no: nothing is made until media, target or settings change, or somebody asks."""
+    MISSING = "missing"
+    """Our track was there and is not listed now; looked at again before anything is concluded."""
+    LOOK = "look"
+    """A text track that says no language could cover: reading it is the first step of the job."""
     TRANSLATE = "translate"
     LISTEN = "listen"
+    RETIRE = "retire"
+    """A human's track came: ours goes."""
     CANNOT = "cannot"
 
     @property
     def is_work(self) -> bool:
-        """Whether something is to be made."""
-        return self in {Way.TRANSLATE, Way.LISTEN}
+        """Whether a job is needed."""
+        return self in {Way.LOOK, Way.TRANSLATE, Way.LISTEN, Way.RETIRE}
+
+    @property
+    def is_making(self) -> bool:
+        """Whether a track is made."""
+        return self in {Way.LOOK, Way.TRANSLATE, Way.LISTEN}
+
+
+class DeliveryState(StrEnum):
+    """How far one of our tracks got."""
+
+    INTENDED = "intended"
+    UPLOADED = "uploaded"
+    CONFIRMED = "confirmed"
+    MISSING = "missing"
+    """It was confirmed and is not listed now."""
+    REFUSED = "refused"
+    """Somebody removed it: it is not made again by itself."""
+    WITHDRAWN = "withdrawn"
+    """We removed it ourselves."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A language the household reads.
+class Standing:
+    """What is remembered about one target of one media source.
 
     Attributes:
-        only_foreign: Only where no sound track is understood.
+        settled: The reason of an earlier decision that still holds.
+        delivery: How far our track got; None when there never was one.
+        made_for: Revision of the media it was made for; empty when not known.
     """
 
-    target: LanguageTag
-    only_foreign: bool = False
+    settled: str = ""
+    delivery: DeliveryState | None = None
+    made_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the household wants, as the decisions need it.
+class Memory:
+    """What is remembered about one media source."""
 
-    Attributes:
-        makes_spoken: Whether a target that equals the spoken language is made.
-        marker: How our own tracks are named.
-    """
+    tracks: KnownTracks = NOTHING_KNOWN
+    standings: Mapping[LanguageTag, Standing] = field(default_factory=dict)
 
-    targets: tuple[Wish, ...]
-    understood: tuple[LanguageTag, ...]
-    makes_spoken: bool
-    strictness: Strictness
-    marker: str
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    """What the household wants everywhere, and where it wants something else."""
+
+    defaults: Wishes
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +90,7 @@ class Decision:
 
     Attributes:
         choice: What it would be made from; None where nothing is made.
+        rule: The rule that applied; empty for the defaults.
     """
 
     item: Item
@@ -66,42 +99,117 @@ class Decision:
     way: Way
     reason: str
     choice: SourceChoice | None = None
+    rule: str = ""
 
 
-def covering_track(source: MediaSource, target: LanguageTag, strictness: Strictness, marker: str) -> SubtitleTrack | None:
-    """The full text track that already serves a target, a human's before ours."""
+def serving_tracks(item: Item, source: MediaSource, target: LanguageTag, wishes: Wishes, known: KnownTracks) -> tuple[list[SubtitleTrack], list[SubtitleTrack]]:
+    """The full text tracks that serve a target: those of others, and ours."""
     serving = [
         track
         for track in source.subtitles
-        if track.is_text and not track.is_forced and not track.is_commentary and track.language is not None and satisfies(track.language, target, strictness)
+        if track.could_serve
+        and track.language is not None
+        and satisfies(track.language, target, wishes.strictness)
+        and (wishes.hearing_impaired_covers or not track.is_hearing_impaired)
+        and lies_beside(track, source, item)
     ]
-    return min(serving, key=lambda track: is_ours(track, marker), default=None)
+    ours = [track for track in serving if is_ours(track, wishes.marker, known)]
+    return sorted((track for track in serving if track not in ours), key=lambda track: track.key), sorted(ours, key=lambda track: track.key)
 
 
-def decide(item: Item, wishes: Wishes, can_translate: CanTranslate) -> Sequence[Decision]:
+def decide(item: Item, household: Household, reads: Reads, memory: Mapping[SourceId, Memory] | None = None) -> Sequence[Decision]:
     """Decide every wanted language of every media source of an item."""
-    return [_decide_one(item, source, wish, wishes, can_translate) for source in item.sources for wish in wishes.targets]
+    decisions: list[Decision] = []
+    for source in item.sources:
+        remembered = (memory or {}).get(source.id, Memory())
+        wishes = wishes_for(item, source, household.defaults, household.rules)
+        read = remembered.tracks.applied_to(source)
+        decisions += [
+            _decide_one(item, read, wish, wishes, reads, remembered.tracks, remembered.standings.get(wish.target, Standing())) for wish in wishes.targets
+        ]
+    return decisions
 
 
-def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, can_translate: CanTranslate) -> Decision:
+def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, reads: Reads, known: KnownTracks, standing: Standing) -> Decision:
+    target = wish.target
+
     def decided(way: Way, reason: str, choice: SourceChoice | None = None) -> Decision:
-        return Decision(item, source, wish.target, way, reason, choice)
+        return Decision(item, source, target, way, reason, choice, wishes.rule)
 
+    if why := _why_left_alone(item, source, wishes):
+        return decided(Way.NOT_WANTED, why)
+    theirs, ours = serving_tracks(item, source, target, wishes, known)
+    if theirs and ours and wishes.yields_to_human and standing.delivery is DeliveryState.CONFIRMED:
+        return decided(Way.RETIRE, f"{_named(theirs[0])} came, so ours ({ours[0].file_name}) goes")
+    if theirs:
+        return decided(Way.COVERED, f"an existing {theirs[0].language} text track serves it ({_named(theirs[0])})")
+    is_stale = bool(ours) and standing.made_for not in {"", source.revision}
+    if ours and not is_stale:
+        return decided(Way.COVERED, f"our own {ours[0].language} text track serves it ({_named(ours[0])})")
+    if why := _why_not_wanted(item, source, wish, wishes):
+        return decided(Way.NOT_WANTED, why)
+    unread = [
+        track
+        for track in source.subtitles
+        if track.could_serve and track.language is None and track.key not in known.languages and lies_beside(track, source, item)
+    ]
+    if standing.delivery is DeliveryState.REFUSED:
+        return decided(Way.SETTLED, "our track was removed by somebody: it is not made again unless asked for")
+    if standing.settled:
+        return decided(Way.SETTLED, standing.settled)
+    if standing.delivery is DeliveryState.MISSING and not ours:
+        return decided(Way.MISSING, "our track was there and is not listed now: it is looked for again before anything is concluded")
+    if unread:
+        return decided(Way.LOOK, f"a text track that says no language could cover it ({_named(unread[0])}): it is read first")
+    choice = choose_source(item, source, target, reads, wishes.marker, wishes.sources, known)
+    if isinstance(choice, NoSource):
+        return decided(Way.CANNOT, choice.reason, choice)
+    way = Way.TRANSLATE if isinstance(choice, FromText) else Way.LISTEN
+    gap = "the media was replaced since our track was made" if is_stale else f"no full text track in {target}{_near_misses(item, source, target, wishes)}"
+    return decided(way, f"{gap}; {choice.reason}", choice)
+
+
+def _why_left_alone(item: Item, source: MediaSource, wishes: Wishes) -> str:
     if item.skipped:
-        return decided(Way.NOT_WANTED, item.skipped)
-    if track := covering_track(source, wish.target, wishes.strictness, wishes.marker):
-        whose = "our own" if is_ours(track, wishes.marker) else "an existing"
-        where = f"file {track.file_name}" if track.is_external else f"embedded track {(track.ordinal or 0) + 1}"
-        return decided(Way.COVERED, f"{whose} {track.language} text track serves it ({where})")
+        return item.skipped
+    if wishes.skip:
+        return f"the rule for {wishes.rule} says skip"
+    if source.is_remote and not wishes.allows_remote:
+        return "its media is not a file of the library (a stream address or a cloud folder): a rule with remote: true allows it"
+    return ""
+
+
+def _why_not_wanted(item: Item, source: MediaSource, wish: Wish, wishes: Wishes) -> str:
     spoken = spoken_track(item, source)
     if wish.only_foreign:
         for audio in source.audio:
             if not audio.is_commentary and audio.language and any(satisfies(audio.language, known) for known in wishes.understood):
-                return decided(Way.NOT_WANTED, f"the {audio.language} sound track is understood without subtitles")
+                return f"the {audio.language} sound track is understood without subtitles"
     if spoken and spoken.language and not wishes.makes_spoken and satisfies(spoken.language, wish.target, wishes.strictness):
-        return decided(Way.NOT_WANTED, f"{wish.target} is spoken in it, and when_spoken is skip")
-    choice = choose_source(item, source, wish.target, can_translate, wishes.marker)
-    if isinstance(choice, NoSource):
-        return decided(Way.CANNOT, choice.reason, choice)
-    way = Way.TRANSLATE if isinstance(choice, FromText) else Way.LISTEN
-    return decided(way, f"no full text track in {wish.target}; {choice.reason}", choice)
+        return f"{wish.target} is spoken in it, and when_spoken is skip"
+    return ""
+
+
+def _near_misses(item: Item, source: MediaSource, target: LanguageTag, wishes: Wishes) -> str:
+    """What is there in the language and does not count, so that nobody has to wonder."""
+    missed = []
+    for track in sorted(source.subtitles, key=lambda track: track.key):
+        if track.language is None or not satisfies(track.language, target):
+            continue
+        if not track.is_text:
+            missed.append(f"the {track.language} {track.codec} track is a picture")
+        elif track.is_forced:
+            missed.append(f"the {track.language} track is forced only")
+        elif track.is_commentary:
+            missed.append(f"the {track.language} track is of a commentary")
+        elif track.is_signs:
+            missed.append(f"the {track.language} track has signs and songs only")
+        elif not lies_beside(track, source, item):
+            missed.append(f"{track.file_name} belongs to another version")
+        elif track.is_hearing_impaired and not wishes.hearing_impaired_covers:
+            missed.append(f"the {track.language} track is for the hearing impaired")
+    return f" ({', '.join(dict.fromkeys(missed))})" if missed else ""
+
+
+def _named(track: SubtitleTrack) -> str:
+    return f"file {track.file_name}" if track.is_external else f"embedded track {(track.ordinal or 0) + 1}"

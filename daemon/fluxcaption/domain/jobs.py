@@ -5,8 +5,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fluxcaption.domain.cues import Segment
+from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
+
+EVERY_SETTING = "*"
+"""Settings of a decision that no setting changes: a person's no."""
 
 
 class Stage(StrEnum):
@@ -48,16 +52,41 @@ LEGAL_MOVES: dict[JobState, frozenset[JobState]] = {
 
 
 class Tier(StrEnum):
-    """Who waits for a job; asked and new go before backlog, newest first within a tier."""
+    """Who waits for a job; in this order, newest first within a tier."""
 
     ASKED = "asked"
+    """By a person."""
+    NEXT = "next"
+    """The episode after one that was watched."""
+    SOON = "soon"
+    """The one after that."""
     NEW = "new"
     BACKLOG = "backlog"
 
     @property
     def rank(self) -> int:
         """Lower goes first."""
-        return list(Tier).index(self) if self is Tier.BACKLOG else 0
+        return list(Tier).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFor:
+    """How a person wants it made, where that differs from the settings.
+
+    Attributes:
+        source: Key of a track, or `audio N`; empty: as decided.
+        model: Directory or name of another speech model.
+        redo: Make it although there is a track already.
+    """
+
+    source: str = ""
+    model: str = ""
+    redo: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing special is asked."""
+        return self == AskedFor()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +108,7 @@ class NewJob:
     added_at: datetime
     reason: str
     is_held: bool = False
+    asked: AskedFor = AskedFor()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +142,10 @@ class Job:
     fingerprint: Fingerprint | None = None
     source_ref: ContentHash | None = None
     track_ref: ContentHash | None = None
+    is_held: bool = False
+    ready_at: datetime | None = None
+    """When its track was finished and began to wait for delivery."""
+    asked: AskedFor = AskedFor()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +155,12 @@ class Delivery:
     Attributes:
         file_name: The sidecar's name.
         provenance: JSON: source, models, settings, times.
+        made_for: Revision of the media it was made for.
+        cues_hash: Over the cues alone: the same wherever the file lies and however a server spells it.
+        grade: JSON: way, backend, its place in the configuration, score.
+        track_path: Where the server lists it.
+        previous_ref: Bytes of the track it replaces, until it is confirmed.
+        missing_since: When a complete pass first did not list it.
     """
 
     server_id: ServerId
@@ -132,6 +172,17 @@ class Delivery:
     intended_at: datetime
     uploaded_at: datetime | None = None
     confirmed_at: datetime | None = None
+    item_id: ItemId = ItemId("")
+    title: str = ""
+    fingerprint: Fingerprint = Fingerprint("")
+    made_for: str = ""
+    cues_hash: ContentHash = ContentHash("")
+    grade: str = ""
+    track_path: str = ""
+    previous_ref: ContentHash | None = None
+    state: DeliveryState = DeliveryState.INTENDED
+    missing_since: datetime | None = None
+    missing_passes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +194,7 @@ class Event:
     kind: str
     item_id: ItemId
     received_at: datetime
+    looks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +268,11 @@ class Outcome:
     def next(cls, stage: Stage, reason: str = "", wait: timedelta = timedelta(0)) -> "Outcome":
         """Go on with `stage`, not before `wait` has passed."""
         return cls(JobState.QUEUED, stage, wait, reason)
+
+    @classmethod
+    def waiting(cls, stage: Stage, wait: timedelta, reason: str, code: str) -> "Outcome":
+        """Nothing is wrong: the stage waits for a better moment."""
+        return cls(JobState.QUEUED, stage, wait, reason, code)
 
     @classmethod
     def again(cls, wait: timedelta, reason: str, code: str = "") -> "Outcome":

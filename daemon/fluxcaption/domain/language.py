@@ -29,14 +29,105 @@ ALIASES = {
     "tgl": "fil",
     "mo": "ro",
     "cmn": "zh",
-    "greek, modern (1453-)": "el",
-    "luba-katanga": "lu",
 }
-"""Spellings langcodes cannot know, or reads as another language."""
+"""Codes langcodes cannot know, or reads as another language."""
+
+NAMES = {
+    "albanian": "sq",
+    "arabic": "ar",
+    "basque": "eu",
+    "bengali": "bn",
+    "bosnian": "bs",
+    "bulgarian": "bg",
+    "catalan": "ca",
+    "chinese": "zh",
+    "chinese simplified": "zh-Hans",
+    "chinese traditional": "zh-Hant",
+    "croatian": "hr",
+    "czech": "cs",
+    "danish": "da",
+    "dutch": "nl",
+    "english": "en",
+    "estonian": "et",
+    "finnish": "fi",
+    "french": "fr",
+    "galician": "gl",
+    "german": "de",
+    "greek": "el",
+    "hebrew": "he",
+    "hindi": "hi",
+    "hungarian": "hu",
+    "icelandic": "is",
+    "indonesian": "id",
+    "italian": "it",
+    "japanese": "ja",
+    "korean": "ko",
+    "latvian": "lv",
+    "lithuanian": "lt",
+    "macedonian": "mk",
+    "malay": "ms",
+    "norwegian": "no",
+    "persian": "fa",
+    "polish": "pl",
+    "portuguese": "pt",
+    "romanian": "ro",
+    "russian": "ru",
+    "serbian": "sr",
+    "simplified chinese": "zh-Hans",
+    "slovak": "sk",
+    "slovenian": "sl",
+    "spanish": "es",
+    "swedish": "sv",
+    "tamil": "ta",
+    "telugu": "te",
+    "thai": "th",
+    "traditional chinese": "zh-Hant",
+    "turkish": "tr",
+    "ukrainian": "uk",
+    "urdu": "ur",
+    "vietnamese": "vi",
+    # What newer servers answer instead of a code, since they mistake the hyphen in the name for a region (contract 4.5).
+    "dutch, middle (ca.1050-1350)": "dum",
+    "english, middle (1100-1500)": "enm",
+    "english, old (ca.450-1100)": "ang",
+    "french, middle (ca.1400-1600)": "frm",
+    "french, old (842-ca.1400)": "fro",
+    "german, middle high (ca.1050-1500)": "gmh",
+    "german, old high (ca.750-1050)": "goh",
+    "greek, modern (1453-)": "el",
+    "irish, middle (900-1200)": "mga",
+    "luba-katanga": "lu",
+    "luba-lulua": "lua",
+    "persian, old (ca.600-400 b.c.)": "peo",
+    "turkish, ottoman (1500-1928)": "ota",
+}
+"""Names as file names and servers write them."""
 
 UNKNOWN = frozenset({"", "und", "mis", "mul", "zxx", "unknown", "none", "n/a"})
 
 SCRIPT_BY_REGION = {("zh", "CN"): "Hans", ("zh", "SG"): "Hans", ("zh", "TW"): "Hant", ("zh", "HK"): "Hant", ("zh", "MO"): "Hant"}
+
+
+READ_EVERYWHERE = frozenset({"pt-BR", "pt-PT", "fr-CA"})
+"""Tags with a region that every server version from 10.10 on recognises in a file name."""
+
+HINTS = {
+    "zh": {
+        "simplified": "Hans",
+        "chs": "Hans",
+        "简体": "Hans",
+        "简": "Hans",
+        "traditional": "Hant",
+        "cht": "Hant",
+        "繁體": "Hant",
+        "繁体": "Hant",
+        "繁": "Hant",
+    },
+    "sr": {"cyrillic": "Cyrl", "latin": "Latn"},
+    "pt": {"brazilian": "BR", "brazil": "BR", "brasil": "BR"},
+    "es": {"latin": "419", "latino": "419", "latinoamérica": "419", "latinoamericano": "419", "castilian": "ES", "castellano": "ES"},
+}
+"""Words in a track's title that name its script or region."""
 
 
 class Strictness(StrEnum):
@@ -70,8 +161,13 @@ class LanguageTag:
 
     @property
     def written(self) -> str:
-        """The spelling in a file name that most server versions recognise: two letters, a region or Chinese script kept."""
-        return str(self)
+        """The spelling in a file name that every server version recognises as the language.
+
+        A region or script that some version cannot read stands left of the plain code, where servers take it for a title
+        and we read it back: `zh-Hans.zh`, `es-MX.es`, but `pt-BR` (contract 4.5).
+        """
+        whole = str(self)
+        return whole if whole == self.language or whole in READ_EVERYWHERE else f"{whole}.{self.language}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -89,7 +185,7 @@ class LanguageTag:
 def normalise(text: str | None) -> LanguageTag | None:
     """Read any spelling a server, a file or a recogniser uses; None when it names no language."""
     spelling = (text or "").strip().replace("_", "-").lower()
-    spelling = ALIASES.get(spelling, spelling)
+    spelling = ALIASES.get(spelling) or NAMES.get(spelling.replace("-", " ")) or NAMES.get(spelling) or spelling
     if spelling.lower() in UNKNOWN or ("qaa" <= spelling <= "qtz" and len(spelling) == 3):
         return None
     if len(spelling) > 35 or not spelling.replace("-", "").isalnum() or not spelling.isascii():
@@ -105,6 +201,21 @@ def normalise(text: str | None) -> LanguageTag | None:
     if not script and (language, region) in SCRIPT_BY_REGION:
         script, region = SCRIPT_BY_REGION[(language, region)], "" if region in {"CN", "TW"} else region
     return LanguageTag(language, script, region)
+
+
+def refine(tag: LanguageTag, title: str) -> LanguageTag:
+    """The tag with the script or region that a track's title tells and its code does not; tokens of a file name are a title, too."""
+    if tag.script or tag.region:
+        return tag
+    words = title.lower().replace("(", " ").replace(")", " ").replace(".", " ").split()
+    for word in words:
+        found = normalise(word) if "-" in word or "_" in word else None
+        if found is not None and found.language == tag.language and found != tag:
+            return found
+    for word, part in HINTS.get(tag.language, {}).items():
+        if word in words:
+            return LanguageTag(tag.language, part, "") if len(part) == 4 else LanguageTag(tag.language, "", part)
+    return tag
 
 
 def satisfies(have: LanguageTag, want: LanguageTag, strictness: Strictness = Strictness.LANGUAGE) -> bool:

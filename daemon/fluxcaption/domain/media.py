@@ -51,6 +51,18 @@ class SubtitleTrack:
     is_hearing_impaired: bool = False
     is_text: bool = True
     is_commentary: bool = False
+    is_signs: bool = False
+    """Only what is written in the picture, or sung: told by its title."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other tracks of its media source, whatever index it has in an answer."""
+        return self.path or f"embedded {self.ordinal} {self.codec} {self.title}"
+
+    @property
+    def could_serve(self) -> bool:
+        """Whether it has the whole dialogue as text, in whatever language."""
+        return self.is_text and not self.is_forced and not self.is_commentary and not self.is_signs
 
     @property
     def is_external(self) -> bool:
@@ -79,6 +91,8 @@ class MediaSource:
     revision: str
     audio: tuple[AudioTrack, ...] = ()
     subtitles: tuple[SubtitleTrack, ...] = ()
+    is_remote: bool = False
+    """Its bytes are not a file of the library: a stream address, or a cloud folder mounted as if it were a disk."""
 
     @property
     def stem(self) -> str:
@@ -115,8 +129,15 @@ class Item:
     sources: tuple[MediaSource, ...]
     original_language: LanguageTag | None = None
     series: str = ""
+    series_id: str = ""
+    season: int | None = None
+    episode: int | None = None
+    tags: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
     skipped: str = ""
     """Why nothing is done with this item at all; empty for an ordinary one."""
+    is_settling: bool = False
+    """Whether the library has not read its streams yet: it is looked at again whether or not it seems changed."""
 
     def source(self, source_id: SourceId) -> MediaSource | None:
         """The media source of that id, if this item still has it."""

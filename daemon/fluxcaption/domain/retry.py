@@ -8,6 +8,9 @@ from fluxcaption.domain.jobs import Outcome
 PAUSES = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
 """After the first, second … counted failure of a stage; one more failure ends the job."""
 
+REVIVAL_PAUSES = (timedelta(days=1), timedelta(days=4), timedelta(days=14), timedelta(days=60))
+"""A job that failed for good starts again when a pass still finds its gap and so much time went by; the last pause repeats."""
+
 PARKED_PAUSE = timedelta(minutes=2)
 """How often a parked job looks by itself whether its neighbour is back."""
 

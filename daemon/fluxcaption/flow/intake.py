@@ -1,13 +1,14 @@
 """From an item to queued jobs."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from fluxcaption.domain.backlog import BacklogRules, belongs_to_backlog
 from fluxcaption.domain.errors import ItemGone
-from fluxcaption.domain.gaps import Decision
-from fluxcaption.domain.jobs import Event, NewJob, Tier
+from fluxcaption.domain.gaps import Decision, Way
+from fluxcaption.domain.jobs import AskedFor, Event, NewJob, Tier
+from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item
 from fluxcaption.domain.units import ItemId
 from fluxcaption.flow.planning import Planner
@@ -15,8 +16,13 @@ from fluxcaption.ports import Clock, MediaServer, Store
 
 log = logging.getLogger(__name__)
 
+PLAINLY = AskedFor()
+
 NEW_FOR = timedelta(days=1)
 """An item that came after the first scan counts as new for this long; a scan that finds it later calls it backlog."""
+
+LOOKS_FOR_NEW = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1))
+"""An arrival the server has not listed or probed yet is looked at again after these (contract A4); afterwards a scan finds it."""
 
 
 class Intake:
@@ -36,46 +42,75 @@ class Intake:
             ItemGone: The library does not know it.
         """
         item = await self._server.fetch_item(item_id)
-        decisions = self._planner.plan(item)
+        await self._store.follow_new_ids([item])
+        (decisions,) = await self._planner.plan([item])
         await self._add(decisions, tier)
         return decisions
 
-    async def take_event(self, event: Event) -> None:
-        """Follow a hint; an item that is gone needs nothing."""
-        try:
-            await self.take(event.item_id, Tier.NEW)
-        except ItemGone:
-            log.info("event named an item that is gone", extra={"item": event.item_id})
-        await self._store.close_event(event.id, self._clock.now())
+    async def take_asked(self, item_id: ItemId, targets: Collection[LanguageTag], asked: AskedFor) -> Sequence[Decision]:
+        """Queue what a person asks for: the wanted languages an item lacks, or those named, and what was settled before.
 
-    async def take_scanned(self, item: Item, first_scan_at: datetime) -> tuple[Sequence[Decision], int]:
+        Raises:
+            ItemGone: The library does not know it.
+        """
+        item = await self._server.fetch_item(item_id)
+        named = self._planner.naming(targets)
+        (decisions,) = await named.plan([item])
+        wanted = [decision for decision in decisions if asked.redo or decision.way.is_work or decision.way in {Way.SETTLED, Way.MISSING}]
+        await self._store.add_jobs([self._job(decision, Tier.ASKED, asked) for decision in wanted], self._clock.now())
+        return decisions
+
+    async def take_event(self, event: Event) -> None:
+        """Follow a hint; what is not there or not ready yet is looked at again a few times, what is gone needs nothing."""
+        now = self._clock.now()
+        if event.kind == "ItemAdded":
+            ready = True
+            for item_id in await self._server.expand(event.item_id) or [event.item_id]:
+                try:
+                    item = await self._server.fetch_item(item_id)
+                except ItemGone:
+                    ready = False
+                    continue
+                ready = ready and not item.is_settling
+                await self._store.follow_new_ids([item])
+                (decisions,) = await self._planner.plan([item])
+                await self._add(decisions, Tier.NEW)
+            if not ready and event.looks < len(LOOKS_FOR_NEW):
+                await self._store.put_off_event(event.id, now + LOOKS_FOR_NEW[event.looks])
+                return
+        await self._store.close_event(event.id, now)
+
+    async def take_scanned(self, item: Item, decisions: Sequence[Decision], first_scan_at: datetime) -> int:
         """Queue what a scanned item lacks: at once if it is new, else as the backlog settings say; returns how many jobs are new."""
-        decisions = self._planner.plan(item)
+        if not any(decision.way.is_work for decision in decisions):
+            return 0
         now = self._clock.now()
         if item.added_at > first_scan_at and item.added_at > now - NEW_FOR:
-            return decisions, await self._add(decisions, Tier.NEW)
+            return await self._add(decisions, Tier.NEW)
         if belongs_to_backlog(item.added_at, self._backlog, now):
-            return decisions, await self._add(decisions, Tier.BACKLOG)
-        return decisions, 0
+            return await self._add(decisions, Tier.BACKLOG)
+        # Keeping what we made in order is no backlog.
+        return await self._add([decision for decision in decisions if decision.way is Way.RETIRE], Tier.NEW)
 
-    async def take_newest(self, item: Item) -> int:
+    async def take_newest(self, decisions: Sequence[Decision]) -> int:
         """Queue the one title a first start begins with, however old it is."""
-        return await self._add(self._planner.plan(item), Tier.BACKLOG)
+        return await self._add(decisions, Tier.BACKLOG)
 
     async def _add(self, decisions: Sequence[Decision], tier: Tier) -> int:
-        new = [
-            NewJob(
-                server_id=decision.item.server_id,
-                item_id=decision.item.id,
-                source_id=decision.source.id,
-                target=decision.target,
-                title=decision.item.name,
-                tier=tier,
-                added_at=decision.item.added_at,
-                reason=decision.reason,
-                is_held=tier is Tier.BACKLOG,
-            )
-            for decision in decisions
-            if decision.way.is_work
-        ]
+        new = [self._job(decision, Tier.NEW if decision.way is Way.RETIRE and tier is Tier.BACKLOG else tier) for decision in decisions if decision.way.is_work]
         return await self._store.add_jobs(new, self._clock.now()) if new else 0
+
+    @staticmethod
+    def _job(decision: Decision, tier: Tier, asked: AskedFor = PLAINLY) -> NewJob:
+        return NewJob(
+            server_id=decision.item.server_id,
+            item_id=decision.item.id,
+            source_id=decision.source.id,
+            target=decision.target,
+            title=decision.item.name,
+            tier=tier,
+            added_at=decision.item.added_at,
+            reason=decision.reason,
+            is_held=tier is Tier.BACKLOG,
+            asked=asked,
+        )

@@ -14,9 +14,11 @@ from fluxcaption.domain.language import LanguageTag, normalise
 from fluxcaption.domain.media import AudioTrack, MediaIdentity, MediaLocation
 from fluxcaption.domain.units import Fingerprint, Ms, UnitId
 from fluxcaption.domain.work import Sound, UnitResult, WorkKind, WorkUnit
-from fluxcaption.ports import BlockStore, Executor, MediaReader, Recognizer, SoundSketcher, Store, Window, WindowCutter
+from fluxcaption.ports import BlockStore, Clock, Executor, MediaReader, Recognizer, SoundSketcher, Store, Window, WindowCutter
 
 log = logging.getLogger(__name__)
+
+MOST_REST_S = 120.0
 
 SAME_LENGTH_MS = 500
 """A remuxed file may differ this much in length."""
@@ -36,6 +38,7 @@ class ListeningParts:
 
     Attributes:
         be_gentle: Makes the calling thread step back behind the household's work.
+        is_slow: Whether to rest after each window as long as it took, since somebody watches.
     """
 
     store: Store
@@ -46,6 +49,8 @@ class ListeningParts:
     blocks: BlockStore
     recognizer: Recognizer
     be_gentle: Callable[[], None]
+    clock: Clock
+    is_slow: Callable[[], bool] = lambda: False
 
 
 class Listener:
@@ -90,6 +95,7 @@ class Listener:
                 while (window := await stream.next()) is not None:
                     if language is None:
                         language = await self._language_of(window, saved.id, attempt, key, track)
+                    began = parts.clock.monotonic()
                     segments = await self._hear_window(window, saved.id, attempt, key, language)
                     done = HeardWindow(window.start, window.end, segments)
                     await parts.store.save_window(saved.id, done, language)
@@ -97,6 +103,8 @@ class Listener:
                     heard += 1
                     if progress:
                         progress(window.end, identity.duration_ms)
+                    if parts.is_slow():
+                        await parts.clock.sleep(min(parts.clock.monotonic() - began, MOST_REST_S))
             language = language or track.language or UNKNOWN_LANGUAGE
             await parts.store.finish_transcript(saved.id, language)
         segments = tuple(segment for window in sorted(windows, key=lambda window: window.start) for segment in window.segments)

@@ -3,23 +3,24 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from fluxcaption.domain.cues import Cue, Transcript
-from fluxcaption.domain.errors import NothingToMake, NoUsableSource, ReplyUnusable, ServiceUnreachable, UnsupportedLanguagePair
-from fluxcaption.domain.gaps import Decision, Way
+from fluxcaption.domain.errors import MediaStillGrowing, NothingToMake, NoUsableSource, ReplyUnusable, ServiceUnreachable, UnsupportedLanguagePair
+from fluxcaption.domain.gaps import Decision, DeliveryState, Way
 from fluxcaption.domain.hearing import score
-from fluxcaption.domain.jobs import Job, Outcome, Stage, TranslationKey
+from fluxcaption.domain.jobs import Job, Outcome, Stage, Tier, TranslationKey
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, Item, MediaIdentity, MediaLocation, MediaSource, SubtitleTrack
 from fluxcaption.domain.shaping import Sentence, fit, sentences, shape
-from fluxcaption.domain.sources import FromSound, FromText
-from fluxcaption.domain.units import Ms
+from fluxcaption.domain.sources import FromSound, FromText, SourceChoice, choose_source
+from fluxcaption.domain.units import ItemId, Ms
 from fluxcaption.flow.documents import SourceText
 from fluxcaption.flow.finding import find_source
 from fluxcaption.flow.listening import UNKNOWN_LANGUAGE, Listener, Progress
 from fluxcaption.flow.planning import Planner
+from fluxcaption.flow.reading import TrackReading
 from fluxcaption.flow.translating import ThroughExecutor, translate_all
 from fluxcaption.ports import Clock, Executor, MediaReader, MediaServer, Store, SubtitleCodec, Translator
 
@@ -152,29 +153,34 @@ class Maker:
 class MakingStages:
     """Runs the stages `listen` and `translate` of jobs."""
 
-    def __init__(self, parts: MakingParts, server: MediaServer, progress: Callable[[Job, Ms, Ms], None] | None = None) -> None:
+    def __init__(self, parts: MakingParts, server: MediaServer, reading: TrackReading, progress: Callable[[Job, Ms, Ms], None] | None = None) -> None:
         self._parts = parts
         self._maker = Maker(parts)
         self._server = server
+        self._reading = reading
         self._progress = progress
 
     async def listen(self, job: Job) -> Outcome:
         """Get the words of the source: read the text track, or hear the sound."""
         parts = self._parts
         item, source = await find_source(self._server, job)
-        decision = self._decision(item, source, job)
-        if decision.way is Way.COVERED:
-            return Outcome.done(decision.reason)
-        if decision.way is Way.NOT_WANTED:
-            return Outcome.settled(decision.reason, "not-wanted")
         location = self._server.locate(source)
+        decision = await self._decision(item, source, job)
+        if decision.way is Way.LOOK:
+            await self._reading.tell_languages(item, source, location)
+            decision = await self._decision(item, source, job)
+        if (ended := self._without_making(decision)) is not None:
+            return ended
         identity = await self._identify(source, location, item)
         await parts.store.note(job.id, fingerprint=identity.fingerprint)
-        settings_hash = self._settings_hash
-        if (settled := await parts.store.settled(identity.fingerprint, job.target, settings_hash)) is not None:
+        if await self._is_the_same_file(item, source, job, identity):
+            return Outcome.done("our track was made for this very file, which only seems changed")
+        settings_hash = parts.planner.settings_hash
+        if not job.asked.redo and (settled := await parts.store.settled(identity.fingerprint, job.target, settings_hash)) is not None:
             return Outcome.settled(settled[1], settled[0])
         if isinstance(decision.choice, FromText):
-            text = await self._read_text(source, decision.choice.track, decision.choice.language, location)
+            read = await self._reading.text_of(source, decision.choice.track, location)
+            text = SourceText(decision.choice.language, _origin(decision.choice), read.cues)
         elif isinstance(decision.choice, FromSound):
             tell = self._progress
             progress: Progress | None = (lambda done, whole: tell(job, done, whole)) if tell else None
@@ -188,6 +194,26 @@ class MakingStages:
         await parts.store.note(job.id, source_ref=await parts.store.put_document(text.to_bytes()))
         return Outcome.next(Stage.TRANSLATE, f"the words are known: {len(text.cues)} cues, {text.origin}")
 
+    @staticmethod
+    def _without_making(decision: Decision) -> Outcome | None:
+        match decision.way:
+            case Way.COVERED:
+                return Outcome.done(decision.reason)
+            case Way.NOT_WANTED | Way.SETTLED | Way.MISSING:
+                return Outcome.settled(decision.reason, decision.way.value)
+            case Way.RETIRE:
+                return Outcome.next(Stage.UPLOAD, decision.reason)
+            case _:
+                return None
+
+    async def _is_the_same_file(self, item: Item, source: MediaSource, job: Job, identity: MediaIdentity) -> bool:
+        """Whether our track lies there and was made for these very bytes, though the library says they changed."""
+        delivery = await self._parts.store.delivery(item.server_id, source.id, job.target)
+        if job.asked.redo or delivery is None or delivery.state is not DeliveryState.CONFIRMED or delivery.fingerprint != identity.fingerprint:
+            return False
+        await self._parts.store.mark_confirmed(item.server_id, source.id, job.target, delivery.track_path, source.revision, self._parts.clock.now())
+        return True
+
     async def translate(self, job: Job) -> Outcome:
         """Put the source cues into the target language and keep the finished track."""
         parts = self._parts
@@ -199,17 +225,27 @@ class MakingStages:
         await parts.store.note(job.id, track_ref=track_ref)
         return Outcome.next(Stage.UPLOAD, how)
 
-    async def _read_text(self, source: MediaSource, track: SubtitleTrack, language: LanguageTag, location: MediaLocation) -> SourceText:
-        if not track.is_external:
-            return await self._maker.read_embedded(location, track, language)
-        content = await self._server.read_text_track(source, track)
-        read = await asyncio.to_thread(self._parts.codec.read, track.file_name, content)
-        return SourceText(language, f"{language} text file {track.file_name}", read.cues)
+    async def _decision(self, item: Item, source: MediaSource, job: Job) -> Decision:
+        """What is to be done about this job's language now; one that was asked for is made whatever the household usually wants."""
+        planner = self._parts.planner.naming([job.target]) if job.tier is Tier.ASKED else self._parts.planner
+        (decisions,) = await planner.plan([item])
+        found = next((decision for decision in decisions if (decision.source.id, decision.target) == (source.id, job.target)), None)
+        if found is None:
+            return Decision(item, source, job.target, Way.NOT_WANTED, f"{job.target} is no longer among the targets")
+        if job.tier is Tier.ASKED and (job.asked.redo or job.asked.source or found.way in {Way.SETTLED, Way.MISSING}):
+            return self._as_asked(found, job)
+        return found
 
-    def _decision(self, item: Item, source: MediaSource, job: Job) -> Decision:
-        decisions = self._parts.planner.plan(item.only(source))
-        found = next((decision for decision in decisions if decision.target == job.target), None)
-        return found or Decision(item, source, job.target, Way.NOT_WANTED, f"{job.target} is no longer among the targets")
+    def _as_asked(self, decision: Decision, job: Job) -> Decision:
+        source = decision.source
+        wishes = self._parts.planner.wishes
+        choice: SourceChoice
+        if job.asked.source:
+            choice = source_named(source, job.asked.source)
+        else:
+            choice = choose_source(decision.item, source, decision.target, self._parts.planner.reads, wishes.marker)
+        way = Way.TRANSLATE if isinstance(choice, FromText) else Way.LISTEN if isinstance(choice, FromSound) else Way.CANNOT
+        return replace(decision, way=way, reason=f"asked for; {choice.reason}", choice=choice)
 
     async def _identify(self, source: MediaSource, location: MediaLocation, item: Item) -> MediaIdentity:
         parts = self._parts
@@ -217,13 +253,33 @@ class MakingStages:
         if identity is None:
             duration_ms = source.duration_ms or (await asyncio.to_thread(parts.media.probe, location))[0]
             identity = await asyncio.to_thread(parts.media.identify, location, duration_ms)
-            await parts.store.save_identity(item.server_id, source.id, source.revision, identity)
+            if source.size_bytes and identity.size_bytes != source.size_bytes:
+                await self._server.refresh(ItemId(source.id))
+                raise MediaStillGrowing(source.stem)
+            await parts.store.save_identity(item.server_id, source, identity)
         return identity
 
-    @property
-    def _settings_hash(self) -> str:
-        recognizer = self._parts.listener.recognizer
-        return f"{recognizer.name}/{recognizer.settings_hash}/{self._parts.min_score}/{self._parts.planner.wishes.makes_spoken}"
+
+def source_named(source: MediaSource, name: str) -> FromText | FromSound:
+    """The track a person means by `audio N`, `text N` (counted from 1) or the name of a file.
+
+    Raises:
+        NoUsableSource: It names no track of this media source.
+    """
+    kind, _, number = name.lower().partition(" ")
+    place = int(number) - 1 if number.isdecimal() else -1
+    if kind == "audio" and (sound := next((track for track in source.audio if track.ordinal == place), None)):
+        return FromSound(sound, f"sound track {place + 1} is listened to, as asked")
+    for track in source.subtitles:
+        is_meant = track.file_name == name if track.is_external else kind == "text" and track.ordinal == place
+        if is_meant and track.language is not None and track.is_text:
+            return FromText(track, track.language, f"the {track.language} text track is translated, as asked")
+    raise NoUsableSource(f"there is no usable track {name!r} in {source.stem}: `fluxcaption why` shows them")
+
+
+def _origin(choice: FromText) -> str:
+    track = choice.track
+    return f"{choice.language} text file {track.file_name}" if track.is_external else f"embedded {choice.language} text track {(track.ordinal or 0) + 1}"
 
 
 def _away_flag(translator: Translator) -> str:

@@ -40,7 +40,7 @@ class OneShot:
         identity = await asyncio.to_thread(parts.media.identify, location, duration_ms)
         source = MediaSource(SourceId(identity.fingerprint), str(path.absolute()), identity.size_bytes, duration_ms, identity.fingerprint, audio, subtitles)
         item = Item(NOWHERE, ItemId(identity.fingerprint), path.name, ItemKind.VIDEO, "", "", self._clock.now(), (source,), spoken)
-        choice = choose_source(item, source, target, parts.planner.can_translate, parts.planner.wishes.marker)
+        choice = choose_source(item, source, target, parts.planner.reads, parts.planner.wishes.marker)
         if isinstance(choice, NoSource):
             raise NoUsableSource(f"{path.name}: {choice.reason}")
         if isinstance(choice, FromText):

@@ -31,12 +31,12 @@ class StagePlan:
 
     Attributes:
         size: Jobs at the same time.
-        gate: Whether backlog and new jobs may begin now; asked ones always may.
+        gate: The last tier whose jobs may begin now; asked ones always may.
     """
 
     run: StageRun
     size: int
-    gate: Callable[[], bool] = lambda: True
+    gate: Callable[[], Tier] = lambda: Tier.BACKLOG
 
 
 class Workers:
@@ -58,7 +58,8 @@ class Workers:
         self._on_change = on_change
         self._wake = asyncio.Event()
         self._stopping = False
-        self._running: dict[asyncio.Task[None], tuple[Stage, JobId]] = {}
+        self._running: dict[asyncio.Task[None], tuple[Stage, Job]] = {}
+        self._aside: set[asyncio.Task[None]] = set()
         self._said_no_room = False
 
     def wake(self) -> None:
@@ -75,7 +76,14 @@ class Workers:
     def abandon(self, job_id: JobId) -> None:
         """Stop working at one job, whose state was changed by somebody."""
         for task, (_, running) in self._running.items():
-            if running == job_id:
+            if running.id == job_id:
+                task.cancel()
+
+    def step_aside(self) -> None:
+        """Stop working at what its stage's gate lets begin no more; the window in hand is heard again later."""
+        for task, (stage, running) in self._running.items():
+            if stage in {Stage.LISTEN, Stage.TRANSLATE} and running.tier.rank > self._stages[stage].gate().rank:
+                self._aside.add(task)
                 task.cancel()
 
     @property
@@ -105,13 +113,13 @@ class Workers:
                     break
                 claimed += 1
                 task = group.create_task(self._attempt(job, plan.run), name=f"job-{job.id}-{stage}")
-                self._running[task] = (stage, job.id)
+                self._running[task] = (stage, job)
                 task.add_done_callback(self._ended)
         return claimed
 
     async def _claim(self, stage: Stage, plan: StagePlan) -> Job | None:
         with suppress(DiskLow):
-            return await self._store.claim(stage, self._clock.now(), None if plan.gate() else Tier.ASKED)
+            return await self._store.claim(stage, self._clock.now(), plan.gate())
         return None
 
     def _may_begin(self, stage: Stage) -> bool:
@@ -131,6 +139,7 @@ class Workers:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
+        self._aside.discard(task)
         self._wake.set()
 
     async def _is_due_soon(self) -> bool:
@@ -142,7 +151,7 @@ class Workers:
         return waiting.get((Stage.CONFIRM, JobState.QUEUED), 0) > 0 or (due <= self._clock.now() and self._gates_are_open())
 
     def _gates_are_open(self) -> bool:
-        return all(plan.gate() for plan in self._stages.values()) and self._has_room()
+        return all(plan.gate() is Tier.BACKLOG for plan in self._stages.values()) and self._has_room()
 
     async def _pause(self, looked_at: datetime) -> None:
         """Wait for a wake, or for what falls due; what was due at the last look waits for a place, and a job that ends wakes us."""
@@ -163,7 +172,11 @@ class Workers:
             except asyncio.CancelledError:
                 if self._stopping:
                     return
-                outcome = Outcome.failed("cancelled", "cancelled")
+                task = asyncio.current_task()
+                if task in self._aside:
+                    outcome = Outcome.parked(timedelta(0), "it steps aside while somebody watches, or for a quiet hour", "aside")
+                else:
+                    outcome = Outcome.failed("cancelled", "cancelled")
             except ItemGone as error:
                 outcome = Outcome(JobState.CANCELLED, reason=str(error), reason_code=error.code)
             except JobError as error:

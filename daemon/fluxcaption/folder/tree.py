@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import hashlib
+import logging
 import os
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -17,7 +18,11 @@ from fluxcaption.domain.errors import DiskLow, ItemGone, JobError, MediaUnreadab
 from fluxcaption.domain.media import FinishedTrack, Item, ItemKind, Library, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
 from fluxcaption.domain.sidecars import read_sidecar_name
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
-from fluxcaption.ports import MediaReader
+from fluxcaption.domain.watching import Playing
+from fluxcaption.mounts import Mounts
+from fluxcaption.ports import Glance, LibraryScan, MediaReader
+
+log = logging.getLogger(__name__)
 
 MEDIA_EXTENSIONS = frozenset({".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogm", ".ts", ".webm", ".wmv"})
 PAGE = 50
@@ -35,6 +40,7 @@ class FolderTree:
         self._root = root
         self._media = media
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="folder")
+        self._mounts = Mounts()
         self._probed: dict[tuple[str, int, int], MediaSource] = {}
         self._server_id = ServerId("folder-" + hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24])
 
@@ -55,6 +61,42 @@ class FolderTree:
         for first in range(0, len(paths), PAGE):
             page = [await self._run(self._describe, path) for path in paths[first : first + PAGE]]
             yield [item for item in page if item is not None]
+
+    async def glances(self, library: Library, start: int = 0) -> AsyncIterator[Sequence[Glance]]:
+        """Names, sizes and times of the media and of what lies beside it."""
+        paths = await self._run(self._media_files)
+        for first in range(start, len(paths), PAGE):
+            yield [Glance(self._id_of(path), etag) for path in paths[first : first + PAGE] if (etag := await self._run(_etag, path))]
+
+    async def fetch_items(self, ids: Sequence[ItemId], library: Library) -> Sequence[Item]:
+        """Describe some files again."""
+        wanted = set(ids)
+        found = [await self._run(self._describe, path) for path in await self._run(self._media_files) if self._id_of(path) in wanted]
+        return [item for item in found if item is not None]
+
+    async def expand(self, item_id: ItemId) -> Sequence[ItemId]:
+        """Every item is a file."""
+        return [item_id]
+
+    async def library_scan(self) -> LibraryScan:
+        """Nobody else keeps a list of this folder."""
+        return LibraryScan()
+
+    async def playing(self) -> Sequence[Playing]:
+        """Nobody tells."""
+        return []
+
+    async def played_since(self, since: datetime) -> Sequence[Playing]:
+        """Nobody tells."""
+        return []
+
+    async def is_there(self, source: MediaSource) -> bool:
+        """Whether the file is there and not empty."""
+        return await self._run(lambda: bool(_etag(Path(source.path))))
+
+    def track_file(self, source: MediaSource, name: str) -> Path | None:
+        """Beside the media."""
+        return Path(source.path).parent / name
 
     async def fetch_item(self, item_id: ItemId) -> Item:
         """Find the file again by the hash of its path."""
@@ -80,7 +122,7 @@ class FolderTree:
     async def refresh(self, item_id: ItemId) -> None:
         """Nothing to do: the tree is read afresh each time."""
 
-    async def delete(self, source: MediaSource, track: SubtitleTrack) -> None:
+    async def delete(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> None:
         """Remove one sidecar."""
         if track.path is not None:
             await self._run(lambda: Path(str(track.path)).unlink(missing_ok=True))
@@ -125,18 +167,32 @@ class FolderTree:
             if not skipped:
                 self._probed[key] = source
         sidecars = tuple(_sidecars(path, source.stem))
-        source = replace(source, subtitles=source.subtitles + sidecars)
+        source = replace(source, subtitles=source.subtitles + sidecars, is_remote=self._mounts.is_cloud(path))
         return Item(
             server_id=self._server_id,
             id=item_id,
             name=source.stem,
             kind=ItemKind.VIDEO,
             library=self._root.name,
-            etag=source.revision,
+            etag=_etag(path),
             added_at=datetime.fromtimestamp(status.st_mtime, UTC),
             sources=(source,),
             skipped=skipped,
         )
+
+
+def _etag(path: Path) -> str:
+    """Changes when the file or what lies beside it under its name changes; empty when it is not there."""
+    try:
+        status = path.stat()
+        beside = [
+            (entry.name, entry.stat(follow_symlinks=False).st_mtime_ns)
+            for entry in sorted(os.scandir(path.parent), key=lambda entry: entry.name)
+            if entry.name.startswith(path.stem + ".") and entry.name != path.name
+        ]
+    except OSError:
+        return ""
+    return hashlib.sha256(repr((status.st_mtime_ns, status.st_size, beside)).encode(errors="surrogateescape")).hexdigest()[:32]
 
 
 def _sidecars(path: Path, stem: str) -> Iterator[SubtitleTrack]:
@@ -183,6 +239,25 @@ def write_sidecar(media: Path, name: str, content: bytes) -> None:
     if not media.exists():
         raise MediaUnreadable(media.name, "it is not there any more; is its disk mounted?")
     write_file(media.parent / name, content)
+    give_owner_of(media, media.parent / name)
+
+
+def give_owner_of(media: Path, file: Path) -> None:
+    """Give a sidecar the owner and the rights of its media, so that the library can read and remove it; said once where that may not be."""
+    try:
+        status = media.stat()
+        own = file.stat()
+        if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
+            os.chown(file, status.st_uid, status.st_gid)
+        if stat.S_IMODE(own.st_mode) != status.st_mode & 0o666:
+            file.chmod(status.st_mode & 0o666)
+    except OSError as error:
+        if str(media.parent) not in _said_owner:
+            _said_owner.add(str(media.parent))
+            log.warning("a subtitle could not be given the owner and rights of its film: %s", error.strerror, extra={"folder": str(media.parent)})
+
+
+_said_owner: set[str] = set()
 
 
 def write_file(target: Path, content: bytes) -> None:

@@ -23,6 +23,8 @@ SERVICE = "Jellyfin"
 CALLS_AT_ONCE = 2
 """The server's database does not like more (contract 12)."""
 
+UNKNOWN_NAME, REFUSED = "its name is not known here", "the connection is refused"
+NEVER_SENT = frozenset({UNKNOWN_NAME, REFUSED})
 CONNECT_S = 10.0
 MOST_BYTES = 64 * 2**20
 CHUNK = 64 * 1024
@@ -73,6 +75,7 @@ class JellyfinClient:
         *,
         params: Mapping[str, str] | None = None,
         body: object = None,
+        headers: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
         expected: frozenset[int] = frozenset(),
         most_bytes: int = MOST_BYTES,
@@ -84,6 +87,7 @@ class JellyfinClient:
             path: Below the base path, with a leading slash.
             params: Query.
             body: Sent as JSON.
+            headers: Beside those of every request.
             timeout_s: Longest silence while reading.
             expected: Statuses of 400 and above that the caller reads itself.
             most_bytes: A longer answer is refused.
@@ -93,7 +97,7 @@ class JellyfinClient:
             KeyRejected: The key is not accepted, or may not do this.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: self._call(method, path, params, body, timeout_s, expected, most_bytes))
+        return await loop.run_in_executor(self._threads, lambda: self._call(method, path, params, body, headers or {}, timeout_s, expected, most_bytes))
 
     def authorization(self) -> str:
         """The header value for those who fetch media themselves; a secret."""
@@ -104,10 +108,18 @@ class JellyfinClient:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _call(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: object, timeout_s: float, expected: frozenset[int], most_bytes: int
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: object,
+        more_headers: Mapping[str, str],
+        timeout_s: float,
+        expected: frozenset[int],
+        most_bytes: int,
     ) -> Answer:
         client = self._client()
-        headers = {**client.http._get_default_headers(), "Accept": "application/json, text/plain, */*"}
+        headers = {**client.http._get_default_headers(), "Accept": "application/json, text/plain, */*", **more_headers}
         data = None
         if body is not None:
             # A list as JSON makes the library's own call crash.
@@ -128,10 +140,13 @@ class JellyfinClient:
                 answer = Answer(response.status_code, response.headers.get("Content-Type", ""), content, dict(response.headers))
         except requests.exceptions.SSLError as error:
             raise ServiceUnreachable(SERVICE, self.url, "its certificate is not trusted: set server.ca_file") from error
+        except requests.exceptions.ConnectTimeout as error:
+            raise ServiceUnreachable(SERVICE, self.url, "it did not answer in time", was_sent=False) from error
         except requests.exceptions.Timeout as error:
             raise ServiceUnreachable(SERVICE, self.url, "it did not answer in time") from error
         except requests.exceptions.RequestException as error:
-            raise ServiceUnreachable(SERVICE, self.url, _cause(error)) from error
+            cause = _cause(error)
+            raise ServiceUnreachable(SERVICE, self.url, cause, was_sent=cause not in NEVER_SENT) from error
         if (failure := self._failure(answer)) is not None and answer.status not in expected:
             raise failure
         return answer
@@ -143,7 +158,7 @@ class JellyfinClient:
         if 300 <= status < 400:
             return ServiceUnreachable(SERVICE, self.url, "it redirects: is the base path in server.url right, and http or https?")
         if status == 503:
-            return ServiceUnreachable(SERVICE, self.url, "it is starting, or does not let this address in")
+            return ServiceUnreachable(SERVICE, self.url, "it is starting, or does not let this address in", was_sent=False)
         if status == 413:
             return ServerRefusesUploads("a proxy before it limits the size of a request (status 413)")
         if status >= 400:
@@ -190,7 +205,7 @@ def _bounded(response: requests.Response, most_bytes: int) -> bytes:
 def _cause(error: requests.exceptions.RequestException) -> str:
     text = str(error)
     if "Name or service not known" in text or "NameResolution" in text or "getaddrinfo" in text:
-        return "its name is not known here"
+        return UNKNOWN_NAME
     if "refused" in text:
-        return "the connection is refused"
+        return REFUSED
     return type(error).__name__

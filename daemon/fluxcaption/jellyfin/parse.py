@@ -6,17 +6,26 @@ Source: server contract 3.2 to 3.5, 4.1 to 4.5.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
-from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.language import LanguageTag, normalise, refine
 from fluxcaption.domain.media import AudioTrack, Item, ItemKind, Library, MediaSource, SubtitleTrack
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
+from fluxcaption.domain.watching import CHECK_IN_WITHIN, Playing
 
 TICKS_PER_MS = 10_000
 LIBRARY_TYPES = frozenset({"movies", "tvshows", "homevideos", "musicvideos", "mixed", ""})
 FOLDER_RIPS = frozenset({"Dvd", "BluRay", "Iso"})
 _ID = re.compile(r"[0-9a-f]{32}")
-_COMMENTARY = ("commentary", "comentario", "kommentar", "commentaire", "audio description", "descriptive", "audiodescri", "hörfilm")
+_COMMENTARY = re.compile(
+    r"comment(?:ary|aire)|comentario|kommentar|commento|audio.?descri|descriptive|described|audiodeskription|hörfilm|\bad\b|director'?s? (?:notes|talk)",
+    re.IGNORECASE,
+)
+_SIGNS = re.compile(r"\b(?:signs?|songs?|karaoke|s&s|lyrics|schilder)\b", re.IGNORECASE)
+_WHOLE = re.compile(r"\b(?:full|dialog(?:ue|s)?|complete)\b", re.IGNORECASE)
+_FORCED = re.compile(r"\bforced\b|\berzwungen\b|\bforcés?\b", re.IGNORECASE)
+_IMPAIRED = re.compile(r"\b(?:sdh|hearing.impaired|closed.captions?|\[?cc\]?)\b", re.IGNORECASE)
 _IMAGE_CODECS = ("pgs", "dvdsub", "vobsub", "dvbsub", "dvbtxt", "teletext")
 
 Json = Mapping[str, Any]
@@ -37,8 +46,8 @@ def read_libraries(folders: Sequence[Json]) -> Sequence[Library]:
     return found
 
 
-def read_item(value: Json, library: str = "") -> Item:
-    """One item with all its versions."""
+def read_item(value: Json, library: str = "", collections: Mapping[str, tuple[str, ...]] | None = None) -> Item:
+    """One item with all its versions; `collections` names those that each id is in."""
     sources = tuple(read_source(source) for source in value.get("MediaSources") or () if is_id(str(source.get("Id", ""))))
     return Item(
         server_id=ServerId(str(value.get("ServerId", ""))),
@@ -51,7 +60,13 @@ def read_item(value: Json, library: str = "") -> Item:
         sources=sources,
         original_language=normalise(value.get("OriginalLanguage")),
         series=str(value.get("SeriesName", "")),
+        series_id=str(value.get("SeriesId", "")),
+        season=_number(value.get("ParentIndexNumber")),
+        episode=_number(value.get("IndexNumber")),
+        tags=tuple(str(tag) for tag in value.get("Tags") or ()),
+        collections=tuple(name for part in (value.get("Id"), value.get("SeriesId")) for name in (collections or {}).get(str(part), ())),
         skipped=why_skipped(value, sources),
+        is_settling=not _has_streams(value, sources),
     )
 
 
@@ -74,15 +89,20 @@ def why_skipped(value: Json, sources: Sequence[MediaSource]) -> str:
         return f"it is an extra ({value['ExtraType']})"
     if value.get("VideoType") in FOLDER_RIPS:
         return "it is a disc folder: the server gives no direct stream of it"
-    if any(source.get("Protocol", "File") != "File" for source in raw):
-        return "its media is not a file of the server (.strm or a remote stream)"
     if any(source.get("Type") == "Placeholder" for source in raw):
         return "it is a placeholder"
-    if not sources or (
-        not any(source.audio for source in sources) and not any(stream.get("Type") == "Video" for source in raw for stream in source.get("MediaStreams") or ())
-    ):
+    if not _has_streams(value, sources) and not any(source.is_remote for source in sources):
         return "the server has not read its streams yet: it is looked at again with the next scan"
     return ""
+
+
+def _has_streams(value: Json, sources: Sequence[MediaSource]) -> bool:
+    raw = value.get("MediaSources") or ()
+    return any(source.audio for source in sources) or any(stream.get("Type") == "Video" for source in raw for stream in source.get("MediaStreams") or ())
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def read_source(value: Json) -> MediaSource:
@@ -100,6 +120,7 @@ def read_source(value: Json) -> MediaSource:
         revision=f"{value.get('ETag', '')}-{value.get('Size', 0)}",
         audio=tuple(_audio(ordinal, stream) for ordinal, stream in enumerate(audio)),
         subtitles=tuple(_subtitle(stream, embedded) for stream in subtitles),
+        is_remote=value.get("Protocol", "File") != "File" or path.lower().endswith(".strm"),
     )
 
 
@@ -112,7 +133,7 @@ def _audio(ordinal: int, stream: Json) -> AudioTrack:
         codec=str(stream.get("Codec", "")),
         is_default=bool(stream.get("IsDefault")),
         is_original=bool(stream.get("IsOriginal")),
-        is_commentary=any(word in title.lower() for word in _COMMENTARY),
+        is_commentary=bool(_COMMENTARY.search(title)),
     )
 
 
@@ -128,10 +149,11 @@ def _subtitle(stream: Json, embedded: Sequence[Json]) -> SubtitleTrack:
         title=title,
         ordinal=None if is_external else next(number for number, other in enumerate(embedded) if other is stream),
         path=path,
-        is_forced=bool(stream.get("IsForced")),
-        is_hearing_impaired=bool(stream.get("IsHearingImpaired")),
+        is_forced=bool(stream.get("IsForced")) or bool(_FORCED.search(title)),
+        is_hearing_impaired=bool(stream.get("IsHearingImpaired")) or bool(_IMPAIRED.search(title)),
+        is_signs=bool(_SIGNS.search(title)) and not _WHOLE.search(title),
         is_text=bool(stream.get("IsTextSubtitleStream", True)) and not any(name in codec for name in _IMAGE_CODECS),
-        is_commentary=any(word in title.lower() for word in _COMMENTARY),
+        is_commentary=bool(_COMMENTARY.search(title)),
     )
 
 
@@ -139,10 +161,8 @@ def _subtitle_language(stream: Json, title: str, path: str | None) -> LanguageTa
     """What the server says; where an older one left the code in a sidecar's title, the right-most word that is one."""
     language = normalise(stream.get("Language"))
     if language is None and path is not None:
-        for token in reversed(title.split(".")):
-            if (language := normalise(token)) is not None:
-                return language
-    return language
+        language = next((tag for token in reversed(title.split(".")) if (tag := normalise(token)) is not None), None)
+    return None if language is None else refine(language, title)
 
 
 def read_time(text: object) -> datetime:
@@ -159,3 +179,26 @@ def read_version(text: object) -> tuple[int, int, int]:
     numbers = [int(part) for part in re.findall(r"\d+", str(text or ""))[:3]]
     first, second, third, *_ = [*numbers, 0, 0, 0]
     return first, second, third
+
+
+def read_playing(sessions: Sequence[Json], server_date: str) -> Sequence[Playing]:
+    """What is being watched: something is on, and the client has reported within 90 s by the server's own clock (11)."""
+    now = read_date(server_date) or datetime.now(UTC)
+    found = []
+    for session in sessions:
+        item = session.get("NowPlayingItem")
+        if not isinstance(item, Mapping) or not is_id(str(item.get("Id", ""))):
+            continue
+        if now - read_time(session.get("LastPlaybackCheckIn")) > CHECK_IN_WITHIN:
+            continue
+        source = str((session.get("PlayState") or {}).get("MediaSourceId") or item["Id"])
+        found.append(Playing(ItemId(str(item["Id"])), SourceId(source), now))
+    return found
+
+
+def read_date(header: str) -> datetime | None:
+    """The server's own clock, as the header `Date` of an answer tells it."""
+    try:
+        return parsedate_to_datetime(header).astimezone(UTC)
+    except (TypeError, ValueError):
+        return None

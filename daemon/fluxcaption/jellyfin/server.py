@@ -6,20 +6,25 @@ Source: server contract, appendix A and the sections named at each method.
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fluxcaption.domain.errors import ItemGone, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable
+from fluxcaption.domain.errors import ItemGone, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable, WriteRefused
 from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
-from fluxcaption.domain.units import ItemId, ServerId
-from fluxcaption.jellyfin.client import SERVICE, JellyfinClient
-from fluxcaption.jellyfin.parse import is_id, read_item, read_libraries, read_version
+from fluxcaption.domain.units import ItemId, ServerId, SourceId
+from fluxcaption.domain.watching import Playing
+from fluxcaption.jellyfin.client import SERVICE, Answer, JellyfinClient
+from fluxcaption.jellyfin.parse import is_id, read_date, read_item, read_libraries, read_playing, read_time, read_version
 from fluxcaption.jellyfin.paths import local_path
-from fluxcaption.ports import FileWriter
+from fluxcaption.mounts import Mounts
+from fluxcaption.ports import Glance, LibraryScan, SidecarWriter
 from fluxcaption.settings import JellyfinServer as Settings
 
 PAGE = 200
+LEAN_PAGE = 500
+IDS_AT_ONCE = 50
 OVERLAP = 20
 """Items that go away while we read shift the rest forward; so many are read twice at each page's end."""
 
@@ -27,19 +32,38 @@ FIELDS = "Path,MediaSources,ProviderIds,DateCreated,Etag"
 KINDS = "Movie,Episode,Video,MusicVideo"
 SUBTITLE_CAP_BYTES = 4 * 2**20
 OLDEST = (10, 10, 0)
+FOLDERS = frozenset({"Series", "Season", "BoxSet", "Folder"})
 REFUSES_ALL_UPLOADS = (10, 11, 7)
 PAGE_S, UPLOAD_S, DELETE_S, EXTRACTION_S = 120.0, 60.0, 120.0, 35 * 60.0
 """Longest silences by kind of call (contract 12 and 5.2)."""
 
 
+@dataclass(frozen=True, slots=True)
+class RuleNeeds:
+    """What the household's rules ask of items beyond the ordinary.
+
+    Attributes:
+        tags: Whether tags are read.
+        collections: Names of the collections whose members must be known.
+    """
+
+    tags: bool = False
+    collections: frozenset[str] = frozenset()
+
+
 class JellyfinServer:
     """MediaServer over the server's own routes."""
 
-    def __init__(self, settings: Settings, version: str, write_file: FileWriter) -> None:
+    def __init__(self, settings: Settings, version: str, write_sidecar: SidecarWriter, needs: RuleNeeds = RuleNeeds()) -> None:
         self._settings = settings
         self._client = JellyfinClient(settings, version)
-        self._write_file = write_file
+        self._write_sidecar = write_sidecar
         self._version = (0, 0, 0)
+        self._needs = needs
+        self._fields = FIELDS + (",Tags" if needs.tags else "")
+        self._collections: dict[str, tuple[str, ...]] = {}
+        self._mounts = Mounts()
+        self._folders: list[tuple[str, str]] | None = None
 
     async def connect(self) -> ServerIdentity:
         """Check address, service, version and key, in the order that tells which is wrong (A1)."""
@@ -57,19 +81,34 @@ class JellyfinServer:
     async def libraries(self) -> Sequence[Library]:
         """Libraries of films, episodes and home videos (3.2)."""
         answer = await self._client.call("GET", "/Library/VirtualFolders")
-        return read_libraries(_rows(answer.json(self._client.url)))
+        if self._needs.collections:
+            self._collections = await self._members_of_collections()
+        folders = _rows(answer.json(self._client.url))
+        self._folders = [(str(place).replace("\\", "/").rstrip("/") + "/", str(row.get("Name", ""))) for row in folders for place in row.get("Locations") or ()]
+        return read_libraries(folders)
 
     async def items(self, library: Library, since: datetime | None = None) -> AsyncIterator[Sequence[Item]]:
         """Read a library by offset, the end of each page twice, each item given once (3.3)."""
-        seen: set[ItemId] = set()
-        start = 0
+        more = {"fields": self._fields}
+        if since is not None:
+            # `minDateLastSaved` itself is an error on 10.10.
+            more["minDateLastSavedForUser"] = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.0000000Z")
+        async for rows in self._pages(library, PAGE, more):
+            yield [self._item(row, library.name) for row in rows]
+
+    async def glances(self, library: Library, start: int = 0) -> AsyncIterator[Sequence[Glance]]:
+        """Ids and Etags alone: an eighth of the cost (3.3)."""
+        async for rows in self._pages(library, LEAN_PAGE, {"fields": "Etag"}, start):
+            yield [Glance(ItemId(row["Id"]), str(row.get("Etag", ""))) for row in rows]
+
+    async def _pages(self, library: Library, size: int, more: Mapping[str, str], start: int = 0) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        before: frozenset[str] = frozenset()
         while True:
             params = {
                 "parentId": library.id,
                 "recursive": "true",
                 "includeItemTypes": KINDS,
                 "excludeLocationTypes": "Virtual",
-                "fields": FIELDS,
                 "enableImages": "false",
                 "enableUserData": "false",
                 "enableTotalRecordCount": "false",
@@ -78,29 +117,124 @@ class JellyfinServer:
                 "sortBy": "DateCreated,SortName",
                 "sortOrder": "Ascending",
                 "startIndex": str(start),
-                "limit": str(PAGE),
+                "limit": str(size),
+                **more,
             }
-            if since is not None:
-                # `minDateLastSaved` itself is an error on 10.10.
-                params["minDateLastSavedForUser"] = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.0000000Z")
             answer = await self._client.call("GET", "/Items", params=params, timeout_s=PAGE_S)
-            rows = _items_in(answer.json(self._client.url))
-            page = [read_item(row, library.name) for row in rows]
-            yield [item for item in page if item.id not in seen]
-            seen.update(item.id for item in page)
-            if len(rows) < PAGE:
+            rows = await asyncio.to_thread(_items_in_answer, answer, self._client.url)
+            if len(rows) > size:
+                raise ServiceUnreachable(SERVICE, self._client.url, "it answered with items nobody asked for")
+            yield [row for row in rows if row["Id"] not in before]
+            if len(rows) < size:
                 return
-            start += PAGE - OVERLAP
+            before = frozenset(row["Id"] for row in rows[-OVERLAP:])
+            start += size - OVERLAP
+
+    async def fetch_items(self, ids: Sequence[ItemId], library: Library) -> Sequence[Item]:
+        """Read items by a list of ids; an answer with others in it is refused, since a list without a valid id is no filter at all (3.3)."""
+        found: list[Item] = []
+        for first in range(0, len(ids), IDS_AT_ONCE):
+            part = [item_id for item_id in ids[first : first + IDS_AT_ONCE] if is_id(item_id)]
+            if part:
+                found += [self._item(row, library.name) for row in await self._rows_of(part)]
+        return found
 
     async def fetch_item(self, item_id: ItemId) -> Item:
         """Read one item by the list route: the single one needs a user (1.4)."""
         if not is_id(item_id):
             raise ItemGone(item_id)
-        answer = await self._client.call("GET", "/Items", params={"ids": item_id, "fields": FIELDS, "enableImages": "false", "enableUserData": "false"})
-        for row in _items_in(answer.json(self._client.url)):
-            if row.get("Id") == item_id:
-                return read_item(row)
+        if self._folders is None:
+            await self.libraries()
+        for row in await self._rows_of([item_id]):
+            path = str(row.get("Path", "")).replace("\\", "/")
+            return self._item(row, next((name for folder, name in self._folders or () if path.startswith(folder)), ""))
         raise ItemGone(item_id)
+
+    async def _rows_of(self, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        params = {"ids": ",".join(ids), "fields": self._fields, "enableImages": "false", "enableUserData": "false"}
+        rows = _items_in((await self._client.call("GET", "/Items", params=params, timeout_s=PAGE_S)).json(self._client.url))
+        asked = set(ids)
+        if any(row["Id"] not in asked for row in rows):
+            raise ServiceUnreachable(SERVICE, self._client.url, "it answered with items nobody asked for")
+        return rows
+
+    async def expand(self, item_id: ItemId) -> Sequence[ItemId]:
+        """The episodes of a series or season (A4)."""
+        if not is_id(item_id):
+            return []
+        rows = await self._rows_of([item_id])
+        if not rows or rows[0].get("Type") not in FOLDERS:
+            return [item_id]
+        library = Library(item_id, "")
+        return [glance.id async for page in self.glances(library) for glance in page]
+
+    async def library_scan(self) -> LibraryScan:
+        """The task `RefreshLibrary` (8.4)."""
+        answer = await self._client.call("GET", "/ScheduledTasks")
+        for task in _rows(answer.json(self._client.url)):
+            if task.get("Key") == "RefreshLibrary":
+                last = task.get("LastExecutionResult") or {}
+                ended = read_time(last.get("EndTimeUtc")) if last.get("EndTimeUtc") else None
+                started = read_time(last.get("StartTimeUtc")) if last.get("StartTimeUtc") else None
+                return LibraryScan(task.get("State", "Idle") != "Idle", started, ended, read_date(answer.headers.get("Date", "")))
+        return LibraryScan()
+
+    async def playing(self) -> Sequence[Playing]:
+        """Sessions with something on, that reported lately (11)."""
+        answer = await self._client.call("GET", "/Sessions", params={"activeWithinSeconds": "120"})
+        return read_playing(_rows(answer.json(self._client.url)), answer.headers.get("Date", ""))
+
+    async def played_since(self, since: datetime) -> Sequence[Playing]:
+        """The activity log (11)."""
+        params = {"minDate": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.0000000Z"), "limit": "200"}
+        answer = await self._client.call("GET", "/System/ActivityLog/Entries", params=params)
+        value = answer.json(self._client.url)
+        rows = _rows(value.get("Items") if isinstance(value, Mapping) else None)
+        return [
+            Playing(ItemId(str(row["ItemId"])), SourceId(str(row["ItemId"])), read_time(row.get("Date")))
+            for row in rows
+            if row.get("Type") in {"VideoPlayback", "VideoPlaybackStopped"} and is_id(str(row.get("ItemId", "")))
+        ]
+
+    async def is_there(self, source: MediaSource) -> bool:
+        """The mapped file, else the first byte of the stream."""
+        if (path := local_path(source.path, self._pairs)) is not None:
+            return await asyncio.to_thread(_is_file, path)
+        answer = await self._client.call(
+            "GET",
+            f"/Videos/{source.id}/stream",
+            params={"static": "true", "mediaSourceId": source.id},
+            headers={"Range": "bytes=0-0"},
+            expected=frozenset({400, 404, 416, 500}),
+            most_bytes=2**20,
+        )
+        return answer.status in {200, 206}
+
+    def track_file(self, source: MediaSource, name: str) -> Path | None:
+        """Beside the mapped media."""
+        mapped = self._mapped(source)
+        return mapped.parent / name if mapped is not None else None
+
+    def _item(self, row: Mapping[str, Any], library: str) -> Item:
+        item = read_item(row, library, self._collections)
+        if not self._settings.path_map:
+            return item
+        sources = tuple(
+            replace(source, is_remote=True) if (path := local_path(source.path, self._pairs)) is not None and self._mounts.is_cloud(path) else source
+            for source in item.sources
+        )
+        return replace(item, sources=sources)
+
+    async def _members_of_collections(self) -> dict[str, tuple[str, ...]]:
+        params = {"recursive": "true", "includeItemTypes": "BoxSet", "collapseBoxSetItems": "false", "enableImages": "false"}
+        wanted = {name.casefold() for name in self._needs.collections}
+        members: dict[str, tuple[str, ...]] = {}
+        for box in _items_in((await self._client.call("GET", "/Items", params=params, timeout_s=PAGE_S)).json(self._client.url)):
+            if str(box.get("Name", "")).casefold() in wanted:
+                inside = await self._client.call("GET", "/Items", params={"parentId": str(box["Id"]), "enableImages": "false"}, timeout_s=PAGE_S)
+                for row in _items_in(inside.json(self._client.url)):
+                    members[str(row["Id"])] = (*members.get(str(row["Id"]), ()), str(box["Name"]))
+        return members
 
     async def read_text_track(self, source: MediaSource, track: SubtitleTrack) -> bytes:
         """An external track in its own format, an embedded one as the server extracts it (5.1)."""
@@ -126,14 +260,16 @@ class JellyfinServer:
     async def upload(self, source: MediaSource, track: FinishedTrack) -> None:
         """Upload, or write a sidecar where that is wanted or the only way (7.1 to 7.4)."""
         mapped = self._mapped(source)
-        if self._settings.write == "sidecar" or (self._settings.write == "auto" and self._version == REFUSES_ALL_UPLOADS and mapped is not None):
+        if self._settings.write == "sidecar":
             if mapped is None:
                 raise ServerRefusesUploads("server.write is sidecar, but server.path_map does not lead to the file")
-            await asyncio.to_thread(self._write_file, mapped.parent / track.file_name(source.stem), track.content)
-            await self.refresh(ItemId(source.id))
+            await self._write_beside(mapped, source, track)
             return
         if self._version == REFUSES_ALL_UPLOADS:
-            raise ServerRefusesUploads("Jellyfin 10.11.7 refuses every upload: update it, or set server.path_map")
+            if mapped is None or self._settings.write == "upload":
+                raise ServerRefusesUploads("Jellyfin 10.11.7 refuses every upload: update it, or set server.path_map")
+            await self._write_beside(mapped, source, track)
+            return
         body = {
             "Language": f"{track.marker}.{track.target.written}",
             "Format": track.extension,
@@ -144,22 +280,33 @@ class JellyfinServer:
         answer = await self._client.call("POST", f"/Videos/{source.id}/Subtitles", body=body, timeout_s=UPLOAD_S, expected=frozenset({400, 404, 500}))
         if answer.status == 404:
             raise ItemGone(source.id)
-        if answer.status >= 400:
-            raise ServerRefusesUploads(f"status {answer.status} for {track.file_name(source.stem)}: is the library's folder writable for Jellyfin?")
+        if answer.status < 400:
+            return
+        if mapped is not None and self._settings.write == "auto":
+            await self._write_beside(mapped, source, track)
+            return
+        raise ServerRefusesUploads(f"status {answer.status} for {track.file_name(source.stem)}: is the library's folder writable for Jellyfin?")
+
+    async def _write_beside(self, mapped: Path, source: MediaSource, track: FinishedTrack) -> None:
+        await asyncio.to_thread(self._write_sidecar, mapped, track.file_name(source.stem), track.content)
+        await self.refresh(ItemId(source.id))
 
     async def refresh(self, item_id: ItemId) -> None:
         """The lightest refresh that picks up a new sidecar (7.8)."""
         params = {"metadataRefreshMode": "ValidationOnly", "imageRefreshMode": "None", "replaceAllMetadata": "false", "replaceAllImages": "false"}
         await self._client.call("POST", f"/Items/{item_id}/Refresh", params=params, expected=frozenset({404}))
 
-    async def delete(self, source: MediaSource, track: SubtitleTrack) -> None:
-        """Delete by an index read just before, and only where the path is still the same (7.7)."""
-        item = await self.fetch_item(ItemId(source.id))
-        fresh = item.source(source.id)
-        now = next((other for other in fresh.subtitles if other.is_external and other.path == track.path), None) if fresh else None
+    async def delete(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> None:
+        """Delete by an index read just before, and only where the path is still the same; then make sure that it alone vanished (7.7, A6)."""
+        before = (await self.fetch_item(item_id)).source(source.id)
+        now = next((other for other in before.subtitles if other.is_external and other.path == track.path), None) if before else None
         if now is None:
             return
-        await self._client.call("DELETE", f"/Videos/{source.id}/Subtitles/{now.handle}", timeout_s=DELETE_S, expected=frozenset({404}))
+        answer = await self._client.call("DELETE", f"/Videos/{source.id}/Subtitles/{now.handle}", timeout_s=DELETE_S, expected=frozenset({400, 404, 500}))
+        if answer.status == 500:
+            raise WriteRefused(track.file_name, "the server could not delete it")
+        if answer.status >= 400:
+            raise ServiceUnreachable(SERVICE, self._client.url, f"it answered {answer.status} to the deletion of {track.file_name}")
 
     @property
     def overwrites(self) -> bool:
@@ -170,8 +317,12 @@ class JellyfinServer:
         """Let go of connections and threads."""
         await self._client.close()
 
+    @property
+    def _pairs(self) -> Sequence[tuple[str, Path]]:
+        return [(pair.server, pair.local) for pair in self._settings.path_map]
+
     def _mapped(self, source: MediaSource) -> Path | None:
-        path = local_path(source.path, [(pair.server, pair.local) for pair in self._settings.path_map])
+        path = local_path(source.path, self._pairs)
         try:
             return path if path is not None and path.stat().st_size == source.size_bytes else None
         except OSError:
@@ -180,6 +331,18 @@ class JellyfinServer:
 
 def _rows(value: Any) -> Sequence[Mapping[str, Any]]:
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+
+
+def _items_in_answer(answer: Answer, url: str) -> Sequence[Mapping[str, Any]]:
+    """Parsing a page of thousands of streams takes tens of milliseconds: not on the loop."""
+    return _items_in(answer.json(url))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _items_in(value: Any) -> Sequence[Mapping[str, Any]]:

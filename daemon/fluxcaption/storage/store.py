@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import aiosqlite
@@ -13,7 +13,7 @@ from fluxcaption.domain.cues import Segment
 from fluxcaption.domain.jobs import (
     LEGAL_MOVES,
     OPEN_STATES,
-    Delivery,
+    AskedFor,
     Event,
     HeardWindow,
     Job,
@@ -27,20 +27,19 @@ from fluxcaption.domain.jobs import (
     TranslationKey,
 )
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.media import MediaIdentity
+from fluxcaption.domain.retry import REVIVAL_PAUSES
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
 from fluxcaption.storage.database import Database
+from fluxcaption.storage.library import LibraryRecords
+from fluxcaption.storage.values import as_ms, as_time, maybe_time, tag_of
 
 PROMISED = frozenset({JobState.DONE, JobState.SETTLED})
 MOST_VALUES = 500
 """Values asked for in one query; SQLite takes at least 999."""
 
 
-class SqliteStore:
+class SqliteStore(LibraryRecords):
     """The daemon's memory."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
 
     @classmethod
     async def open(cls, state: Path, *, read_only: bool = False) -> "SqliteStore":
@@ -61,7 +60,7 @@ class SqliteStore:
             for job in new:
                 cursor = await connection.execute(
                     "INSERT INTO jobs (server_id, item_id, source_id, target, title, tier, tier_rank, added_at, stage, state, next_try_at, is_held, reason,"
-                    " created_at, updated_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (server_id, source_id, target) DO NOTHING",
+                    " created_at, updated_at, asked) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (server_id, source_id, target) DO NOTHING",
                     (
                         job.server_id,
                         job.item_id,
@@ -70,45 +69,69 @@ class SqliteStore:
                         job.title,
                         job.tier.value,
                         job.tier.rank,
-                        _ms(job.added_at),
+                        as_ms(job.added_at),
                         Stage.LISTEN.value,
                         JobState.QUEUED.value,
-                        _ms(now),
+                        as_ms(now),
                         int(job.is_held),
                         job.reason,
-                        _ms(now),
-                        _ms(now),
+                        as_ms(now),
+                        as_ms(now),
+                        _asked_text(job.asked),
                     ),
                 )
                 added += cursor.rowcount
-                if cursor.rowcount == 0 and job.tier is not Tier.BACKLOG:
-                    await self._move_up(connection, job, now)
+                if cursor.rowcount == 0:
+                    added += await self._gap_again(connection, job, now)
             return added
 
         return await self._db.checkpoint(body)
 
     @staticmethod
-    async def _move_up(connection: aiosqlite.Connection, job: NewJob, now: datetime) -> None:
-        """An open job that is asked for, or arrives anew, leaves the backlog; a finished one starts again only when asked."""
+    async def _gap_again(connection: aiosqlite.Connection, job: NewJob, now: datetime) -> int:
+        """A gap that has a job already: an open one may move up; an ended one starts again, unless a person cancelled it or it failed just now."""
         key = (job.server_id, job.source_id, str(job.target))
         await connection.execute(
-            "UPDATE jobs SET tier=?, tier_rank=?, is_held=0, updated_at=? WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked') AND tier<>'asked'",
-            (job.tier.value, job.tier.rank, _ms(now), *key),
+            "UPDATE jobs SET tier=?, tier_rank=?, is_held=?, updated_at=?, asked=CASE ? WHEN '' THEN asked ELSE ? END"
+            " WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked') AND tier_rank>?",
+            (job.tier.value, job.tier.rank, int(job.is_held), as_ms(now), *[_asked_text(job.asked)] * 2, *key, job.tier.rank),
         )
-        if job.tier is Tier.ASKED:
-            await connection.execute(
-                "UPDATE jobs SET tier='asked', tier_rank=0, is_held=0, state='queued', stage='listen', attempts=0, next_try_at=?, updated_at=?"
-                " WHERE server_id=? AND source_id=? AND target=? AND state IN ('done','settled','failed','cancelled')",
-                (_ms(now), _ms(now), *key),
-            )
+        is_asked = job.tier is Tier.ASKED
+        pauses = " ".join(f"WHEN {number} THEN {int(pause.total_seconds() * 1000)}" for number, pause in enumerate(REVIVAL_PAUSES))
+        last = int(REVIVAL_PAUSES[-1].total_seconds() * 1000)
+        statement = (
+            "UPDATE jobs SET tier=?, tier_rank=?, is_held=?, state='queued', stage='listen', attempts=0, next_try_at=?, updated_at=?, reason=?, reason_code='',"  # noqa: S608 numbers of ours
+            " source_ref=NULL, track_ref=NULL, ready_at=NULL, begun_at=CASE WHEN ? THEN begun_at ELSE NULL END, asked=?, item_id=?,"
+            " revivals=CASE state WHEN 'failed' THEN revivals+1 ELSE 0 END"
+            " WHERE server_id=? AND source_id=? AND target=? AND (state IN ('done','settled') OR (state='cancelled' AND (reason_code<>'cancelled' OR ?))"
+            f" OR (state='failed' AND (updated_at<=? - CASE revivals {pauses} ELSE {last} END OR ?)))"
+        )
+        cursor = await connection.execute(
+            statement,
+            (
+                job.tier.value,
+                job.tier.rank,
+                int(job.is_held),
+                as_ms(now),
+                as_ms(now),
+                job.reason,
+                int(not job.is_held),
+                _asked_text(job.asked),
+                job.item_id,
+                *key,
+                int(is_asked),
+                as_ms(now),
+                int(is_asked),
+            ),
+        )
+        return cursor.rowcount
 
     async def claim(self, stage: Stage, now: datetime, limit_to: Tier | None = None) -> Job | None:
-        """Take the first due job of a stage and count the attempt."""
-        tier = "AND tier=?" if limit_to else ""
-        values = [stage.value, _ms(now), *([limit_to.value] if limit_to else [])]
+        """Take the first due job of a stage and count the attempt; with `limit_to`, of that tier or an earlier one."""
+        values = [stage.value, as_ms(now), (limit_to or list(Tier)[-1]).rank]
         query = (
-            "SELECT id FROM jobs WHERE stage=? AND state IN ('queued','parked') AND is_held=0 AND next_try_at<=? "  # noqa: S608 the clause is ours
-            f"{tier} ORDER BY tier_rank, added_at DESC, id LIMIT 1"
+            "SELECT id FROM jobs WHERE stage=? AND state IN ('queued','parked') AND is_held=0 AND next_try_at<=? AND tier_rank<=?"
+            " ORDER BY tier_rank, added_at DESC, id LIMIT 1"
         )
         if not await self._db.read(query, values):
             return None
@@ -119,7 +142,7 @@ class SqliteStore:
                 return None
             rows = list(
                 await connection.execute_fetchall(
-                    "UPDATE jobs SET state='running', attempts=attempts+1, updated_at=? WHERE id=? RETURNING *", (_ms(now), rows[0]["id"])
+                    "UPDATE jobs SET state='running', attempts=attempts+1, updated_at=? WHERE id=? RETURNING *", (as_ms(now), rows[0]["id"])
                 )
             )
             return _job(rows[0])
@@ -143,8 +166,21 @@ class SqliteStore:
                 attempts = job.attempts if outcome.keeps_attempts else 0
             rows = list(
                 await connection.execute_fetchall(
-                    "UPDATE jobs SET state=?, stage=?, attempts=?, next_try_at=?, reason=?, reason_code=?, updated_at=? WHERE id=? RETURNING *",
-                    (outcome.state.value, stage.value, attempts, _ms(now + outcome.wait), outcome.reason or job.reason, outcome.reason_code, _ms(now), job_id),
+                    "UPDATE jobs SET state=?, stage=?, attempts=?, next_try_at=?, reason=?, reason_code=?, updated_at=?,"
+                    " ready_at=CASE WHEN ?='upload' THEN coalesce(ready_at, ?) WHEN ?='confirm' THEN ready_at END WHERE id=? RETURNING *",
+                    (
+                        outcome.state.value,
+                        stage.value,
+                        attempts,
+                        as_ms(now + outcome.wait),
+                        outcome.reason or job.reason,
+                        outcome.reason_code,
+                        as_ms(now),
+                        stage.value,
+                        as_ms(now),
+                        stage.value,
+                        job_id,
+                    ),
                 )
             )
             return _job(rows[0])
@@ -184,7 +220,7 @@ class SqliteStore:
                     "UPDATE jobs SET tier='asked', tier_rank=0, is_held=0, attempts=0, next_try_at=?, updated_at=?,"
                     " stage=CASE WHEN state IN ('queued','parked','failed') THEN stage ELSE 'listen' END, state='queued'"
                     " WHERE id=? AND state<>'running' RETURNING *",
-                    (_ms(now), _ms(now), job_id),
+                    (as_ms(now), as_ms(now), job_id),
                 )
             )
             if not rows:
@@ -203,9 +239,36 @@ class SqliteStore:
         marks = ",".join(f"'{state.value}'" for state in sorted(OPEN_STATES))
         await self._write(
             f"UPDATE jobs SET state='cancelled', reason='cancelled by a person', reason_code='cancelled', updated_at=? WHERE id=? AND state IN ({marks})",  # noqa: S608 our own words
-            (_ms(now), job_id),
+            (as_ms(now), job_id),
         )
         return await self.job(job_id)
+
+    async def jobs_of_source(self, server_id: ServerId, source_id: SourceId) -> Sequence[Job]:
+        """All jobs of one media source."""
+        rows = await self._db.read("SELECT * FROM jobs WHERE server_id=? AND source_id=? ORDER BY id", (server_id, source_id))
+        return [_job(row) for row in rows]
+
+    async def hurry_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
+        """Finished tracks of a media source that wait for each other look again now."""
+        return await self._write(
+            "UPDATE jobs SET next_try_at=? WHERE server_id=? AND source_id=? AND stage='upload' AND state='queued' AND reason_code='together'",
+            (as_ms(now), server_id, source_id),
+        )
+
+    async def place_in_queue(self, job: Job) -> int:
+        """How many jobs of its stage go before it."""
+        rows = await self._db.read(
+            "SELECT count(*) AS n FROM jobs WHERE stage=? AND state IN ('queued','parked') AND is_held=0 AND (tier_rank, -added_at, id) < (?, ?, ?)",
+            (job.stage.value, job.tier.rank, -as_ms(job.added_at), job.id),
+        )
+        return int(rows[0]["n"])
+
+    async def raise_tier(self, server_id: ServerId, item_id: ItemId, tier: Tier, now: datetime) -> int:
+        """Open jobs of an item go forward to a tier; a job that stands before it already stays."""
+        return await self._write(
+            "UPDATE jobs SET tier=?, tier_rank=?, is_held=0, updated_at=? WHERE server_id=? AND item_id=? AND state IN ('queued','parked') AND tier_rank>?",
+            (tier.value, tier.rank, as_ms(now), server_id, item_id, tier.rank),
+        )
 
     async def count_jobs(self) -> Mapping[tuple[Stage, JobState], int]:
         """How many jobs stand where."""
@@ -215,24 +278,24 @@ class SqliteStore:
     async def next_due(self, after: datetime | None = None) -> datetime | None:
         """When the first waiting job is due; with `after`, of those that are due later than that."""
         rows = await self._db.read(
-            "SELECT min(next_try_at) AS at FROM jobs WHERE state IN ('queued','parked') AND is_held=0 AND next_try_at>?", (_ms(after) if after else -1,)
+            "SELECT min(next_try_at) AS at FROM jobs WHERE state IN ('queued','parked') AND is_held=0 AND next_try_at>?", (as_ms(after) if after else -1,)
         )
-        return None if rows[0]["at"] is None else _time(rows[0]["at"])
+        return None if rows[0]["at"] is None else as_time(rows[0]["at"])
 
     async def requeue_interrupted(self, now: datetime) -> int:
         """At start: stages that were running are due again."""
-        return await self._write("UPDATE jobs SET state='queued', next_try_at=?, updated_at=? WHERE state='running'", (_ms(now), _ms(now)))
+        return await self._write("UPDATE jobs SET state='queued', next_try_at=?, updated_at=? WHERE state='running'", (as_ms(now), as_ms(now)))
 
     async def unpark(self, code: str, now: datetime) -> int:
         """Jobs parked for that reason are due now."""
-        return await self._write("UPDATE jobs SET next_try_at=? WHERE state='parked' AND reason_code=?", (_ms(now), code))
+        return await self._write("UPDATE jobs SET next_try_at=? WHERE state='parked' AND reason_code=?", (as_ms(now), code))
 
     async def backlog_standing(self, now: datetime) -> BacklogStanding:
         """How many titles of the backlog were begun, and how many of those have no open job left."""
         rows = await self._db.read(
             "SELECT count(*) AS ever, coalesce(sum(at>?),0) AS today, coalesce(sum(open=0),0) AS finished FROM (SELECT max(begun_at) AS at,"
             " sum(state IN ('queued','running','parked')) AS open FROM jobs WHERE begun_at IS NOT NULL GROUP BY server_id, source_id)",
-            (_ms(now - timedelta(days=1)),),
+            (as_ms(now - timedelta(days=1)),),
         )
         return BacklogStanding(rows[0]["ever"], rows[0]["today"], rows[0]["finished"])
 
@@ -250,7 +313,7 @@ class SqliteStore:
             for row in rows:
                 await connection.execute(
                     "UPDATE jobs SET is_held=0, begun_at=?, next_try_at=? WHERE server_id=? AND source_id=? AND is_held=1",
-                    (_ms(now), _ms(now), row["server_id"], row["source_id"]),
+                    (as_ms(now), as_ms(now), row["server_id"], row["source_id"]),
                 )
             return len(rows)
 
@@ -258,7 +321,7 @@ class SqliteStore:
 
     async def hold_none(self, now: datetime) -> int:
         """Make every held job due now."""
-        return await self._write("UPDATE jobs SET is_held=0, begun_at=?, next_try_at=? WHERE is_held=1", (_ms(now), _ms(now)))
+        return await self._write("UPDATE jobs SET is_held=0, begun_at=?, next_try_at=? WHERE is_held=1", (as_ms(now), as_ms(now)))
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -267,7 +330,7 @@ class SqliteStore:
 
         async def body(connection: aiosqlite.Connection) -> int:
             await connection.execute(
-                "INSERT INTO events (server_id, kind, item_id, received_at) VALUES (?,?,?,?) ON CONFLICT DO NOTHING", (server_id, kind, item_id, _ms(now))
+                "INSERT INTO events (server_id, kind, item_id, received_at) VALUES (?,?,?,?) ON CONFLICT DO NOTHING", (server_id, kind, item_id, as_ms(now))
             )
             rows = list(
                 await connection.execute_fetchall(
@@ -278,28 +341,20 @@ class SqliteStore:
 
         return await self._db.promise(body)
 
-    async def open_events(self, limit: int = 100) -> Sequence[Event]:
-        """Events not handled yet, oldest first."""
-        rows = await self._db.read("SELECT * FROM events WHERE handled_at IS NULL ORDER BY id LIMIT ?", (limit,))
-        return [Event(row["id"], ServerId(row["server_id"]), row["kind"], ItemId(row["item_id"]), _time(row["received_at"])) for row in rows]
+    async def open_events(self, now: datetime, limit: int = 100) -> Sequence[Event]:
+        """Events that are due and not handled yet, oldest first."""
+        rows = await self._db.read("SELECT * FROM events WHERE handled_at IS NULL AND due_at<=? ORDER BY id LIMIT ?", (as_ms(now), limit))
+        return [Event(row["id"], ServerId(row["server_id"]), row["kind"], ItemId(row["item_id"]), as_time(row["received_at"]), row["looks"]) for row in rows]
+
+    async def put_off_event(self, event_id: int, until: datetime) -> None:
+        """Look at an event again later; the looks are counted."""
+        await self._write("UPDATE events SET due_at=?, looks=looks+1 WHERE id=?", (as_ms(until), event_id))
 
     async def close_event(self, event_id: int, now: datetime) -> None:
         """An event was handled."""
-        await self._write("UPDATE events SET handled_at=? WHERE id=?", (_ms(now), event_id))
+        await self._write("UPDATE events SET handled_at=? WHERE id=?", (as_ms(now), event_id))
 
     # -- sound ------------------------------------------------------------------------------------------------------
-
-    async def identity(self, server_id: ServerId, source_id: SourceId, revision: str) -> MediaIdentity | None:
-        """What was read of that file at that revision."""
-        rows = await self._db.read("SELECT * FROM identities WHERE server_id=? AND source_id=? AND revision=?", (server_id, source_id, revision))
-        return MediaIdentity(Fingerprint(rows[0]["fingerprint"]), rows[0]["size_bytes"], Ms(rows[0]["duration_ms"])) if rows else None
-
-    async def save_identity(self, server_id: ServerId, source_id: SourceId, revision: str, identity: MediaIdentity) -> None:
-        """Remember it."""
-        await self._write(
-            "INSERT OR REPLACE INTO identities VALUES (?,?,?,?,?,?)",
-            (server_id, source_id, revision, identity.fingerprint, identity.size_bytes, identity.duration_ms),
-        )
 
     async def transcript(self, key: TranscriptKey) -> SavedTranscript | None:
         """What was heard of a sound so far."""
@@ -363,7 +418,7 @@ class SqliteStore:
             )
             for part in await self._db.read("SELECT * FROM windows WHERE transcript_id=? ORDER BY start_ms", (row["id"],))
         ]
-        language = LanguageTag(*_tag_parts(row["language"])) if row["language"] else None
+        language = tag_of(row["language"]) if row["language"] else None
         heard_until = Ms(max((window.end for window in windows), default=0))
         return SavedTranscript(row["id"], language, bool(row["is_complete"]), heard_until, tuple(windows))
 
@@ -405,78 +460,6 @@ class SqliteStore:
         rows = await self._db.read("SELECT content FROM documents WHERE ref=?", (ref,))
         return bytes(rows[0]["content"]) if rows else None
 
-    # -- deliveries and decisions -----------------------------------------------------------------------------------
-
-    async def record_intent(self, delivery: Delivery) -> None:
-        """Promise what is about to be uploaded."""
-
-        async def body(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "INSERT OR REPLACE INTO deliveries (server_id, source_id, target, content_hash, file_name, provenance, intended_at) VALUES (?,?,?,?,?,?,?)",
-                (
-                    delivery.server_id,
-                    delivery.source_id,
-                    str(delivery.target),
-                    delivery.content_hash,
-                    delivery.file_name,
-                    delivery.provenance,
-                    _ms(delivery.intended_at),
-                ),
-            )
-
-        await self._db.promise(body)
-
-    async def delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag) -> Delivery | None:
-        """The latest intent for a target."""
-        rows = await self._db.read("SELECT * FROM deliveries WHERE server_id=? AND source_id=? AND target=?", (server_id, source_id, str(target)))
-        if not rows:
-            return None
-        row = rows[0]
-        return Delivery(
-            server_id,
-            source_id,
-            target,
-            ContentHash(row["content_hash"]),
-            row["file_name"],
-            row["provenance"],
-            _time(row["intended_at"]),
-            _maybe_time(row["uploaded_at"]),
-            _maybe_time(row["confirmed_at"]),
-        )
-
-    async def mark_uploaded(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> None:
-        """The upload was answered."""
-        await self._write("UPDATE deliveries SET uploaded_at=? WHERE server_id=? AND source_id=? AND target=?", (_ms(now), server_id, source_id, str(target)))
-
-    async def mark_confirmed(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> None:
-        """The track was seen where it belongs."""
-
-        async def body(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "UPDATE deliveries SET confirmed_at=? WHERE server_id=? AND source_id=? AND target=?", (_ms(now), server_id, source_id, str(target))
-            )
-
-        await self._db.promise(body)
-
-    async def settle(self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str, code: str, reason: str, now: datetime) -> None:
-        """Remember that nothing is to be made."""
-
-        async def body(connection: aiosqlite.Connection) -> None:
-            await connection.execute("INSERT OR REPLACE INTO settled VALUES (?,?,?,?,?,?)", (fingerprint, str(target), settings_hash, code, reason, _ms(now)))
-
-        await self._db.promise(body)
-
-    async def settled(self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str) -> tuple[str, str] | None:
-        """Code and reason of such a decision."""
-        rows = await self._db.read(
-            "SELECT code, reason FROM settled WHERE fingerprint=? AND target=? AND settings_hash=?", (fingerprint, str(target), settings_hash)
-        )
-        return (rows[0]["code"], rows[0]["reason"]) if rows else None
-
-    async def unsettle(self, fingerprint: Fingerprint, target: LanguageTag) -> None:
-        """A person asked: forget the decision."""
-        await self._write("DELETE FROM settled WHERE fingerprint=? AND target=?", (fingerprint, str(target)))
-
     # -- the rest ---------------------------------------------------------------------------------------------------
 
     async def flag(self, name: str) -> str | None:
@@ -502,12 +485,6 @@ class SqliteStore:
         rows = await self._db.read("SELECT media_ms, took_ms FROM speeds WHERE way=?", (way,))
         return rows[0]["media_ms"] / rows[0]["took_ms"] if rows and rows[0]["took_ms"] else None
 
-    async def _write(self, statement: str, values: Sequence[object]) -> int:
-        async def body(connection: aiosqlite.Connection) -> int:
-            return (await connection.execute(statement, tuple(values))).rowcount
-
-        return await self._db.checkpoint(body)
-
 
 def _key_values(key: TranscriptKey) -> tuple[object, ...]:
     return (key.fingerprint, key.ordinal, key.recognizer, key.model_revision, key.settings_hash)
@@ -517,41 +494,30 @@ def _translation_values(key: TranslationKey) -> tuple[object, ...]:
     return (str(key.source), str(key.target), key.backend, key.model_revision, key.glossary)
 
 
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
-def _maybe_time(ms: int | None) -> datetime | None:
-    return None if ms is None else _time(ms)
-
-
-def _tag_parts(text: str) -> tuple[str, str, str]:
-    """Our own spelling taken apart; unlike a foreign one it needs no normalising."""
-    language, *rest = text.split("-")
-    return language, next((part for part in rest if len(part) == 4), ""), next((part for part in rest if len(part) != 4), "")
-
-
 def _job(row: aiosqlite.Row) -> Job:
     return Job(
         id=JobId(row["id"]),
         server_id=ServerId(row["server_id"]),
         item_id=ItemId(row["item_id"]),
         source_id=SourceId(row["source_id"]),
-        target=LanguageTag(*_tag_parts(row["target"])),
+        target=tag_of(row["target"]),
         title=row["title"],
         tier=Tier(row["tier"]),
-        added_at=_time(row["added_at"]),
+        added_at=as_time(row["added_at"]),
         stage=Stage(row["stage"]),
         state=JobState(row["state"]),
         attempts=row["attempts"],
-        next_try_at=_time(row["next_try_at"]),
+        next_try_at=as_time(row["next_try_at"]),
         reason=row["reason"],
         reason_code=row["reason_code"],
         fingerprint=Fingerprint(row["fingerprint"]) if row["fingerprint"] else None,
         source_ref=ContentHash(row["source_ref"]) if row["source_ref"] else None,
         track_ref=ContentHash(row["track_ref"]) if row["track_ref"] else None,
+        is_held=bool(row["is_held"]),
+        ready_at=maybe_time(row["ready_at"]),
+        asked=AskedFor(**json.loads(row["asked"])) if row["asked"] else AskedFor(),
     )
+
+
+def _asked_text(asked: AskedFor) -> str:
+    return "" if asked.is_plain else json.dumps({"source": asked.source, "model": asked.model, "redo": asked.redo})

@@ -2,18 +2,24 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, ValidationError
 
-from fluxcaption.domain.jobs import Job, JobState
+from fluxcaption.domain.errors import ItemGone, JobError
+from fluxcaption.domain.gaps import Decision
+from fluxcaption.domain.jobs import OPEN_STATES, Job, JobState
 from fluxcaption.domain.units import ItemId, JobId
+from fluxcaption.flow.explaining import Explanation
 from fluxcaption.flow.scan import ScanReport
 from fluxcaption.ports import Clock, Store
 from fluxcaption.web.health import Health
 from fluxcaption.web.problems import problem
 
 MOST_JOBS = 500
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class JobView(BaseModel):
@@ -66,6 +72,49 @@ class ScanAnswer(BaseModel):
     table: dict[str, dict[str, int]]
 
 
+class UndoBody(BaseModel):
+    """What is to be removed; no item means everything."""
+
+    item_id: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
+    dry_run: bool = False
+
+
+class UndoAnswer(BaseModel):
+    """A line for each track."""
+
+    tracks: list[str]
+
+
+class AskBody(BaseModel):
+    """What a person asks for.
+
+    Attributes:
+        targets: Languages; none: those the household wants.
+        source: `audio 2`, `text 1` or the name of a subtitle file.
+        redo: Also where there is a track already.
+    """
+
+    item_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    targets: list[str] = Field(default_factory=list, max_length=50)
+    source: str = Field("", max_length=300)
+    redo: bool = False
+
+
+class AskedDecision(BaseModel):
+    """What is done about one language."""
+
+    target: str
+    way: str
+    reason: str
+
+
+class AskAnswer(BaseModel):
+    """The open jobs of the item, and what is done about each language."""
+
+    jobs: list[int]
+    decisions: list[AskedDecision]
+
+
 class Api:
     """Handlers over the store and the running daemon."""
 
@@ -79,6 +128,9 @@ class Api:
         wake: Callable[[], None],
         abandon: Callable[[JobId], None],
         set_paused: Callable[[bool], Awaitable[None]],
+        why: Callable[[ItemId], Awaitable[Explanation]],
+        undo: Callable[[ItemId | None, bool], Awaitable[Sequence[str]]],
+        ask: Callable[[AskBody], Awaitable[Sequence[Decision]]],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -87,6 +139,9 @@ class Api:
         self._wake = wake
         self._abandon = abandon
         self._set_paused = set_paused
+        self._why = why
+        self._undo = undo
+        self._ask = ask
 
     async def alive(self, request: web.Request) -> web.Response:
         """The loop turns."""
@@ -144,6 +199,49 @@ class Api:
         report = await self._scan()
         table = {target: dict(ways) for target, ways in report.tally.table().items()}
         return _answer(ScanAnswer(items=report.items, queued=report.queued, table=table))
+
+    async def why(self, request: web.Request) -> web.Response:
+        """The decision chain of one item."""
+        try:
+            return _answer(await self._why(ItemId(request.match_info["id"])))
+        except ItemGone as error:
+            return problem(404, error.code, str(error))
+        except JobError as error:
+            return problem(503, error.code, str(error))
+
+    async def undo(self, request: web.Request) -> web.Response:
+        """Remove what we made."""
+        body = await _body(request, UndoBody)
+        if isinstance(body, web.Response):
+            return body
+        try:
+            return _answer(UndoAnswer(tracks=list(await self._undo(ItemId(body.item_id) if body.item_id else None, body.dry_run))))
+        except JobError as error:
+            return problem(503, error.code, str(error))
+
+    async def ask(self, request: web.Request) -> web.Response:
+        """Make one item's subtitles now, or again, or differently."""
+        body = await _body(request, AskBody)
+        if isinstance(body, web.Response):
+            return body
+        try:
+            decisions = await self._ask(body)
+        except ItemGone as error:
+            return problem(404, error.code, str(error))
+        except JobError as error:
+            return problem(503, error.code, str(error))
+        self._wake()
+        told = [AskedDecision(target=str(decision.target), way=decision.way.value, reason=decision.reason) for decision in decisions]
+        jobs = [job.id for job in await self._store.jobs(item_id=ItemId(body.item_id), states=OPEN_STATES)]
+        return web.Response(status=202, text=AskAnswer(jobs=jobs, decisions=told).model_dump_json(), content_type="application/json")
+
+
+async def _body(request: web.Request, model: type[Body]) -> Body | web.Response:
+    try:
+        return model.model_validate_json(await request.read())
+    except ValidationError as error:
+        first = error.errors()[0]
+        return problem(400, "body-wrong", f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
 
 
 def _job_id(request: web.Request) -> JobId:

@@ -8,7 +8,8 @@ from pathlib import Path
 from aiohttp import web
 
 from fluxcaption.domain.errors import FluxCaptionError
-from fluxcaption.web.api import Api, JobPage, JobView, ScanAnswer
+from fluxcaption.flow.explaining import Explanation
+from fluxcaption.web.api import Api, AskAnswer, AskBody, JobPage, JobView, ScanAnswer, UndoAnswer, UndoBody
 from fluxcaption.web.health import Readiness
 from fluxcaption.web.problems import problem
 from fluxcaption.web.routes import Handler, Route, Scope, Where
@@ -38,6 +39,38 @@ def route_table(api: Api, webhook: Webhook) -> Sequence[Route]:
         Route("POST", "/api/jobs/{id:[0-9]{1,18}}/cancel", api.cancel, Where.SOCKET, Scope.SUBMIT, "Cancel a job", answers=JobView, errors=("no-such-job",)),
         Route("POST", "/api/queue/pause", api.pause, Where.SOCKET, Scope.ADMIN, "Begin nothing more"),
         Route("POST", "/api/queue/resume", api.resume, Where.SOCKET, Scope.ADMIN, "Go on"),
+        Route(
+            "GET",
+            "/api/items/{id:[0-9a-f]{32}}/why",
+            api.why,
+            Where.SOCKET,
+            Scope.READ,
+            "Why an item has what it has",
+            answers=Explanation,
+            errors=("item-gone", "service-unreachable"),
+        ),
+        Route(
+            "POST",
+            "/api/undo",
+            api.undo,
+            Where.SOCKET,
+            Scope.ADMIN,
+            "Remove what we made",
+            accepts=UndoBody,
+            answers=UndoAnswer,
+            errors=("body-wrong", "service-unreachable"),
+        ),
+        Route(
+            "POST",
+            "/api/jobs/caption",
+            api.ask,
+            Where.SOCKET,
+            Scope.SUBMIT,
+            "Make one item's subtitles",
+            accepts=AskBody,
+            answers=AskAnswer,
+            errors=("body-wrong", "item-gone"),
+        ),
         Route("POST", "/api/scan", api.scan, Where.SOCKET, Scope.ADMIN, "Make a full pass", answers=ScanAnswer),
     )
 

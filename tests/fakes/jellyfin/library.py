@@ -67,6 +67,7 @@ class Source:
     etag: str = ""
     file: Path | None = None
     sidecars: dict[str, bytes] = field(default_factory=dict)
+    unlisted: set[str] = field(default_factory=set)
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -91,6 +92,8 @@ class Source:
         """External tracks first, then the embedded ones, numbered by position (contract 4.3)."""
         streams = []
         for name in sorted(self.sidecars):
+            if name in self.unlisted:
+                continue
             facts = read_name(self.stem, name, version)
             if facts is not None and self.sidecars[name].strip():
                 streams.append(

@@ -15,12 +15,13 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.fakes.jellyfin.admin import AdminRoutes, select_subtitle, starting_page
+from tests.fakes.jellyfin.answers import HEX, answer_json, answer_text, guid, invalid, not_found, parameter
 from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
 from tests.fakes.jellyfin.names import FORMATS, Version
 
 KEY = "5f0c1a7e2b9d4863a1b2c3d4e5f60718"
 PLACEHOLDER = "0" * 31 + "1"
-_HEX = re.compile(r"[0-9a-f]{32}")
 _TIMES = {
     "srt": "application/x-subrip",
     "subrip": "application/x-subrip",
@@ -70,10 +71,11 @@ class Library:
     folder: str = "/media/movies"
 
 
-class FakeJellyfin:
+class FakeJellyfin(AdminRoutes):
     """One server; `async with` opens its socket."""
 
     def __init__(self, version: str = "10.11.11", base: str = "") -> None:
+        super().__init__()
         self.version_text = version
         self.base = base
         self.key = KEY
@@ -91,6 +93,8 @@ class FakeJellyfin:
         self.folders: list[dict[str, Any]] = []
         self._runner: web.AppRunner | None = None
         self.url = ""
+        self.box_names: dict[str, str] = {}
+        self._sorted: dict[str, tuple[int, list[FakeItem]]] = {}
 
     @property
     def version(self) -> Version:
@@ -109,6 +113,16 @@ class FakeJellyfin:
     def break_next(self, route: str, fault: Fault) -> None:
         """Break requests whose "METHOD /route" begins so."""
         self.faults.setdefault(route, []).append(fault)
+
+    def change_all_ids(self) -> None:
+        """As after a move of the whole library to another server path style, or a rebuilt database: everything is the same but its ids."""
+        items, self.items = list(self.items.values()), {}
+        for item in items:
+            for source in item.sources:
+                source.id = new_id(f"again {source.id}")
+            item.id = new_id(f"again {item.id}") if not item.sources else item.sources[0].id
+            item.touch(self.now())
+            self.items[item.id] = item
 
     def show_hidden(self) -> None:
         """Tracks that were kept back become visible."""
@@ -132,7 +146,7 @@ class FakeJellyfin:
             ("GET", "/Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}", self._track),
             ("GET", "/Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/{ticks}/Stream.{format}", self._track),
             ("GET", "/Videos/{itemId}/stream", self._stream),
-            ("GET", "/Sessions", self._sessions),
+            *self.admin_routes(),
         ]
         for method, path, handler in routes:
             app.router.add_route(method, self.base + path, handler)
@@ -156,6 +170,8 @@ class FakeJellyfin:
     async def _middle(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
         body = await request.read()
         route = request.match_info.route.resource.canonical.removeprefix(self.base) if request.match_info.route.resource else request.path
+        if self.is_starting and (page := starting_page(request, self.version, self.version_text)) is not None:
+            return self._keep(request, route, body, page)
         fault = self._fault(f"{request.method} {route}")
         if fault is not None:
             if fault.delay_s:
@@ -167,7 +183,7 @@ class FakeJellyfin:
                 request.transport.abort()
                 return web.Response()
             if fault.status is not None:
-                return self._keep(request, route, body, _text(fault.status))
+                return self._keep(request, route, body, answer_text(fault.status))
         try:
             response = await handler(request)
         except web.HTTPNotFound:
@@ -220,9 +236,9 @@ class FakeJellyfin:
         scheme, _, rest = header.partition(" ")
         legacy = self.version < (12, 0, 0)
         if scheme.lower() == "mediabrowser" or (scheme.lower() == "emby" and legacy):
-            token = _parameter(rest)
+            token = parameter(rest)
         elif "X-Emby-Authorization" in request.headers and legacy:
-            token = _parameter(request.headers["X-Emby-Authorization"].partition(" ")[2])
+            token = parameter(request.headers["X-Emby-Authorization"].partition(" ")[2])
         for name in ("X-Emby-Token", "X-MediaBrowser-Token"):
             if token is None and legacy:
                 token = request.headers.get(name)
@@ -244,10 +260,10 @@ class FakeJellyfin:
         return web.Response(text="Healthy", content_type="text/plain")
 
     async def _ping(self, request: web.Request) -> web.Response:
-        return _json("Jellyfin Server")
+        return answer_json("Jellyfin Server")
 
     async def _public(self, request: web.Request) -> web.Response:
-        return _json(
+        return answer_json(
             {
                 "LocalAddress": "http://127.0.0.1:8096",
                 "ServerName": "fake",
@@ -290,14 +306,14 @@ class FakeJellyfin:
         }
         if self.version >= (10, 11, 0):
             value |= {"ProductName": "Jellyfin Server", "StartupWizardCompleted": True}
-        return _json(value)
+        return answer_json(value)
 
     async def _folders(self, request: web.Request) -> web.Response:
         if (refused := self._guard(request, needs_admin=True)) is not None:
             return refused
         if self.folders:
-            return _json(self.folders)
-        return _json(
+            return answer_json(self.folders)
+        return answer_json(
             [
                 {
                     "Name": library.name,
@@ -317,7 +333,7 @@ class FakeJellyfin:
         query = {name.lower(): value for name, value in request.query.items()}
         for name in ("hassubtitles", "ismissing", "recursive", "collapseboxsetitems", "enabletotalrecordcount"):
             if name in query and query[name].lower() not in {"true", "false"}:
-                return _invalid(name, query[name])
+                return invalid(name, query[name])
         rows = self._rows(query)
         if isinstance(rows, web.Response):
             return rows
@@ -328,44 +344,78 @@ class FakeJellyfin:
         answer: list[dict[str, Any]] = []
         for row in page:
             value = row.dto(fields, self.version) if isinstance(row, FakeItem) else dict(row)
+            if (user := self.people.get(guid(query.get("userid", "")) or "")) is not None:
+                for source in value.get("MediaSources", ()):
+                    index = select_subtitle(user, source["MediaStreams"], self.version)
+                    if index is not None:
+                        source["DefaultSubtitleStreamIndex"] = index
             if query.get("enableimages", "true").lower() == "false":
                 for name in ("ImageTags", "BackdropImageTags"):
                     value.pop(name, None)
             answer.append(value)
         counted = query.get("enabletotalrecordcount", "true").lower() == "true"
-        return _json({"Items": answer, "TotalRecordCount": total if counted else (len(page) if self.version >= (10, 11, 0) else 0), "StartIndex": start})
+        return answer_json({"Items": answer, "TotalRecordCount": total if counted else (len(page) if self.version >= (10, 11, 0) else 0), "StartIndex": start})
 
     def _rows(self, query: dict[str, str]) -> "list[Any] | web.Response":
         recursive = query.get("recursive", "").lower() == "true"
         if "ids" in query:
             ids = [part.replace("-", "").lower() for part in query["ids"].split(",")]
-            ids = [part for part in ids if _HEX.fullmatch(part)]
+            ids = [part for part in ids if HEX.fullmatch(part)]
             if PLACEHOLDER in ids and self._has_placeholder:
-                return _text(500)
+                return answer_text(500)
             if ids:
                 return [found for part in ids if (found := self._row(part)) is not None]
             if not recursive:
                 return list(self.folders_as_items())
         if not recursive and "parentid" not in query:
             return list(self.folders_as_items())
-        rows = list(self.items.values())
-        if "parentid" in query:
-            rows = [row for row in rows if row.library == query["parentid"].replace("-", "").lower()]
+        parent = query.get("parentid", "").replace("-", "").lower()
+        if parent in self.box_sets:
+            return [self.items[part] for part in self.box_sets[parent] if part in self.items]
+        if query.get("includeitemtypes", "").lower() == "boxset":
+            return [
+                {
+                    "Name": name,
+                    "ServerId": SERVER_ID,
+                    "Id": box,
+                    "ChannelId": None,
+                    "IsFolder": True,
+                    "Type": "BoxSet",
+                    "MediaType": "Unknown",
+                    "LocationType": "FileSystem",
+                    "ImageBlurHashes": {},
+                }
+                for box, name in self.box_names.items()
+            ]
+        rows = self._sorted_rows(parent) if "parentid" in query else list(self.items.values())
         if "includeitemtypes" in query:
             kinds = {kind.lower() for kind in query["includeitemtypes"].split(",")}
             rows = [row for row in rows if row.kind.lower() in kinds]
         from_memory = query.get("collapseboxsetitems", "true").lower() != "false" and "userid" not in query and self.version < (12, 0, 0)
         if "mindatelastsaved" in query and self.version < (10, 11, 0) and not from_memory:
-            return _text(500)
+            return answer_text(500)
         for name in ("mindatelastsaved", "mindatelastsavedforuser"):
             if name in query and not from_memory:
                 since = _when(query[name])
                 rows = [row for row in rows if row.saved >= since]
         if query.get("sortby", "").lower().startswith("datecreated"):
-            rows.sort(key=lambda row: (row.added, row.name))
+            if "parentid" not in query:
+                rows.sort(key=lambda row: (row.added, row.name))
         elif self.version >= (10, 11, 0):
             rows.sort(key=lambda row: row.name)
         return rows
+
+    def _sorted_rows(self, parent: str) -> list[FakeItem]:
+        """A library by date and name, sorted once for a given set of items: a page is then cheap, as from an index."""
+        known = self._sorted.get(parent)
+        if known is None or known[0] != len(self.items) or self.is_changing:
+            rows = [row for row in self.items.values() if parent in (row.library, row.extra.get("SeriesId"), row.extra.get("SeasonId"))]
+            rows.sort(key=lambda row: (row.added, row.name))
+            known = self._sorted[parent] = (len(self.items), rows)
+        return list(known[1])
+
+    is_changing = True
+    """Whether items may be replaced by others without their number changing; a benchmark with none of that says no."""
 
     def folders_as_items(self) -> list[dict[str, Any]]:
         return [
@@ -388,60 +438,64 @@ class FakeJellyfin:
     async def _item(self, request: web.Request) -> web.Response:
         if (refused := self._guard(request)) is not None:
             return refused
-        item_id = _guid(request.match_info["itemId"])
+        item_id = guid(request.match_info["itemId"])
         if item_id is None:
-            return _invalid("itemId", request.match_info["itemId"])
+            return invalid("itemId", request.match_info["itemId"])
         if "userId" not in request.query:
-            return _text(400)
+            return answer_text(400)
         item = self._row(item_id)
-        return _json(item.dto({"Path", "MediaSources", "Etag", "DateCreated", "ProviderIds"}, self.version)) if item else _not_found()
+        return answer_json(item.dto({"Path", "MediaSources", "Etag", "DateCreated", "ProviderIds"}, self.version)) if item else not_found()
 
     async def _refresh(self, request: web.Request) -> web.Response:
         if (refused := self._guard(request, needs_admin=True)) is not None:
             return refused
-        item_id = _guid(request.match_info["itemId"])
+        item_id = guid(request.match_info["itemId"])
         if item_id is None:
-            return _invalid("itemId", request.match_info["itemId"])
+            return invalid("itemId", request.match_info["itemId"])
         if item_id == PLACEHOLDER and self._has_placeholder:
-            return _text(500)
+            return answer_text(500)
         found = self._source(item_id)
         if found is None:
-            return _not_found()
+            return not_found()
         if request.query.get("metadataRefreshMode", "None") != "None":
-            found[1].look_at_disk()
-            found[0].touch(datetime.now(UTC))
+            item, source = found
+            before = {name: source.sidecars[name] for name in source.sidecars if name not in source.unlisted}
+            source.unlisted.clear()
+            source.look_at_disk()
+            if source.sidecars != before:
+                item.touch(self.now())
         return web.Response(status=204)
 
     async def _upload(self, request: web.Request) -> web.Response:
         if (refused := self._guard(request, needs_admin=True)) is not None:
             return refused
-        item_id = _guid(request.match_info["itemId"])
+        item_id = guid(request.match_info["itemId"])
         if item_id is None:
-            return _invalid("itemId", request.match_info["itemId"])
+            return invalid("itemId", request.match_info["itemId"])
         try:
             body = {name.lower(): value for name, value in json.loads(await request.read()).items()}
         except (ValueError, AttributeError):
-            return _invalid("$", "not JSON")
+            return invalid("$", "not JSON")
         for name in ("Language", "Format", "Data"):
             if not body.get(name.lower()):
-                return _invalid(name, "")
+                return invalid(name, "")
         found = self._source(item_id)
         if found is None:
-            return _not_found()
+            return not_found()
         item, source = found
         language, extension = str(body["language"]).lower(), str(body["format"]).lower()
         if "\0" in language or self.version == (10, 11, 7):
-            return _text(400)
+            return answer_text(400)
         if self.version >= (10, 11, 7) and (extension not in FORMATS or "/" in language):
-            return _text(400)
+            return answer_text(400)
         if str(body["data"]).startswith("data:"):
-            return _text(500)
+            return answer_text(500)
         try:
             content = base64.b64decode("".join(str(body["data"]).split()), validate=True)
         except binascii.Error:
             return web.Response(status=204)
         if source.id in self.read_only and self.version >= (12, 0, 0):
-            return _text(500)
+            return answer_text(500)
         if self.lies_about_uploads or "/" in language or "\\" in language:
             return web.Response(status=204)
         flags = (".forced" if body.get("isforced") else "") + (".sdh" if body.get("ishearingimpaired") else "")
@@ -449,49 +503,50 @@ class FakeJellyfin:
         name, number = f"{stem}.{extension}", 0
         while name in source.sidecars:
             name, number = f"{stem}.{number}.{extension}", number + 1
+        source.unlisted.discard(name)
         if self.hides_new_tracks:
             self.hidden.append((source, name, content))
             return web.Response(status=204)
         source.sidecars[name] = content
         if source.file is not None and source.id not in self.read_only:
             (source.file.parent / name).write_bytes(content)
-        item.touch(datetime.now(UTC))
+        item.touch(self.now())
         return web.Response(status=204)
 
     async def _delete(self, request: web.Request) -> web.Response:
         if (refused := self._guard(request, needs_admin=True)) is not None:
             return refused
-        item_id = _guid(request.match_info["itemId"])
+        item_id = guid(request.match_info["itemId"])
         if item_id == PLACEHOLDER and self._has_placeholder:
-            return _text(500)
+            return answer_text(500)
         found = self._source(item_id) if item_id else None
         if found is None:
-            return _not_found()
+            return not_found()
         item, source = found
         stream = _at(source.all_streams(self.version), request.match_info["index"])
         if stream is None or stream["Type"] != "Subtitle" or not stream.get("IsExternal"):
-            return _text(400)
+            return answer_text(400)
         name = stream["Path"].rsplit("/", 1)[-1]
         del source.sidecars[name]
         if source.file is not None:
             (source.file.parent / name).unlink(missing_ok=True)
-        item.touch(datetime.now(UTC))
+        item.touch(self.now())
         return web.Response(status=204)
 
     async def _track(self, request: web.Request) -> web.Response:
         wanted = request.match_info["format"]
         if wanted not in _TIMES:
-            return _text(400)
-        item_id = _guid(request.match_info["itemId"])
+            return answer_text(400)
+        item_id = guid(request.match_info["itemId"])
         found = self._source(item_id) if item_id else None
         if found is None:
-            return _text(400)
+            return answer_text(400)
         _, source = found
         if request.match_info["mediaSourceId"] != source.id:
-            return _text(500)
+            return answer_text(500)
         stream = _at(source.all_streams(self.version), request.match_info["index"])
         if stream is None or stream["Type"] != "Subtitle" or not stream.get("IsTextSubtitleStream"):
-            return _text(500)
+            return answer_text(500)
         content_type = _TIMES[wanted]
         if stream.get("IsExternal"):
             content = source.sidecars[stream["Path"].rsplit("/", 1)[-1]]
@@ -508,17 +563,14 @@ class FakeJellyfin:
         return web.Response(body=content, headers={"Content-Type": content_type})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        item_id = _guid(request.match_info["itemId"])
+        item_id = guid(request.match_info["itemId"])
         found = self._source(request.query.get("mediaSourceId", item_id or "")) if item_id and self._source(item_id) else None
         if found is None:
-            return _text(404)
+            return answer_text(404)
         source = found[1]
         if source.file is not None:
             return web.FileResponse(source.file, headers={"Content-Type": "video/x-matroska"})
         return _ranged(request, bytes(source.size))
-
-    async def _sessions(self, request: web.Request) -> web.Response:
-        return self._guard(request) or _json([])
 
     # -- finding ----------------------------------------------------------------------------------------------------
 
@@ -533,16 +585,6 @@ class FakeJellyfin:
         if (item := self.items.get(source_id)) is not None and item.sources and item.sources[0].id == source_id:
             return item, item.sources[0]
         return next(((item, source) for item in self.items.values() for source in item.sources if source.id == source_id), None)
-
-
-def _parameter(text: str) -> str | None:
-    match = re.search(r'(?:^|[,\s])Token="?([^",]*)"?', text)
-    return match[1] if match else None
-
-
-def _guid(text: str) -> str | None:
-    plain = text.replace("-", "").lower()
-    return plain if _HEX.fullmatch(plain) else None
 
 
 def _at(streams: list[dict[str, Any]], index: str) -> dict[str, Any] | None:
@@ -564,28 +606,3 @@ def _ranged(request: web.Request, content: bytes) -> web.Response:
     if start >= len(content):
         return web.Response(status=416, headers={**headers, "Content-Range": f"bytes */{len(content)}"})
     return web.Response(status=206, body=content[start : end + 1], headers={**headers, "Content-Range": f"bytes {start}-{end}/{len(content)}"})
-
-
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=json.dumps(value, ensure_ascii=False).encode(), headers={"Content-Type": "application/json; charset=utf-8"})
-
-
-def _text(status: int) -> web.Response:
-    return web.Response(status=status, text="Error processing request.", content_type="text/plain")
-
-
-def _invalid(name: str, value: str) -> web.Response:
-    return _json(
-        {
-            "type": "https://tools.ietf.org/html/rfc9110#section-15.5.1",
-            "title": "One or more validation errors occurred.",
-            "status": 400,
-            "errors": {name: [f"The value '{value}' is not valid."]},
-            "traceId": "00-0-0-00",
-        },
-        400,
-    )
-
-
-def _not_found() -> web.Response:
-    return _json({"type": "https://tools.ietf.org/html/rfc9110#section-15.5.5", "title": "Not Found", "status": 404, "traceId": "00-0-0-00"}, 404)

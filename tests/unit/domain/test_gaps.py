@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fluxcaption.domain.gaps import Way, Wish, Wishes, decide
+from fluxcaption.domain.gaps import Household, Way, decide
 from fluxcaption.domain.language import LanguageTag, Strictness
 from fluxcaption.domain.media import AudioTrack, Item, ItemKind, MediaSource, SubtitleTrack
+from fluxcaption.domain.rules import Wish, Wishes
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,17 +30,17 @@ def item(audio: tuple[AudioTrack, ...], *subtitles: SubtitleTrack, **more: Any) 
     return Item(ServerId("v"), ItemId("i"), "Film", ItemKind.MOVIE, "Movies", "e", datetime(2026, 1, 1, tzinfo=UTC), (source,), **more)
 
 
-def wishes(target: str = "de", *, foreign: bool = False, understood: tuple[str, ...] = (), spoken: bool = False, strictness: str = "language") -> Wishes:
+def wishes(target: str = "de", *, foreign: bool = False, understood: tuple[str, ...] = (), spoken: bool = False, strictness: str = "language") -> Household:
     known = tuple(LanguageTag.parse(text) for text in understood)
-    return Wishes((Wish(LanguageTag.parse(target), foreign),), known, spoken, Strictness(strictness), "fluxcaption")
+    return Household(Wishes((Wish(LanguageTag.parse(target), foreign),), known, spoken, Strictness(strictness), "fluxcaption"))
 
 
-def anything(source: LanguageTag, target: LanguageTag) -> bool:
-    return True
+def anything(source: LanguageTag, target: LanguageTag) -> int | None:
+    return 0
 
 
-def nothing(source: LanguageTag, target: LanguageTag) -> bool:
-    return False
+def nothing(source: LanguageTag, target: LanguageTag) -> int | None:
+    return None
 
 
 SITUATIONS = [
@@ -51,7 +52,7 @@ SITUATIONS = [
     ("a picture track does not cover", item((sound(),), embedded("de", codec="pgssub", is_text=False)), wishes(), Way.LISTEN, "is listened to"),
     ("a commentary track does not cover", item((sound(),), embedded("de", is_commentary=True)), wishes(), Way.LISTEN, "is listened to"),
     ("a track for the hearing impaired covers", item((sound(),), embedded("de", is_hearing_impaired=True)), wishes(), Way.COVERED, "serves it"),
-    ("a track of no language does not cover", item((sound(),), embedded(None)), wishes(), Way.LISTEN, "is listened to"),
+    ("a track of no language is read first", item((sound(),), embedded(None)), wishes(), Way.LOOK, "it is read first"),
     ("text in the spoken language is translated", item((sound(),), embedded("en")), wishes(), Way.TRANSLATE, "in the spoken language"),
     ("text in another language is translated", item((sound("ja"),), embedded("en")), wishes(), Way.TRANSLATE, "which a translator reads"),
     ("a machine's track is no source", item((sound(),), beside("Film.ai.en.srt", "en")), wishes(), Way.LISTEN, "is listened to"),
@@ -73,7 +74,7 @@ SITUATIONS = [
 
 
 @pytest.mark.parametrize(("name", "film", "wish", "way", "sentence"), SITUATIONS, ids=[row[0] for row in SITUATIONS])
-def test_each_situation_has_its_decision_and_sentence(name: str, film: Item, wish: Wishes, way: Way, sentence: str) -> None:
+def test_each_situation_has_its_decision_and_sentence(name: str, film: Item, wish: Household, way: Way, sentence: str) -> None:
     (decision,) = decide(film, wish, anything)
     assert decision.way is way
     assert sentence in decision.reason

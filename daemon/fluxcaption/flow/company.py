@@ -1,0 +1,59 @@
+"""Living beside the server: who watches, what is watched next, when the server has walked its folders."""
+
+import logging
+from datetime import datetime, timedelta
+
+from fluxcaption.domain.errors import ItemGone
+from fluxcaption.domain.jobs import Tier
+from fluxcaption.domain.units import ItemId
+from fluxcaption.flow.delivery import Deliverer
+from fluxcaption.flow.intake import Intake
+from fluxcaption.flow.watching import Watcher
+from fluxcaption.ports import MediaServer, Store
+
+log = logging.getLogger(__name__)
+
+SCAN_END_FLAG = "library-scan-ended"
+BEFORE_THE_SCAN = timedelta(minutes=1)
+
+
+class Companion:
+    """What the daemon does between its passes."""
+
+    def __init__(self, server: MediaServer, store: Store, watcher: Watcher, deliverer: Deliverer, intake: Intake) -> None:
+        self._server = server
+        self._store = store
+        self._watcher = watcher
+        self._deliverer = deliverer
+        self._intake = intake
+        self._preferred: dict[ItemId, Tier] = {}
+
+    async def look_at_viewers(self) -> bool:
+        """See who watches, and put the next episodes forward; returns whether watching began or ended."""
+        changed = await self._watcher.look()
+        wanted = dict(await self._watcher.next_episodes())
+        for item_id, tier in wanted.items():
+            if self._preferred.get(item_id) != tier:
+                try:
+                    await self._intake.take(item_id, tier)
+                except ItemGone:
+                    log.info("the next episode is gone", extra={"item": item_id})
+        self._preferred = wanted
+        return changed
+
+    async def library_scan_has_ended(self) -> bool:
+        """Whether the server has finished a pass over its folders since the last look; what we delivered during it is looked at again."""
+        scan = await self._server.library_scan()
+        if scan.ended_at is None:
+            return False
+        before = await self._store.flag(SCAN_END_FLAG)
+        ended = scan.ended_at.isoformat()
+        if before == ended:
+            return False
+        await self._store.set_flag(SCAN_END_FLAG, ended)
+        if before is None:
+            return False
+        began = (scan.started_at or datetime.fromisoformat(before)) - BEFORE_THE_SCAN
+        if again := await self._deliverer.look_again(began, self._watcher.server_id):
+            log.info("tracks delivered during a library scan are not listed: the server is asked to look", extra={"tracks": again})
+        return True

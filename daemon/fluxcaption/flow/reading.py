@@ -1,0 +1,86 @@
+"""Reading tracks that do not say themselves what they are: their language, whether they are ours, whether they fit the sound."""
+
+import asyncio
+import hashlib
+import logging
+
+from fluxcaption.domain.cues import SubtitleText
+from fluxcaption.domain.errors import JobError, SubtitleUnreadable
+from fluxcaption.domain.gaps import DeliveryState, Memory
+from fluxcaption.domain.language import satisfies
+from fluxcaption.domain.media import Item, MediaLocation, MediaSource, SubtitleTrack
+from fluxcaption.domain.sources import is_ours
+from fluxcaption.domain.units import ContentHash
+from fluxcaption.ports import MediaReader, MediaServer, Store, SubtitleCodec, TextLanguage, TrackFact
+
+log = logging.getLogger(__name__)
+
+DELIVERED = frozenset({DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.UPLOADED})
+
+
+def hash_of_cues(text: SubtitleText) -> ContentHash:
+    """Names what is said and when; the same however a server spells the file."""
+    told = [(cue.start, cue.end, cue.lines) for cue in text.cues]
+    return ContentHash(hashlib.sha256(repr(told).encode()).hexdigest())
+
+
+class TrackReading:
+    """Reads a track once for each state of its item, and remembers what it told."""
+
+    def __init__(self, server: MediaServer, store: Store, media: MediaReader, codec: SubtitleCodec, languages: TextLanguage) -> None:
+        self._server = server
+        self._store = store
+        self._media = media
+        self._codec = codec
+        self._languages = languages
+
+    async def text_of(self, source: MediaSource, track: SubtitleTrack, location: MediaLocation) -> SubtitleText:
+        """The words of one text track, wherever it lies.
+
+        Raises:
+            SubtitleUnreadable: There is no text in it.
+        """
+        if not track.is_external:
+            return await asyncio.to_thread(self._media.text_track, location, track.ordinal or 0)
+        content = await self._server.read_text_track(source, track)
+        return await asyncio.to_thread(self._codec.read, track.file_name, content)
+
+    async def tell_languages(self, item: Item, source: MediaSource, location: MediaLocation) -> None:
+        """Read every text track that says no language and could serve, and remember what it is in."""
+        for track in source.subtitles:
+            if not track.could_serve or track.language is not None:
+                continue
+            try:
+                text = await self.text_of(source, track, location)
+            except SubtitleUnreadable as error:
+                log.info("a track that says no language cannot be read", extra={"cause": str(error)})
+                fact = TrackFact(track.key, item.etag)
+            else:
+                language = await asyncio.to_thread(self._languages.tell, " ".join(line for cue in text.cues for line in cue.lines))
+                fact = TrackFact(track.key, item.etag, language, hash_of_cues(text) if track.is_external else ContentHash(""))
+            await self._store.save_track_fact(item.server_id, source.id, fact)
+
+    async def find_ours(self, item: Item, source: MediaSource, memory: Memory, marker: str) -> bool:
+        """Read what could be a track of ours under another name: only files in a language we delivered that nothing explains; returns whether any was read."""
+        delivered = [target for target, standing in memory.standings.items() if standing.delivery in DELIVERED]
+        if not delivered:
+            return False
+        known = {fact.track: fact for fact in await self._store.track_facts(item.server_id, source.id)}
+        was_read = False
+        for track in source.subtitles:
+            if not track.is_external or not track.could_serve or is_ours(track, marker):
+                continue
+            if track.language is not None and not any(satisfies(track.language, target) for target in delivered):
+                continue
+            if (fact := known.get(track.key)) is not None and fact.revision == item.etag:
+                continue
+            try:
+                content = await self._server.read_text_track(source, track)
+                cues_hash = hash_of_cues(await asyncio.to_thread(self._codec.read, track.file_name, content))
+            except JobError as error:
+                log.info("a track that nothing explains cannot be read", extra={"cause": str(error)})
+                continue
+            language = fact.language if fact else track.language
+            await self._store.save_track_fact(item.server_id, source.id, TrackFact(track.key, item.etag, language, cues_hash, fact.misfit if fact else ""))
+            was_read = True
+        return was_read

@@ -1,0 +1,377 @@
+"""What is remembered of a library: its items, what was read of tracks, deliveries, settled decisions, what was watched."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+import aiosqlite
+
+from fluxcaption.domain.gaps import DeliveryState, Memory, Standing
+from fluxcaption.domain.jobs import EVERY_SETTING, Delivery
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.media import Item, MediaIdentity, MediaSource
+from fluxcaption.domain.sources import KnownTracks
+from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
+from fluxcaption.domain.watching import Episode
+from fluxcaption.ports import ItemRecord, TrackFact
+from fluxcaption.storage.database import Database
+from fluxcaption.storage.values import as_ms, as_time, maybe_time, tag_of
+
+
+class LibraryRecords:
+    """The part of the store about items, tracks and deliveries."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # -- items ------------------------------------------------------------------------------------------------------
+
+    async def item_records(self, server_id: ServerId, ids: Sequence[ItemId]) -> Mapping[ItemId, ItemRecord]:
+        """What is known of some items, by id."""
+        rows = await self._db.read(f"SELECT * FROM items WHERE server_id=? AND id IN ({_marks(ids)})", (server_id, *ids))  # noqa: S608 only question marks
+        return {ItemId(row["id"]): _item_record(row) for row in rows}
+
+    async def save_items(self, items: Sequence[tuple[Item, bool]]) -> None:
+        """Remember items as they were read, each with whether it is looked at again however unchanged; equal rows are left alone."""
+
+        async def body(connection: aiosqlite.Connection) -> None:
+            await connection.executemany(
+                "INSERT INTO items (server_id, id, library, etag, name, series_id, season, episode, look_again) VALUES (?,?,?,?,?,?,?,?,?)"
+                " ON CONFLICT (server_id, id) DO UPDATE SET library=excluded.library, etag=excluded.etag, name=excluded.name, series_id=excluded.series_id,"
+                " season=excluded.season, episode=excluded.episode, look_again=excluded.look_again, missed_since=NULL"
+                " WHERE (library, etag, name, look_again) IS NOT (excluded.library, excluded.etag, excluded.name, excluded.look_again) OR missed_since IS NOT NULL",
+                [
+                    (item.server_id, item.id, item.library, item.etag, item.name, item.series_id, item.season, item.episode, int(look_again))
+                    for item, look_again in items
+                ],
+            )
+
+        if items:
+            await self._db.checkpoint(body)
+
+    async def count_items(self, server_id: ServerId) -> tuple[int, int]:
+        """How many items are known, and the highest row."""
+        rows = await self._db.read("SELECT count(*) AS n, coalesce(max(row), 0) AS highest FROM items WHERE server_id=?", (server_id,))
+        return int(rows[0]["n"]), int(rows[0]["highest"])
+
+    async def items_of_library(self, server_id: ServerId, library: str, after_row: int, limit: int) -> Sequence[ItemRecord]:
+        """A page of what is known of a library, in order of rows."""
+        rows = await self._db.read("SELECT * FROM items WHERE server_id=? AND library=? AND row>? ORDER BY row LIMIT ?", (server_id, library, after_row, limit))
+        return [_item_record(row) for row in rows]
+
+    async def mark_missed(self, rows: Sequence[int], now: datetime) -> None:
+        """Items that a complete pass did not see, for the first time."""
+
+        async def body(connection: aiosqlite.Connection) -> None:
+            await connection.executemany("UPDATE items SET missed_since=? WHERE row=? AND missed_since IS NULL", [(as_ms(now), row) for row in rows])
+
+        if rows:
+            await self._db.checkpoint(body)
+
+    async def mark_seen(self, rows: Sequence[int]) -> None:
+        """Items that were missed by an earlier pass and are there after all."""
+
+        async def body(connection: aiosqlite.Connection) -> None:
+            await connection.executemany("UPDATE items SET missed_since=NULL WHERE row=?", [(row,) for row in rows])
+
+        if rows:
+            await self._db.checkpoint(body)
+
+    async def forget_items(self, rows: Sequence[int]) -> None:
+        """Items that are gone for good; what was made for them stays known by the media."""
+
+        async def body(connection: aiosqlite.Connection) -> None:
+            await connection.executemany("DELETE FROM items WHERE row=?", [(row,) for row in rows])
+
+        if rows:
+            await self._db.checkpoint(body)
+
+    async def next_episodes(self, server_id: ServerId, item_id: ItemId, count: int) -> Sequence[ItemId]:
+        """The episodes that follow one in its series, in order."""
+        rows = await self._db.read(
+            "SELECT next.id FROM items AS seen JOIN items AS next ON next.server_id=seen.server_id AND next.series_id=seen.series_id"
+            " AND (next.season, next.episode) > (seen.season, seen.episode)"
+            " WHERE seen.server_id=? AND seen.id=? AND seen.series_id<>'' AND seen.season>0 ORDER BY next.season, next.episode LIMIT ?",
+            (server_id, item_id, count),
+        )
+        return [ItemId(row["id"]) for row in rows]
+
+    async def find_items(self, text: str, limit: int = 20) -> Sequence[tuple[ItemId, str]]:
+        """Items whose name has a text in it: id and name."""
+        pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        rows = await self._db.read("SELECT id, name FROM items WHERE name LIKE ? ESCAPE '\\' ORDER BY name LIMIT ?", (pattern, limit))
+        return [(ItemId(row["id"]), row["name"]) for row in rows]
+
+    # -- watching ---------------------------------------------------------------------------------------------------
+
+    async def save_watched(self, server_id: ServerId, seen: Sequence[tuple[ItemId, SourceId, datetime]]) -> None:
+        """Remember what was played, and when last."""
+
+        async def body(connection: aiosqlite.Connection) -> None:
+            await connection.executemany(
+                "INSERT INTO watched VALUES (?,?,?,?) ON CONFLICT (server_id, item_id) DO UPDATE SET source_id=excluded.source_id,"
+                " watched_at=max(watched_at, excluded.watched_at)",
+                [(server_id, item_id, source_id, as_ms(at)) for item_id, source_id, at in seen],
+            )
+
+        if seen:
+            await self._db.checkpoint(body)
+
+    async def watched_since(self, server_id: ServerId, since: datetime) -> Sequence[tuple[ItemId, SourceId, datetime]]:
+        """What was played since then, latest first."""
+        rows = await self._db.read("SELECT * FROM watched WHERE server_id=? AND watched_at>=? ORDER BY watched_at DESC LIMIT 200", (server_id, as_ms(since)))
+        return [(ItemId(row["item_id"]), SourceId(row["source_id"]), as_time(row["watched_at"])) for row in rows]
+
+    async def episode(self, server_id: ServerId, item_id: ItemId) -> Episode | None:
+        """Where an item stands in its series."""
+        rows = await self._db.read("SELECT * FROM items WHERE server_id=? AND id=? AND series_id<>''", (server_id, item_id))
+        return Episode(rows[0]["series_id"], rows[0]["season"] or 0, rows[0]["episode"] or 0) if rows else None
+
+    # -- media and tracks -------------------------------------------------------------------------------------------
+
+    async def identity(self, server_id: ServerId, source_id: SourceId, revision: str) -> MediaIdentity | None:
+        """What was read of that file at that revision."""
+        rows = await self._db.read("SELECT * FROM identities WHERE server_id=? AND source_id=? AND revision=?", (server_id, source_id, revision))
+        return MediaIdentity(Fingerprint(rows[0]["fingerprint"]), rows[0]["size_bytes"], Ms(rows[0]["duration_ms"])) if rows else None
+
+    async def save_identity(self, server_id: ServerId, source: MediaSource, identity: MediaIdentity) -> None:
+        """Remember it, with where the file lies."""
+        await self._write(
+            "INSERT OR REPLACE INTO identities (server_id, source_id, revision, fingerprint, size_bytes, duration_ms, path) VALUES (?,?,?,?,?,?,?)",
+            (server_id, source.id, source.revision, identity.fingerprint, identity.size_bytes, identity.duration_ms, source.path),
+        )
+
+    async def follow_new_ids(self, items: Sequence[Item]) -> int:
+        """Where a file that was known by path and size has a new id, everything about it moves there; returns how many moved."""
+        sources = [(item, source) for item in items for source in item.sources if source.path and source.size_bytes]
+        if not sources or not await self._db.read("SELECT 1 FROM identities LIMIT 1"):
+            return 0
+        rows = await self._db.read(
+            f"SELECT server_id, source_id, path, size_bytes FROM identities WHERE server_id=? AND path IN ({_marks(sources)})",  # noqa: S608 only question marks
+            (items[0].server_id, *[source.path for _, source in sources]),
+        )
+        known = {(row["path"], row["size_bytes"]): SourceId(row["source_id"]) for row in rows}
+        moved = [(old, source.id, item.id) for item, source in sources if (old := known.get((source.path, source.size_bytes))) is not None and old != source.id]
+
+        async def body(connection: aiosqlite.Connection) -> None:
+            for old, new, item_id in moved:
+                for table in ("identities", "deliveries", "track_facts"):
+                    await connection.execute(
+                        f"UPDATE OR REPLACE {table} SET source_id=? WHERE server_id=? AND source_id=?",  # noqa: S608 our own words
+                        (new, items[0].server_id, old),
+                    )
+                for table in ("jobs", "deliveries"):
+                    await connection.execute(
+                        f"UPDATE OR REPLACE {table} SET source_id=?, item_id=? WHERE server_id=? AND source_id IN (?,?)",  # noqa: S608 our own words
+                        (new, item_id, items[0].server_id, old, new),
+                    )
+
+        if moved:
+            await self._db.checkpoint(body)
+        return len(moved)
+
+    async def track_facts(self, server_id: ServerId, source_id: SourceId) -> Sequence[TrackFact]:
+        """What reading the tracks of a media source has told."""
+        rows = await self._db.read("SELECT * FROM track_facts WHERE server_id=? AND source_id=?", (server_id, source_id))
+        return [_track_fact(row) for row in rows]
+
+    async def save_track_fact(self, server_id: ServerId, source_id: SourceId, fact: TrackFact) -> None:
+        """Remember what reading a track told."""
+        await self._write(
+            "INSERT OR REPLACE INTO track_facts VALUES (?,?,?,?,?,?,?)",
+            (server_id, source_id, fact.track, fact.revision, str(fact.language) if fact.language else None, fact.cues_hash, fact.misfit),
+        )
+
+    async def recall(self, items: Sequence[Item], settings_hash: str) -> Mapping[SourceId, Memory]:
+        """What is remembered about every media source of some items of one server; one that nothing is known of is left out."""
+        sources = [source for item in items for source in item.sources]
+        if not sources:
+            return {}
+        server_id, ids = items[0].server_id, [source.id for source in sources]
+        marks = _marks(ids)
+        facts = await self._db.read(f"SELECT * FROM track_facts WHERE server_id=? AND source_id IN ({marks})", (server_id, *ids))  # noqa: S608
+        deliveries = await self._db.read(f"SELECT * FROM deliveries WHERE server_id=? AND source_id IN ({marks})", (server_id, *ids))  # noqa: S608
+        settled = await self._db.read(
+            f"SELECT i.source_id, s.target, s.reason FROM identities AS i JOIN settled AS s ON s.fingerprint=i.fingerprint"  # noqa: S608 only question marks
+            f" WHERE i.server_id=? AND i.source_id IN ({marks}) AND s.settings_hash IN (?, ?)",
+            (server_id, *ids, settings_hash, EVERY_SETTING),
+        )
+        if not (facts or deliveries or settled):
+            return {}
+        ours = await self._hashes_of_ours([row["cues_hash"] for row in facts if row["cues_hash"]])
+        memory: dict[SourceId, Memory] = {}
+        for source in sources:
+            own_facts = [row for row in facts if row["source_id"] == source.id]
+            standings: dict[LanguageTag, Standing] = {}
+            for row in settled:
+                if row["source_id"] == source.id:
+                    standings[tag_of(row["target"])] = Standing(settled=row["reason"])
+            for row in deliveries:
+                if row["source_id"] == source.id:
+                    target = tag_of(row["target"])
+                    before = standings.get(target, Standing())
+                    standings[target] = Standing(before.settled, DeliveryState(row["state"]), row["made_for"])
+            if own_facts or standings:
+                memory[source.id] = Memory(_known(own_facts, ours), standings)
+        return memory
+
+    async def _hashes_of_ours(self, hashes: Collection[str]) -> frozenset[str]:
+        if not hashes:
+            return frozenset()
+        rows = await self._db.read(f"SELECT cues_hash FROM deliveries WHERE cues_hash IN ({_marks(hashes)})", tuple(hashes))  # noqa: S608 only question marks
+        return frozenset(row["cues_hash"] for row in rows)
+
+    async def is_our_text(self, cues_hash: ContentHash) -> bool:
+        """Whether we delivered exactly these cues, anywhere."""
+        return bool(await self._hashes_of_ours([cues_hash]))
+
+    # -- deliveries and decisions -----------------------------------------------------------------------------------
+
+    async def record_intent(self, delivery: Delivery) -> None:
+        """Promise what is about to be uploaded."""
+
+        async def body(connection: aiosqlite.Connection) -> None:
+            await connection.execute(
+                "INSERT OR REPLACE INTO deliveries (server_id, source_id, target, content_hash, file_name, provenance, intended_at, item_id, title,"
+                " fingerprint, made_for, cues_hash, grade, previous_ref, state) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                (
+                    delivery.server_id,
+                    delivery.source_id,
+                    str(delivery.target),
+                    delivery.content_hash,
+                    delivery.file_name,
+                    delivery.provenance,
+                    as_ms(delivery.intended_at),
+                    delivery.item_id,
+                    delivery.title,
+                    delivery.fingerprint,
+                    delivery.made_for,
+                    delivery.cues_hash,
+                    delivery.grade,
+                    delivery.previous_ref,
+                    DeliveryState.INTENDED.value,
+                ),
+            )
+
+        await self._db.promise(body)
+
+    async def delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag) -> Delivery | None:
+        """The latest intent for a target."""
+        rows = await self._db.read("SELECT * FROM deliveries WHERE server_id=? AND source_id=? AND target=?", (server_id, source_id, str(target)))
+        return _delivery(rows[0]) if rows else None
+
+    async def deliveries(
+        self, server_id: ServerId, *, item_id: ItemId | None = None, states: Collection[DeliveryState] = (), uploaded_since: datetime | None = None
+    ) -> Sequence[Delivery]:
+        """Deliveries, oldest first."""
+        wanted = [state.value for state in states] or [state.value for state in DeliveryState]
+        rows = await self._db.read(
+            f"SELECT * FROM deliveries WHERE server_id=? AND state IN ({_marks(wanted)}) AND (? IS NULL OR item_id=? OR source_id=?)"  # noqa: S608 only question marks
+            " AND coalesce(uploaded_at, 0)>=? ORDER BY intended_at",
+            (server_id, *wanted, item_id, item_id, item_id, as_ms(uploaded_since) if uploaded_since else 0),
+        )
+        return [_delivery(row) for row in rows]
+
+    async def mark_uploaded(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> None:
+        """The upload was answered."""
+        await self._write(
+            "UPDATE deliveries SET uploaded_at=?, state='uploaded' WHERE server_id=? AND source_id=? AND target=?",
+            (as_ms(now), server_id, source_id, str(target)),
+        )
+
+    async def mark_confirmed(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, track_path: str, made_for: str, now: datetime) -> None:
+        """The track was seen where it belongs, for that revision of the media."""
+        await self._promise_write(
+            "UPDATE deliveries SET confirmed_at=coalesce(confirmed_at, ?), state='confirmed', track_path=?, made_for=?, missing_since=NULL, missing_passes=0,"
+            " previous_ref=NULL WHERE server_id=? AND source_id=? AND target=?",
+            (as_ms(now), track_path, made_for, server_id, source_id, str(target)),
+        )
+
+    async def mark_missing(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> Delivery | None:
+        """A confirmed track was not listed in a complete pass; the passes are counted."""
+        await self._write(
+            "UPDATE deliveries SET state='missing', missing_since=coalesce(missing_since, ?), missing_passes=missing_passes+1"
+            " WHERE server_id=? AND source_id=? AND target=? AND state IN ('confirmed','missing')",
+            (as_ms(now), server_id, source_id, str(target)),
+        )
+        return await self.delivery(server_id, source_id, target)
+
+    async def mark_delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState) -> None:
+        """What became of a track of ours; a promise."""
+        await self._promise_write(
+            "UPDATE deliveries SET state=?, missing_since=NULL, missing_passes=0 WHERE server_id=? AND source_id=? AND target=?",
+            (state.value, server_id, source_id, str(target)),
+        )
+
+    async def settle(self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str, code: str, reason: str, now: datetime) -> None:
+        """Remember that nothing is to be made; a promise."""
+        await self._promise_write("INSERT OR REPLACE INTO settled VALUES (?,?,?,?,?,?)", (fingerprint, str(target), settings_hash, code, reason, as_ms(now)))
+
+    async def settled(self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str) -> tuple[str, str] | None:
+        """Code and reason of such a decision."""
+        rows = await self._db.read(
+            "SELECT code, reason FROM settled WHERE fingerprint=? AND target=? AND settings_hash IN (?, ?)",
+            (fingerprint, str(target), settings_hash, EVERY_SETTING),
+        )
+        return (rows[0]["code"], rows[0]["reason"]) if rows else None
+
+    async def unsettle(self, fingerprint: Fingerprint, target: LanguageTag) -> None:
+        """A person asked: forget the decision."""
+        await self._write("DELETE FROM settled WHERE fingerprint=? AND target=?", (fingerprint, str(target)))
+
+    async def _write(self, statement: str, values: Sequence[object]) -> int:
+        async def body(connection: aiosqlite.Connection) -> int:
+            return (await connection.execute(statement, tuple(values))).rowcount
+
+        return await self._db.checkpoint(body)
+
+    async def _promise_write(self, statement: str, values: Sequence[object]) -> int:
+        async def body(connection: aiosqlite.Connection) -> int:
+            return (await connection.execute(statement, tuple(values))).rowcount
+
+        return await self._db.promise(body)
+
+
+def _marks(values: Collection[object]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _known(facts: Sequence[aiosqlite.Row], ours: frozenset[str]) -> KnownTracks:
+    return KnownTracks(
+        languages={row["track"]: tag_of(row["language"]) if row["language"] else None for row in facts},
+        ours=frozenset(row["track"] for row in facts if row["cues_hash"] in ours),
+        misfits={row["track"]: row["misfit"] for row in facts if row["misfit"]},
+    )
+
+
+def _track_fact(row: aiosqlite.Row) -> TrackFact:
+    language = tag_of(row["language"]) if row["language"] else None
+    return TrackFact(row["track"], row["revision"], language, ContentHash(row["cues_hash"]), row["misfit"])
+
+
+def _item_record(row: aiosqlite.Row) -> ItemRecord:
+    return ItemRecord(row["row"], ItemId(row["id"]), row["etag"], bool(row["look_again"]), maybe_time(row["missed_since"]))
+
+
+def _delivery(row: aiosqlite.Row) -> Delivery:
+    return Delivery(
+        server_id=ServerId(row["server_id"]),
+        source_id=SourceId(row["source_id"]),
+        target=tag_of(row["target"]),
+        content_hash=ContentHash(row["content_hash"]),
+        file_name=row["file_name"],
+        provenance=row["provenance"],
+        intended_at=as_time(row["intended_at"]),
+        uploaded_at=maybe_time(row["uploaded_at"]),
+        confirmed_at=maybe_time(row["confirmed_at"]),
+        item_id=ItemId(row["item_id"] or row["source_id"]),
+        title=row["title"],
+        fingerprint=Fingerprint(row["fingerprint"]),
+        made_for=row["made_for"],
+        cues_hash=ContentHash(row["cues_hash"]),
+        grade=row["grade"],
+        track_path=row["track_path"],
+        previous_ref=ContentHash(row["previous_ref"]) if row["previous_ref"] else None,
+        state=DeliveryState(row["state"]),
+        missing_since=maybe_time(row["missing_since"]),
+        missing_passes=row["missing_passes"],
+    )

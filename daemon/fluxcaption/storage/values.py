@@ -1,0 +1,26 @@
+"""How values are spelled in the database, both ways."""
+
+from datetime import UTC, datetime
+
+from fluxcaption.domain.language import LanguageTag
+
+
+def as_ms(moment: datetime) -> int:
+    """A moment as whole milliseconds since 1970."""
+    return int(moment.timestamp() * 1000)
+
+
+def as_time(ms: int) -> datetime:
+    """And back."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def maybe_time(ms: int | None) -> datetime | None:
+    """And back, where there may be none."""
+    return None if ms is None else as_time(ms)
+
+
+def tag_of(text: str) -> LanguageTag:
+    """Our own spelling taken apart; unlike a foreign one it needs no normalising."""
+    language, *rest = text.split("-")
+    return LanguageTag(language, next((part for part in rest if len(part) == 4), ""), next((part for part in rest if len(part) != 4), ""))
