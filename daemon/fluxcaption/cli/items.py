@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,14 @@ import click
 
 from fluxcaption.cli.common import config_option, run_async, settings_for
 from fluxcaption.cli.control import call_daemon, is_running
+from fluxcaption.cli.house import open_house
 from fluxcaption.domain.errors import UsageError
 from fluxcaption.domain.jobs import OPEN_STATES, AskedFor
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ItemId
 from fluxcaption.flow.explaining import Explanation, as_text, explain
 from fluxcaption.settings import Settings
-from fluxcaption.storage.lock import StateLock
 from fluxcaption.storage.store import SqliteStore
-from fluxcaption.wiring import House, build_house
 
 _ID = re.compile(r"[0-9a-fA-F-]{32,36}")
 
@@ -39,8 +37,7 @@ def why(item: str, config: Path | None, as_json: bool) -> int:
 async def _why(settings: Settings, item: str) -> Any:
     if is_running(settings):
         return await call_daemon(settings, "GET", f"/api/items/{await _id_of(settings, item)}/why")
-    async with _house(settings, reading=True) as house:
-        house.introduce(await house.server.connect())
+    async with open_house(settings, reading=True) as house:
         return (await explain(house.server, house.store, house.planner, await _id_of(settings, item))).model_dump()
 
 
@@ -58,8 +55,7 @@ async def _ask(settings: Settings, item: str, targets: Sequence[LanguageTag], so
     if is_running(settings):
         body = {"item_id": item_id, "targets": [str(tag) for tag in targets], "source": source, "redo": redo}
         return await call_daemon(settings, "POST", "/api/jobs/caption", body)
-    async with _house(settings, reading=False) as house:
-        house.introduce(await house.server.connect())
+    async with open_house(settings, reading=False) as house:
         decisions = await house.intake.take_asked(item_id, targets, AskedFor(source=source, redo=redo))
         jobs = await house.store.jobs(item_id=item_id, states=OPEN_STATES)
         told = [{"target": str(decision.target), "way": decision.way.value, "reason": decision.reason} for decision in decisions]
@@ -87,31 +83,8 @@ async def _undo(settings: Settings, item: str | None, dry_run: bool) -> list[str
     if is_running(settings):
         answer = await call_daemon(settings, "POST", "/api/undo", {"item_id": item_id, "dry_run": dry_run})
         return list(answer["tracks"])
-    async with _house(settings, reading=False) as house:
-        identity = await house.server.connect()
-        house.introduce(identity)
-        return list(await house.deliverer.undo(identity.id, item_id, dry_run=dry_run))
-
-
-@asynccontextmanager
-async def _house(settings: Settings, *, reading: bool) -> AsyncIterator[House]:
-    """Everything but the workers, on this state; locked unless it is only read."""
-    lock = None if reading else StateLock(settings.state)
-    if lock is not None:
-        lock.take()
-    try:
-        store = await SqliteStore.open(settings.state, read_only=reading)
-        try:
-            house = build_house(settings, store)
-            try:
-                yield house
-            finally:
-                await house.close()
-        finally:
-            await store.close()
-    finally:
-        if lock is not None:
-            lock.release()
+    async with open_house(settings, reading=False) as house:
+        return list(await house.deliverer.undo(house.watcher.server_id, item_id, dry_run=dry_run))
 
 
 async def _id_of(settings: Settings, text: str) -> ItemId:

@@ -7,15 +7,13 @@ import click
 
 from fluxcaption.cli.common import config_option, run_async, settings_for
 from fluxcaption.cli.control import call_daemon, is_running
+from fluxcaption.cli.house import open_house
 from fluxcaption.cli.show import ProgressDisplay
 from fluxcaption.daemon import Daemon, OnceReport, run_once
 from fluxcaption.domain.jobs import JobState
 from fluxcaption.flow.scan import ScanReport
 from fluxcaption.settings import Settings
-from fluxcaption.storage.lock import StateLock
-from fluxcaption.storage.store import SqliteStore
 from fluxcaption.systemd import notify
-from fluxcaption.wiring import build_house
 
 
 @click.command("run")
@@ -73,37 +71,9 @@ def scan(config: Path | None, dry_run: bool, as_json: bool) -> int:
 
 
 async def _scan(settings: Settings, dry_run: bool) -> ScanReport:
-    """A pass without a daemon; a dry run works on an empty memory of its own where there is no state to read."""
-    if dry_run:
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as nowhere:
-            has_state = (settings.state / "fluxcaption.sqlite3").is_file()
-            store = await SqliteStore.open(settings.state, read_only=True) if has_state else await SqliteStore.open(Path(nowhere))
-            try:
-                house = build_house(settings, store)
-                try:
-                    house.introduce(await house.server.connect())
-                    return await house.scanner.look()
-                finally:
-                    await house.close()
-            finally:
-                await store.close()
-    lock = StateLock(settings.state)
-    lock.take()
-    try:
-        store = await SqliteStore.open(settings.state)
-        try:
-            house = build_house(settings, store)
-            try:
-                house.introduce(await house.server.connect())
-                return await house.scanner.scan(full=True, lean=False)
-            finally:
-                await house.close()
-        finally:
-            await store.close()
-    finally:
-        lock.release()
+    """A pass without a daemon."""
+    async with open_house(settings, reading=dry_run) as house:
+        return await house.scanner.look() if dry_run else await house.scanner.scan(full=True, lean=False)
 
 
 def _as_json(report: ScanReport) -> dict[str, object]:
