@@ -157,7 +157,7 @@ def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, rea
         return decided(Way.SETTLED, "our track was removed by somebody: it is not made again unless asked for")
     if standing.settled:
         return decided(Way.SETTLED, standing.settled)
-    if standing.delivery is DeliveryState.MISSING and not ours:
+    if standing.delivery in {DeliveryState.CONFIRMED, DeliveryState.MISSING} and not ours:
         return decided(Way.MISSING, "our track was there and is not listed now: it is looked for again before anything is concluded")
     if unread:
         return decided(Way.LOOK, f"a text track that says no language could cover it ({_named(unread[0])}): it is read first")

@@ -1,0 +1,122 @@
+"""Large libraries for tests of scans and deliveries: many films without bytes, finished ones with our tracks and all we remember of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from fluxcaption.domain.gaps import DeliveryState
+from fluxcaption.domain.jobs import Delivery, NewJob, Outcome, Stage, Tier
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.media import MediaIdentity
+from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
+from fluxcaption.flow.reading import hash_of_cues
+from fluxcaption.jellyfin.parse import read_item
+from fluxcaption.storage.store import SqliteStore
+from fluxcaption.subtitles.codec import Pysubs2Codec
+from fluxcaption.wiring import House, build_house
+
+from tests.behaviour.household import jellyfin, settings
+from tests.fakes.clock import FastClock
+from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film, text
+
+DE = LanguageTag("de")
+
+
+def words(title: str) -> bytes:
+    return f"1\n00:00:01,000 --> 00:00:02,500\n{title}.\n\n2\n00:00:03,000 --> 00:00:04,500\nGuten Abend.\n".encode()
+
+
+def films(fake: FakeJellyfin, count: int, now: datetime, streams: list[dict[str, Any]] | None = None) -> list[FakeItem]:
+    """Films that came an hour apart, each with English sound and text unless said otherwise."""
+    made = [
+        film(
+            f"Film {number:06d}",
+            [audio("eng"), text("eng")] if streams is None else streams,
+            library=fake.libraries[0].id,
+            added=now - timedelta(hours=count - number),
+            minutes=90,
+            now=now - timedelta(days=30),
+        )
+        for number in range(count)
+    ]
+    fake.add(*made)
+    return made
+
+
+async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], now: datetime) -> None:
+    """As after months of work: our German track beside each film, delivered, confirmed and remembered."""
+    codec = Pysubs2Codec()
+    for first in range(0, len(items), 500):
+        part = items[first : first + 500]
+        facts = []
+        for made in part:
+            source = made.sources[0]
+            content = words(source.stem)
+            name = f"{source.stem}.fluxcaption.de.srt"
+            source.sidecars[name] = content
+            item = read_item(made.dto({"MediaSources", "Path", "Etag", "DateCreated"}, fake.version), "Movies")
+            seen = item.sources[0]
+            facts.append((item, seen, content, name, f"{source.folder}/{name}"))
+        await store.add_jobs(
+            [NewJob(item.server_id, item.id, seen.id, DE, item.name, Tier.BACKLOG, item.added_at, "gap") for item, seen, _, _, _ in facts], now
+        )
+        for _ in part:
+            job = await store.claim(Stage.LISTEN, now)
+            assert job is not None
+            await store.record(job.id, Outcome.next(Stage.CONFIRM), now)
+        jobs = [job for job in [await store.claim(Stage.CONFIRM, now) for _ in part] if job is not None]
+        await asyncio.gather(*(store.record(job.id, Outcome.done("made"), now) for job in jobs))
+        await asyncio.gather(
+            *(
+                store.record_intent(
+                    Delivery(
+                        item.server_id,
+                        seen.id,
+                        DE,
+                        ContentHash(f"h{item.id}"),
+                        name,
+                        "{}",
+                        now,
+                        item_id=item.id,
+                        title=item.name,
+                        fingerprint=Fingerprint(f"f{item.id}"),
+                        made_for=seen.revision,
+                        cues_hash=hash_of_cues(codec.read(name, content)),
+                    )
+                )
+                for item, seen, content, name, _ in facts
+            )
+        )
+        await asyncio.gather(*(store.mark_confirmed(item.server_id, seen.id, DE, path, seen.revision, now) for item, seen, _, _, path in facts))
+        for item, seen, _, _, _ in facts:
+            await store.save_identity(item.server_id, seen, MediaIdentity(Fingerprint(f"f{item.id}"), seen.size_bytes, Ms(seen.duration_ms)))
+
+
+@asynccontextmanager
+async def house_beside(fake: FakeJellyfin, state: Path, clock: FastClock, **more: Any) -> AsyncIterator[House]:
+    """The daemon's parts on a state, introduced to the server; German is wanted, nothing is translated by itself."""
+    fake.now = clock.now
+    store = await SqliteStore.open(state)
+    try:
+        house = build_house(settings(state, jellyfin(fake), ["de"], **more), store, clock=clock)
+        try:
+            house.introduce(await house.server.connect())
+            yield house
+        finally:
+            await house.close()
+    finally:
+        await store.close()
+
+
+async def states(store: SqliteStore) -> dict[DeliveryState, int]:
+    """How many deliveries stand where."""
+    found: dict[DeliveryState, int] = {}
+    for delivery in await store.deliveries(ServerId("81ea6ae80e18429d96f4f383a4d5c813")):
+        found[delivery.state] = found.get(delivery.state, 0) + 1
+    return found
+
+
+__all__ = ["DE", "ItemId", "SourceId", "films", "finish", "house_beside", "states", "words"]
