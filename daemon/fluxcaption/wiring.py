@@ -211,7 +211,7 @@ def build_house(
     reading = TrackReading(server, store, engines.media, engines.codec, engines.text_language)
     rules = backlog_rules(settings)
     intake = Intake(server, store, planner, rules, clock)
-    scanner = Scanner(server, store, planner, intake, reading, rules, clock)
+    scanner = Scanner(server, store, planner, intake, reading, watcher, rules, clock)
     stages = MakingStages(
         MakingParts(
             store=store,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from fluxcaption.domain.errors import ItemGone, JobError, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable
+from fluxcaption.domain.errors import ItemGone, JobError, ReplyUnusable, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable
 from fluxcaption.domain.gaps import DeliveryState, Memory, serving_tracks
 from fluxcaption.domain.jobs import EVERY_SETTING, Delivery, Job, JobState, Outcome, Stage
 from fluxcaption.domain.language import satisfies
@@ -92,7 +92,7 @@ class Deliverer:
         intent = self._intent(item, source, job, track, known)
         before: bytes | None = None
         if own and not self._server.overwrites:
-            before = await self._server.read_text_track(source, own[0])
+            before = await self._bytes_of(source, own[0])
             intent = replace(intent, previous_ref=await self._store.put_document(before))
         await self._store.record_intent(intent)
         if not self._server.overwrites:
@@ -183,7 +183,7 @@ class Deliverer:
                 await self._store.mark_confirmed(item.server_id, source.id, job.target, ours.path or "", source.revision, self._clock.now())
                 return Outcome.done(f"{ours.file_name}, {job.reason}")
         if job.attempts == REFRESH_AT_LOOK:
-            await self._server.refresh(ItemId(source.id))
+            await self._watcher.refresh_quietly(item.id, source.id)
         if job.attempts < len(LOOKS):
             return Outcome.again(LOOKS[job.attempts], job.reason)
         if (again := await self._send_again(item, source, job, known)) is not None:
@@ -198,7 +198,7 @@ class Deliverer:
         scan = await self._server.library_scan()
         is_over = scan.started_at is not None and scan.ended_at is not None and not scan.is_running and scan.started_at > sent_at
         if not is_over or self._clock.now() - sent_at < SECOND_UPLOAD_AFTER or _uploads(known) >= MOST_UPLOADS:
-            await self._server.refresh(ItemId(source.id))
+            await self._watcher.refresh_quietly(item.id, source.id)
             return None
         await self._store.mark_delivery(item.server_id, source.id, job.target, DeliveryState.WITHDRAWN)
         return Outcome.next(Stage.UPLOAD, "it never appeared, not even after a library scan: it is sent again")
@@ -214,8 +214,7 @@ class Deliverer:
             except ItemGone:
                 continue
             if source is not None and not any(track.path == delivery.track_path for track in source.subtitles):
-                await self._server.refresh(ItemId(source.id))
-                asked += 1
+                asked += await self._watcher.refresh_quietly(delivery.item_id, source.id)
         return asked
 
     async def undo(self, server_id: ServerId, item_id: ItemId | None, *, dry_run: bool) -> Sequence[str]:
@@ -276,7 +275,11 @@ class Deliverer:
         return found
 
     async def _bytes_of(self, source: MediaSource, track: SubtitleTrack) -> bytes:
-        return await self._server.read_text_track(source, track)
+        try:
+            return await self._server.read_text_track(source, track)
+        except SubtitleUnreadable as error:
+            # Listed a moment ago: it was renumbered or removed between two requests, or the server stumbled.
+            raise ReplyUnusable(str(error)) from error
 
     def _is_same(self, ours: SubtitleTrack, seen: bytes, track: FinishedTrack) -> bool:
         return _hash(seen) == track.content_hash or self._cues_hash(ours.file_name, seen) == self._cues_hash("ours.srt", track.content)

@@ -16,6 +16,7 @@ from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.flow.intake import Intake
 from fluxcaption.flow.planning import Planner
 from fluxcaption.flow.reading import DELIVERED, TrackReading
+from fluxcaption.flow.watching import Watcher
 from fluxcaption.ports import Clock, LibraryScan, MediaServer, Store
 
 log = logging.getLogger(__name__)
@@ -80,13 +81,16 @@ class _Seen:
 class Scanner:
     """Reads libraries and hands each item that changed to intake."""
 
-    def __init__(self, server: MediaServer, store: Store, planner: Planner, intake: Intake, reading: TrackReading, backlog: BacklogRules, clock: Clock) -> None:
+    def __init__(
+        self, server: MediaServer, store: Store, planner: Planner, intake: Intake, reading: TrackReading, watcher: Watcher, backlog: BacklogRules, clock: Clock
+    ) -> None:
         self._server = server
         self._store = store
         self._planner = planner
         self._intake = intake
         self._reading = reading
         self._backlog = backlog
+        self._watcher = watcher
         self._clock = clock
         self.identity: ServerIdentity | None = None
 
@@ -246,7 +250,7 @@ class Scanner:
             log.info("our track was removed by somebody: it is not made again unless asked for", extra={"title": item.name, "target": str(target)})
             return True
         if delivery.missing_passes <= 1:
-            await self._server.refresh(ItemId(source.id))
+            await self._watcher.refresh_quietly(item.id, source.id)
         return False
 
     # -- the rest ---------------------------------------------------------------------------------------------------

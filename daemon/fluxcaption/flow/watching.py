@@ -11,6 +11,9 @@ from fluxcaption.ports import Clock, MediaServer, Store
 
 log = logging.getLogger(__name__)
 
+GAP = timedelta(seconds=90)
+"""After a longer time without a look the activity log is asked, too."""
+
 NEXT_TIERS = (Tier.NEXT, Tier.SOON)
 
 
@@ -21,7 +24,7 @@ class Watcher:
         self._server = server
         self._store = store
         self._clock = clock
-        self._caught_up = False
+        self._looked_at: datetime | None = None
         self.server_id = ServerId("")
         self.now_playing: tuple[Playing, ...] = ()
 
@@ -32,10 +35,11 @@ class Watcher:
 
     async def look(self) -> bool:
         """Ask the server what is on; returns whether that began or ended."""
-        if not self._caught_up:
-            await self._catch_up()
         before = self.somebody_watches
         now = self._clock.now()
+        if self._looked_at is None or now - self._looked_at > GAP:
+            await self._catch_up(now - FOLLOWED_FOR if self._looked_at is None else self._looked_at)
+        self._looked_at = now
         self.now_playing = tuple(Playing(playing.item_id, playing.source_id, now) for playing in await self._server.playing())
         await self._store.save_watched(self.server_id, [(playing.item_id, playing.source_id, now) for playing in self.now_playing])
         return before != self.somebody_watches
@@ -47,6 +51,13 @@ class Watcher:
         seen = [Playing(*watched) for watched in await self._store.watched_since(self.server_id, now - QUIET_AFTER_PLAY)]
         until = quiet_until(item_id, source_ids, [*seen, *self.now_playing])
         return until if until is not None and until > now else None
+
+    async def refresh_quietly(self, item_id: ItemId, source_id: SourceId) -> bool:
+        """Have the server look at an item's files again, unless somebody watches it; returns whether it was asked."""
+        if await self.quiet_until(item_id, [source_id]) is not None:
+            return False
+        await self._server.refresh(ItemId(source_id))
+        return True
 
     async def next_episodes(self) -> Mapping[ItemId, Tier]:
         """The two episodes after each that was watched in the last 48 hours, with how far forward they go."""
@@ -60,8 +71,7 @@ class Watcher:
             wanted.pop(item_id, None)
         return wanted
 
-    async def _catch_up(self) -> None:
-        """After a start: what was played while nobody asked."""
-        for playing in await self._server.played_since(self._clock.now() - FOLLOWED_FOR - timedelta(hours=1)):
-            await self._store.save_watched(self.server_id, [(playing.item_id, playing.source_id, playing.seen_at)])
-        self._caught_up = True
+    async def _catch_up(self, since: datetime) -> None:
+        """After a start or a gap: what was played while nobody asked, as the server has written down."""
+        played = await self._server.played_since(since - GAP)
+        await self._store.save_watched(self.server_id, [(playing.item_id, playing.source_id, playing.seen_at) for playing in played])

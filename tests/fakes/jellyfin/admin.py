@@ -215,7 +215,7 @@ class AdminRoutes:
                 "Name": kind,
                 "Type": kind,
                 "ItemId": item_id,
-                "Date": _spell(self.now()),
+                "Date": spell(self.now()),
                 "UserId": "0" * 32,
                 "Severity": "Information",
             },
@@ -232,7 +232,7 @@ class AdminRoutes:
             item = self.items.get(item_id)
             if item is None:
                 continue
-            now = _spell(last or self.now())
+            now = spell(last or self.now())
             rows.append(
                 {
                     "PlayState": {
@@ -313,8 +313,8 @@ class AdminRoutes:
             }
             if task.ended is not None:
                 row["LastExecutionResult"] = {
-                    "StartTimeUtc": _spell(task.started or task.ended),
-                    "EndTimeUtc": _spell(task.ended),
+                    "StartTimeUtc": spell(task.started or task.ended),
+                    "EndTimeUtc": spell(task.ended),
                     "Status": "Completed",
                     "Name": key,
                     "Key": key,
@@ -390,8 +390,8 @@ class AdminRoutes:
                 "AccessToken": token,
                 "AppName": request.query["app"],
                 "IsActive": True,
-                "DateCreated": _spell(self.now()),
-                "DateLastActivity": _spell(self.now()),
+                "DateCreated": spell(self.now()),
+                "DateLastActivity": spell(self.now()),
                 "UserId": "0" * 32,
             }
         )
@@ -518,8 +518,8 @@ def starting_page(request: web.Request, version: Version, version_text: str) -> 
     return web.Response(status=503, text="<html>starting</html>", content_type="text/html", headers=headers)
 
 
-def _spell(moment: datetime) -> str:
+def spell(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
 
 
-__all__ = ["NEVER", "TASKS", "WEBHOOK", "AdminRoutes", "Source", "Task", "User", "answer_text", "select_subtitle", "starting_page"]
+__all__ = ["NEVER", "TASKS", "WEBHOOK", "AdminRoutes", "Source", "Task", "User", "answer_text", "select_subtitle", "spell", "starting_page"]

@@ -10,12 +10,12 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from aiohttp import web
 
-from tests.fakes.jellyfin.admin import AdminRoutes, select_subtitle, starting_page
+from tests.fakes.jellyfin.admin import AdminRoutes, select_subtitle, spell, starting_page
 from tests.fakes.jellyfin.answers import HEX, answer_json, answer_text, guid, invalid, not_found, parameter
 from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
 from tests.fakes.jellyfin.names import FORMATS, Version
@@ -59,6 +59,8 @@ class Fault:
     delay_s: float = 0.0
     hang_up: bool = False
     half_body: bool = False
+    lies: bool = False
+    """204 for an upload, and nothing is written."""
     times: int = 1
 
 
@@ -83,6 +85,8 @@ class FakeJellyfin(AdminRoutes):
         self.libraries = [Library(new_id("movies"), "Movies")]
         self.received: list[Exchange] = []
         self.faults: dict[str, list[Fault]] = {}
+        self.chaos: Callable[[str], Fault | None] | None = None
+        self.changed_while_watched: list[str] = []
         self.embedded: dict[tuple[str, int], bytes] = {}
         self.lies_about_uploads = False
         self.hides_new_tracks = False
@@ -173,6 +177,9 @@ class FakeJellyfin(AdminRoutes):
         if self.is_starting and (page := starting_page(request, self.version, self.version_text)) is not None:
             return self._keep(request, route, body, page)
         fault = self._fault(f"{request.method} {route}")
+        if request.method in {"POST", "DELETE"} and "itemId" in request.match_info:
+            self._note_change(request.match_info["itemId"], f"{request.method} {route}")
+        request["lies"] = fault is not None and fault.lies
         if fault is not None:
             if fault.delay_s:
                 await asyncio.sleep(fault.delay_s)
@@ -202,6 +209,8 @@ class FakeJellyfin(AdminRoutes):
         return self._keep(request, route, body, response)
 
     def _fault(self, name: str) -> Fault | None:
+        if self.chaos is not None and (fault := self.chaos(name)) is not None:
+            return fault
         for route, faults in self.faults.items():
             if name.startswith(route) and faults:
                 fault = faults[0]
@@ -227,6 +236,13 @@ class FakeJellyfin(AdminRoutes):
             )
         )
         return response
+
+    def _note_change(self, item_id: str, what: str) -> None:
+        """Keep what was done to an item that is played, or was within ten minutes."""
+        stopped = [row for row in self.activity if row["ItemId"] == item_id and row["Type"] == "VideoPlaybackStopped"]
+        recent = spell(self.now() - timedelta(minutes=10))
+        if item_id in self.playing or (stopped and stopped[0]["Date"] > recent):
+            self.changed_while_watched.append(f"{what} {item_id}")
 
     # -- who asks ---------------------------------------------------------------------------------------------------
 
@@ -496,7 +512,7 @@ class FakeJellyfin(AdminRoutes):
             return web.Response(status=204)
         if source.id in self.read_only and self.version >= (12, 0, 0):
             return answer_text(500)
-        if self.lies_about_uploads or "/" in language or "\\" in language:
+        if request["lies"] or self.lies_about_uploads or "/" in language or "\\" in language:
             return web.Response(status=204)
         flags = (".forced" if body.get("isforced") else "") + (".sdh" if body.get("ishearingimpaired") else "")
         stem = f"{source.stem}.{language}{flags}"
