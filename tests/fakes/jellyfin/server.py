@@ -20,6 +20,7 @@ from tests.fakes.jellyfin.answers import HEX, answer_json, answer_text, guid, in
 from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
 from tests.fakes.jellyfin.names import FORMATS, Version
 
+LIES = web.RequestKey("lies", bool)
 KEY = "5f0c1a7e2b9d4863a1b2c3d4e5f60718"
 PLACEHOLDER = "0" * 31 + "1"
 _TIMES = {
@@ -179,7 +180,7 @@ class FakeJellyfin(AdminRoutes):
         fault = self._fault(f"{request.method} {route}")
         if request.method in {"POST", "DELETE"} and "itemId" in request.match_info:
             self._note_change(request.match_info["itemId"], f"{request.method} {route}")
-        request["lies"] = fault is not None and fault.lies
+        request[LIES] = fault is not None and fault.lies
         if fault is not None:
             if fault.delay_s:
                 await asyncio.sleep(fault.delay_s)
@@ -512,7 +513,7 @@ class FakeJellyfin(AdminRoutes):
             return web.Response(status=204)
         if source.id in self.read_only and self.version >= (12, 0, 0):
             return answer_text(500)
-        if request["lies"] or self.lies_about_uploads or "/" in language or "\\" in language:
+        if request[LIES] or self.lies_about_uploads or "/" in language or "\\" in language:
             return web.Response(status=204)
         flags = (".forced" if body.get("isforced") else "") + (".sdh" if body.get("ishearingimpaired") else "")
         stem = f"{source.stem}.{language}{flags}"
