@@ -288,8 +288,7 @@ class Daemon:
 
     async def _take_events(self, house: House, events: Sequence[Event]) -> bool:
         try:
-            for event in events:
-                await house.intake.take_event(event)
+            await house.intake.take_events(events)
         except JobError as error:
             # The events stay open: they are looked at again with the next minute.
             log.warning("events wait: %s", error)

@@ -77,8 +77,8 @@ class MediaServer(Protocol):
     def glances(self, library: Library, start: int = 0) -> AsyncIterator[Sequence[Glance]]:
         """Read only the ids of a library and what tells whether an item changed, page by page from an offset; much cheaper than `items`."""
 
-    async def fetch_items(self, ids: Sequence[ItemId], library: Library) -> Sequence[Item]:
-        """Read some items of a library in full; those that are gone are left out."""
+    async def fetch_items(self, ids: Sequence[ItemId]) -> Sequence[Item]:
+        """Read some items in full; those that are gone are left out."""
 
     async def expand(self, item_id: ItemId) -> Sequence[ItemId]:
         """The episodes of a series or season; the id itself for anything else."""
@@ -475,8 +475,8 @@ class Store(Protocol):
     async def put_off_event(self, event_id: int, until: datetime) -> None:
         """Look at an event again later; the looks are counted."""
 
-    async def close_event(self, event_id: int, now: datetime) -> None:
-        """An event was handled."""
+    async def close_events(self, event_ids: Sequence[int], now: datetime) -> None:
+        """Events were handled."""
 
     # -- items and what was watched -----------------------------------------------------------------------------------
 

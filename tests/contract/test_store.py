@@ -159,7 +159,7 @@ async def test_a_repeated_event_has_the_same_id_until_it_is_handled(store: Sqlit
     other = await store.add_event(ServerId("v"), "ItemAdded", ItemId("j"), NOW)
     assert first == again != other
     assert [event.id for event in await store.open_events(NOW)] == [first, other]
-    await store.close_event(first, NOW)
+    await store.close_events([first], NOW)
     assert await store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), NOW) not in {first, other}
 
 

@@ -136,6 +136,8 @@ class Item:
     collections: tuple[str, ...] = ()
     skipped: str = ""
     """Why nothing is done with this item at all; empty for an ordinary one."""
+    is_folder: bool = False
+    """A series or season: its episodes are meant."""
     is_settling: bool = False
     """Whether the library has not read its streams yet: it is looked at again whether or not it seems changed."""
 

@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from fluxcaption.domain.backlog import BacklogRules, belongs_to_backlog
-from fluxcaption.domain.errors import ItemGone
 from fluxcaption.domain.gaps import Decision, Way
 from fluxcaption.domain.jobs import AskedFor, Event, NewJob, Tier
 from fluxcaption.domain.language import LanguageTag
@@ -60,25 +59,29 @@ class Intake:
         await self._store.add_jobs([self._job(decision, Tier.ASKED, asked) for decision in wanted], self._clock.now())
         return decisions
 
-    async def take_event(self, event: Event) -> None:
-        """Follow a hint; what is not there or not ready yet is looked at again a few times, what is gone needs nothing."""
+    async def take_events(self, events: Sequence[Event]) -> None:
+        """Follow hints, many with few requests; what is not there or not ready yet is looked at again a few times, what is gone needs nothing."""
         now = self._clock.now()
-        if event.kind == "ItemAdded":
-            ready = True
-            for item_id in await self._server.expand(event.item_id) or [event.item_id]:
-                try:
-                    item = await self._server.fetch_item(item_id)
-                except ItemGone:
-                    ready = False
-                    continue
-                ready = ready and not item.is_settling
-                await self._store.follow_new_ids([item])
-                (decisions,) = await self._planner.plan([item])
-                await self._add(decisions, Tier.NEW)
-            if not ready and event.looks < len(LOOKS_FOR_NEW):
+        added = [event for event in events if event.kind == "ItemAdded"]
+        found = {item.id: item for item in await self._server.fetch_items(list(dict.fromkeys(event.item_id for event in added)))}
+        ready: list[Item] = []
+        put_off: set[int] = set()
+        for event in added:
+            item = found.get(event.item_id)
+            inside = [item] if item is not None else []
+            if item is not None and item.is_folder:
+                inside = list(await self._server.fetch_items(await self._server.expand(item.id)))
+            ready += [part for part in inside if not part.is_settling]
+            if any(part.is_settling for part in inside) or not inside:
+                put_off.add(event.id)
+        if ready:
+            ready = list({item.id: item for item in ready}.values())
+            await self._store.follow_new_ids(ready)
+            await self._add([decision for decisions in await self._planner.plan(ready) for decision in decisions], Tier.NEW)
+        for event in added:
+            if event.id in put_off and event.looks < len(LOOKS_FOR_NEW):
                 await self._store.put_off_event(event.id, now + LOOKS_FOR_NEW[event.looks])
-                return
-        await self._store.close_event(event.id, now)
+        await self._store.close_events([event.id for event in events if event.id not in put_off or event.looks >= len(LOOKS_FOR_NEW)], now)
 
     async def take_scanned(self, item: Item, decisions: Sequence[Decision], first_scan_at: datetime) -> int:
         """Queue what a scanned item lacks: at once if it is new, else as the backlog settings say; returns how many jobs are new."""

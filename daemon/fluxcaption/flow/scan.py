@@ -159,7 +159,7 @@ class Scanner:
                         seen.add(record.row)
                         if record.missed_since is not None:
                             back.append(record.row)
-                page = await self._server.fetch_items(changed, library) if changed else ()
+                page = await self._server.fetch_items(changed) if changed else ()
                 await self._take(page, run)
                 if page:
                     await self._mark_seen(server_id, page, seen)

@@ -16,6 +16,7 @@ from fluxcaption.domain.watching import CHECK_IN_WITHIN, Playing
 
 TICKS_PER_MS = 10_000
 LIBRARY_TYPES = frozenset({"movies", "tvshows", "homevideos", "musicvideos", "mixed", ""})
+FOLDERS = frozenset({"Series", "Season", "BoxSet", "Folder"})
 FOLDER_RIPS = frozenset({"Dvd", "BluRay", "Iso"})
 _ID = re.compile(r"[0-9a-f]{32}")
 _COMMENTARY = re.compile(
@@ -66,6 +67,7 @@ def read_item(value: Json, library: str = "", collections: Mapping[str, tuple[st
         tags=tuple(str(tag) for tag in value.get("Tags") or ()),
         collections=tuple(name for part in (value.get("Id"), value.get("SeriesId")) for name in (collections or {}).get(str(part), ())),
         skipped=why_skipped(value, sources),
+        is_folder=value.get("Type") in FOLDERS,
         is_settling=not _has_streams(value, sources),
     )
 

@@ -16,7 +16,7 @@ from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaLocation
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.jellyfin.client import SERVICE, Answer, JellyfinClient
-from fluxcaption.jellyfin.parse import is_id, read_date, read_item, read_libraries, read_playing, read_time, read_version
+from fluxcaption.jellyfin.parse import FOLDERS, is_id, read_date, read_item, read_libraries, read_playing, read_time, read_version
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.mounts import Mounts
 from fluxcaption.ports import Glance, LibraryScan, SidecarWriter
@@ -32,7 +32,6 @@ FIELDS = "Path,MediaSources,ProviderIds,DateCreated,Etag"
 KINDS = "Movie,Episode,Video,MusicVideo"
 SUBTITLE_CAP_BYTES = 4 * 2**20
 OLDEST = (10, 10, 0)
-FOLDERS = frozenset({"Series", "Season", "BoxSet", "Folder"})
 REFUSES_ALL_UPLOADS = (10, 11, 7)
 PAGE_S, UPLOAD_S, DELETE_S, EXTRACTION_S = 120.0, 60.0, 120.0, 35 * 60.0
 """Longest silences by kind of call (contract 12 and 5.2)."""
@@ -130,13 +129,15 @@ class JellyfinServer:
             before = frozenset(row["Id"] for row in rows[-OVERLAP:])
             start += size - OVERLAP
 
-    async def fetch_items(self, ids: Sequence[ItemId], library: Library) -> Sequence[Item]:
+    async def fetch_items(self, ids: Sequence[ItemId]) -> Sequence[Item]:
         """Read items by a list of ids; an answer with others in it is refused, since a list without a valid id is no filter at all (3.3)."""
+        if self._folders is None:
+            await self.libraries()
         found: list[Item] = []
         for first in range(0, len(ids), IDS_AT_ONCE):
             part = [item_id for item_id in ids[first : first + IDS_AT_ONCE] if is_id(item_id)]
             if part:
-                found += [self._item(row, library.name) for row in await self._rows_of(part)]
+                found += [self._item(row) for row in await self._rows_of(part)]
         return found
 
     async def fetch_item(self, item_id: ItemId) -> Item:
@@ -146,8 +147,7 @@ class JellyfinServer:
         if self._folders is None:
             await self.libraries()
         for row in await self._rows_of([item_id]):
-            path = str(row.get("Path", "")).replace("\\", "/")
-            return self._item(row, next((name for folder, name in self._folders or () if path.startswith(folder)), ""))
+            return self._item(row)
         raise ItemGone(item_id)
 
     async def _rows_of(self, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
@@ -215,7 +215,10 @@ class JellyfinServer:
         mapped = self._mapped(source)
         return mapped.parent / name if mapped is not None else None
 
-    def _item(self, row: Mapping[str, Any], library: str) -> Item:
+    def _item(self, row: Mapping[str, Any], library: str = "") -> Item:
+        if not library:
+            place = str(row.get("Path", "")).replace("\\", "/")
+            library = next((name for folder, name in self._folders or () if place.startswith(folder)), "")
         item = read_item(row, library, self._collections)
         if not self._settings.path_map:
             return item

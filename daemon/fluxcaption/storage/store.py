@@ -350,9 +350,13 @@ class SqliteStore(LibraryRecords):
         """Look at an event again later; the looks are counted."""
         await self._write("UPDATE events SET due_at=?, looks=looks+1 WHERE id=?", (as_ms(until), event_id))
 
-    async def close_event(self, event_id: int, now: datetime) -> None:
-        """An event was handled."""
-        await self._write("UPDATE events SET handled_at=? WHERE id=?", (as_ms(now), event_id))
+    async def close_events(self, event_ids: Sequence[int], now: datetime) -> None:
+        """Events were handled."""
+
+        async def body(connection: aiosqlite.Connection) -> None:
+            await connection.executemany("UPDATE events SET handled_at=? WHERE id=?", [(as_ms(now), event_id) for event_id in event_ids])
+
+        await self._db.checkpoint(body)
 
     # -- sound ------------------------------------------------------------------------------------------------------
 
