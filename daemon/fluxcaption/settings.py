@@ -250,6 +250,7 @@ class Web(Section):
     """The HTTP port."""
 
     listen: str = Field("127.0.0.1:8765", pattern=r"^.+:\d{1,5}$")
+    public_url: str = Field("", pattern=r"^(https?://[^/\s]+.*)?$", description="What Jellyfin calls; checked by `fluxcaption doctor`.")
     webhook_secret: SecretStr | None = Field(
         None, description="What Jellyfin's webhook sends; or webhook_secret_file, or a systemd credential named webhook_secret."
     )

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from fluxcaption.cli import config, files, items, queue, running
+from fluxcaption.cli import config, doctor, files, items, link, queue, running
 from fluxcaption.cli.common import guarded
 from fluxcaption.memory import keep_memory_tight
 
@@ -16,7 +16,7 @@ def cli(debug: bool) -> None:
     """Subtitles in your household's languages, for every film and episode."""
 
 
-for family in (running, files, items, queue, config):
+for family in (running, files, items, queue, link, doctor, config):
     for command in family.COMMANDS:
         cli.add_command(command)
 

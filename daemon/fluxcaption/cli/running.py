@@ -65,12 +65,12 @@ def scan(config: Path | None, dry_run: bool, as_json: bool) -> int:
         answer = run_async(call_daemon(settings, "POST", "/api/scan"))
         click.echo(json.dumps(answer) if as_json else f"{answer['items']} titles looked at, {answer['queued']} new job(s) queued.")
         return 0
-    report = run_async(_scan(settings, dry_run))
-    click.echo(json.dumps(_as_json(report)) if as_json else _as_text(report, dry_run))
+    report = run_async(scan_alone(settings, dry_run))
+    click.echo(json.dumps(_as_json(report)) if as_json else report_as_text(report, dry_run))
     return 0
 
 
-async def _scan(settings: Settings, dry_run: bool) -> ScanReport:
+async def scan_alone(settings: Settings, dry_run: bool) -> ScanReport:
     """A pass without a daemon."""
     async with open_house(settings, reading=dry_run) as house:
         return await house.scanner.look() if dry_run else await house.scanner.scan(full=True, lean=False)
@@ -94,7 +94,8 @@ def _as_json(report: ScanReport) -> dict[str, object]:
     }
 
 
-def _as_text(report: ScanReport, dry_run: bool) -> str:
+def report_as_text(report: ScanReport, dry_run: bool) -> str:
+    """What a pass found, for people."""
     lines = [f"{report.items} titles looked at."]
     for target, ways in report.tally.table().items():
         lines.append(f"  {target}: " + ", ".join(f"{count} {way}" for way, count in ways.items()))

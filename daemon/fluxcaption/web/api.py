@@ -13,9 +13,12 @@ from fluxcaption.domain.jobs import OPEN_STATES, Job, JobState
 from fluxcaption.domain.units import ItemId, JobId
 from fluxcaption.flow.explaining import Explanation
 from fluxcaption.flow.scan import ScanReport
+from fluxcaption.plugin_manifest import repository_manifest
 from fluxcaption.ports import Clock, Store
 from fluxcaption.web.health import Health
 from fluxcaption.web.problems import problem
+from fluxcaption.web.routes import Handler
+from fluxcaption.web.webhook import Proofs
 
 MOST_JOBS = 500
 
@@ -218,6 +221,18 @@ class Api:
             return _answer(UndoAnswer(tracks=list(await self._undo(ItemId(body.item_id) if body.item_id else None, body.dry_run))))
         except JobError as error:
             return problem(503, error.code, str(error))
+
+    async def repository(self, request: web.Request) -> web.Response:
+        """The repository manifest: empty until there is a plugin of our own."""
+        return web.Response(body=repository_manifest(), content_type="application/json")
+
+    def proof(self, proofs: Proofs) -> Handler:
+        """A handler that tells whether a device id came back."""
+
+        async def handler(request: web.Request) -> web.Response:
+            return web.json_response({"seen": request.match_info["device"] in proofs})
+
+        return handler
 
     async def ask(self, request: web.Request) -> web.Response:
         """Make one item's subtitles now, or again, or differently."""

@@ -1,0 +1,183 @@
+"""A server's own rooms: keys, plugins, the webhook plugin's settings, tasks, users; for `link`, `doctor` and the daemon's kicks.
+
+Source: server contract 1.3, 4.6, 8.4, 9.3, 9.5 and 10.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fluxcaption.domain.errors import KeyRejected, ServiceUnreachable
+from fluxcaption.jellyfin.client import SERVICE, JellyfinClient
+from fluxcaption.jellyfin.parse import read_version
+from fluxcaption.plugin_manifest import WebhookPlugin
+
+KEY_NAME = "FluxCaption"
+INSTALL_S = 180.0
+READY_AFTER_S = 300.0
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Somebody with an account.
+
+    Attributes:
+        mode: How their subtitles are chosen.
+        languages: Preferred subtitle languages, as the server spells them.
+        configuration: The whole object, to be written back.
+    """
+
+    id: str
+    name: str
+    mode: str
+    languages: tuple[str, ...]
+    configuration: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledPlugin:
+    """A plugin as the server lists it."""
+
+    version: str
+    status: str
+
+
+def with_destination(configuration: Json, destination: Json) -> dict[str, Any]:
+    """The plugin's whole configuration with our destination added, or repaired where it is; everything else as it was."""
+    others = [dict(option) for option in configuration.get("GenericOptions") or [] if option.get("WebhookName") != destination["WebhookName"]]
+    own: Json = next((option for option in configuration.get("GenericOptions") or [] if option.get("WebhookName") == destination["WebhookName"]), {})
+    return {**configuration, "GenericOptions": [*others, {**own, **destination}]}
+
+
+def our_destination(configuration: Json, name: str) -> Json | None:
+    """Our destination in the plugin's configuration."""
+    return next((option for option in configuration.get("GenericOptions") or [] if option.get("WebhookName") == name), None)
+
+
+class JellyfinAdmin:
+    """What only an administrator's key may do."""
+
+    def __init__(self, client: JellyfinClient) -> None:
+        self._client = client
+
+    async def public_info(self) -> tuple[str, tuple[int, int, int]]:
+        """Name and version of the server.
+
+        Raises:
+            ServiceUnreachable: No Jellyfin answers there.
+        """
+        answer = await self._client.call("GET", "/System/Info/Public", expected=frozenset({404}))
+        info = {name.lower(): value for name, value in answer.json(self._client.url).items()} if answer.status == 200 else {}
+        if "jellyfin" not in str(info.get("productname", "")).lower():
+            raise ServiceUnreachable(SERVICE, self._client.url, "something else answers there, or the base path is wrong")
+        return str(info.get("servername", "Jellyfin")), read_version(info.get("version"))
+
+    async def check_key(self) -> None:
+        """Make sure that the key is one of an administrator.
+
+        Raises:
+            KeyRejected: It is not.
+        """
+        await self._client.call("GET", "/System/Info")
+        await self._client.call("GET", "/Library/VirtualFolders")
+
+    async def log_in(self, user: str, password: str) -> str:
+        """Get a token for an account."""
+        body = {"Username": user, "Pw": password}
+        answer = await self._client.call("POST", "/Users/AuthenticateByName", body=body)
+        return str(answer.json(self._client.url).get("AccessToken", ""))
+
+    async def key_of_ours(self) -> str:
+        """The API key that carries our name, made if there is none."""
+        for _ in range(2):
+            answer = await self._client.call("GET", "/Auth/Keys")
+            rows = answer.json(self._client.url).get("Items") or []
+            if found := next((str(row["AccessToken"]) for row in rows if row.get("AppName") == KEY_NAME), ""):
+                return found
+            await self._client.call("POST", "/Auth/Keys", params={"app": KEY_NAME})
+        raise KeyRejected(SERVICE, self._client.url)
+
+    async def plugin(self, plugin: WebhookPlugin) -> InstalledPlugin | None:
+        """The plugin as it is installed; the best one where several versions are listed."""
+        answer = await self._client.call("GET", "/Plugins")
+        found = [row for row in answer.json(self._client.url) if str(row.get("Id", "")).replace("-", "").lower() == plugin.id]
+        found.sort(key=lambda row: (row.get("Status") == "Active", row.get("Status") == "Restart"), reverse=True)
+        return InstalledPlugin(str(found[0].get("Version", "")), str(found[0].get("Status", ""))) if found else None
+
+    async def install(self, plugin: WebhookPlugin, version: str) -> bool:
+        """Install it from the server's repositories; returns whether the server offered a version that fits."""
+        params = {"assemblyGuid": plugin.guid, "version": version}
+        answer = await self._client.call("POST", f"/Packages/Installed/{plugin.name}", params=params, timeout_s=INSTALL_S, expected=frozenset({404, 500}))
+        return answer.status < 400
+
+    async def restart(self) -> None:
+        """Restart the server and wait until it answers again."""
+        await self._client.call("POST", "/System/Restart")
+        await asyncio.sleep(0.5)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + READY_AFTER_S
+        while True:
+            try:
+                await self._client.call("GET", "/System/Info")
+            except ServiceUnreachable:
+                if loop.time() > until:
+                    raise
+                await asyncio.sleep(1)
+            else:
+                return
+
+    async def configuration(self, plugin: WebhookPlugin) -> dict[str, Any] | None:
+        """The plugin's whole configuration; None while it is not loaded."""
+        answer = await self._client.call("GET", f"/Plugins/{plugin.id}/Configuration", expected=frozenset({404}))
+        return dict(answer.json(self._client.url)) if answer.status == 200 else None
+
+    async def save_configuration(self, plugin: WebhookPlugin, value: Json) -> None:
+        """Write the whole configuration; effective at once."""
+        await self._client.call("POST", f"/Plugins/{plugin.id}/Configuration", body=value)
+
+    async def begin_session(self) -> str:
+        """Begin a session under a fresh device id, which the plugin tells its destinations of; returns that id."""
+        device = f"fluxcaption-proof-{uuid.uuid4().hex}"
+        authorization = ", ".join(
+            part if not part.strip().startswith("DeviceId=") else f'DeviceId="{device}"' for part in self._client.authorization().split(", ")
+        )
+        await self._client.call("POST", "/Sessions/Capabilities", headers={"Authorization": authorization})
+        return device
+
+    async def hurry_news(self, plugin: WebhookPlugin) -> None:
+        """Have the plugin send its news now, and arm the timers of tasks that have never run since a start (9.3)."""
+        answer = await self._client.call("GET", "/ScheduledTasks")
+        for task in answer.json(self._client.url):
+            if task.get("Key") not in plugin.tasks:
+                continue
+            if not task.get("LastExecutionResult"):
+                await self._client.call("POST", f"/ScheduledTasks/{task['Id']}/Triggers", body=task.get("Triggers") or [])
+            await self._client.call("POST", f"/ScheduledTasks/Running/{task['Id']}")
+
+    async def viewers(self) -> Sequence[Viewer]:
+        """Everybody with an account."""
+        rows = (await self._client.call("GET", "/Users")).json(self._client.url)
+        found = []
+        for row in rows:
+            configuration = row.get("Configuration") or {}
+            languages = tuple(part for part in str(configuration.get("SubtitleLanguagePreference") or "").split(",") if part)
+            found.append(Viewer(str(row["Id"]), str(row.get("Name", "")), str(configuration.get("SubtitleMode", "Default")), languages, configuration))
+        return found
+
+    async def set_mode(self, viewer: Viewer, mode: str) -> bool:
+        """Change how somebody's subtitles are chosen; returns whether the server let us."""
+        body = {**viewer.configuration, "SubtitleMode": mode}
+        try:
+            await self._client.call("POST", "/Users/Configuration", params={"userId": viewer.id}, body=body)
+        except KeyRejected:
+            return False
+        return True
+
+    async def somebody_plays(self) -> bool:
+        """Whether something is on."""
+        rows = (await self._client.call("GET", "/Sessions", params={"activeWithinSeconds": "120"})).json(self._client.url)
+        return any(isinstance(row.get("NowPlayingItem"), Mapping) for row in rows)
