@@ -34,7 +34,8 @@ NOT_VISIBLE_PAUSE = timedelta(hours=1)
 SECOND_UPLOAD_AFTER = timedelta(minutes=30)
 """And only after a finished library scan and a refresh: a second upload lies beside the first one as `.0` (fault matrix, row 9)."""
 
-MOST_UPLOADS = 3
+MOST_UPLOADS = 5
+"""Then a person has to look: what cannot be seen would pile up."""
 TOGETHER_WITHIN = timedelta(minutes=30)
 TOGETHER_AT_MOST = timedelta(hours=2)
 """Tracks of one film wait for each other this long: each delivery renumbers the film's tracks (contract 4.6)."""

@@ -32,6 +32,7 @@ class Database:
         self._writer = writer
         self._reader = reader
         self._lock = asyncio.Lock()
+        self._synchronous = ""
         self._waiting: list[tuple[Body, asyncio.Future[Any]]] = []
         self._committer: asyncio.Task[None] | None = None
 
@@ -101,6 +102,10 @@ class Database:
                 # Taken under the lock: whoever came while an earlier transaction ran shares this fsync.
                 batch += self._waiting
                 self._waiting.clear()
+                if len(batch) == 1:
+                    # Nobody else's work to keep when it fails: the whole transaction goes.
+                    outcomes.append((batch[0][1], await batch[0][0](connection), None))
+                    return
                 for body, future in batch:
                     await connection.execute("SAVEPOINT one")
                     try:
@@ -131,7 +136,9 @@ class Database:
         async with self._lock:
             writer = self._writer
             try:
-                await writer.execute(f"PRAGMA synchronous={synchronous}")
+                if synchronous != self._synchronous:
+                    await writer.execute(f"PRAGMA synchronous={synchronous}")
+                    self._synchronous = synchronous
                 await writer.execute("BEGIN IMMEDIATE")
                 try:
                     result = await body(writer)

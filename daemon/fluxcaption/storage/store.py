@@ -329,12 +329,12 @@ class SqliteStore(LibraryRecords):
         """Store an event as a promise; a repeat of one not handled yet has the same id."""
 
         async def body(connection: aiosqlite.Connection) -> int:
-            await connection.execute(
-                "INSERT INTO events (server_id, kind, item_id, received_at) VALUES (?,?,?,?) ON CONFLICT DO NOTHING", (server_id, kind, item_id, as_ms(now))
-            )
+            # One round trip to the database's thread: this is the way of every acknowledgement.
             rows = list(
                 await connection.execute_fetchall(
-                    "SELECT id FROM events WHERE server_id=? AND kind=? AND item_id=? AND handled_at IS NULL", (server_id, kind, item_id)
+                    "INSERT INTO events (server_id, kind, item_id, received_at) VALUES (?,?,?,?)"
+                    " ON CONFLICT (server_id, kind, item_id) WHERE handled_at IS NULL DO UPDATE SET kind=excluded.kind RETURNING id",
+                    (server_id, kind, item_id, as_ms(now)),
                 )
             )
             return int(rows[0]["id"])

@@ -98,6 +98,8 @@ class FakeJellyfin(AdminRoutes):
         self.folders: list[dict[str, Any]] = []
         self._runner: web.AppRunner | None = None
         self.url = ""
+        self.port = 0
+        self.keeps_exchanges = True
         self.box_names: dict[str, str] = {}
         self._sorted: dict[str, tuple[int, list[FakeItem]]] = {}
 
@@ -160,7 +162,7 @@ class FakeJellyfin(AdminRoutes):
                     app.router.add_route(method, self.base + prefix + path, handler)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}{self.base}"
         return self
@@ -223,6 +225,8 @@ class FakeJellyfin(AdminRoutes):
 
     def _keep(self, request: web.Request, route: str, body: bytes, response: web.StreamResponse) -> web.StreamResponse:
         content = bytes(response.body) if isinstance(response, web.Response) and isinstance(response.body, (bytes, bytearray)) else b""
+        if not self.keeps_exchanges:
+            return response
         self.received.append(
             Exchange(
                 request.method,

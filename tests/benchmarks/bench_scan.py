@@ -1,0 +1,124 @@
+"""A library of 100,000 items: first and unchanged scan beside a bare client that fetches and parses the same pages, in the same run.
+
+`python -m tests.benchmarks.bench_scan [--items N]` prints one line each: seconds, ratio, requests, item writes, memory, answer times of /health meanwhile.
+"""
+
+import argparse
+import asyncio
+import http.client
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+from fluxcaption.daemon import Daemon
+from fluxcaption.memory import keep_memory_tight
+
+from tests.behaviour.household import settings
+from tests.fakes.jellyfin import KEY, new_id
+
+COMMON = {
+    "parentId": new_id("movies"),
+    "recursive": "true",
+    "includeItemTypes": "Movie,Episode,Video,MusicVideo",
+    "excludeLocationTypes": "Virtual",
+    "enableImages": "false",
+    "enableUserData": "false",
+    "enableTotalRecordCount": "false",
+    "collapseBoxSetItems": "false",
+    "sortBy": "DateCreated,SortName",
+    "sortOrder": "Ascending",
+}
+
+
+def bare(url: str, fields: str, size: int) -> tuple[float, int, int]:
+    """The floor: one connection, the same pages, parsed and thrown away."""
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port)
+    began, start, items, requests = time.perf_counter(), 0, 0, 0
+    while True:
+        query = urlencode({**COMMON, "fields": fields, "startIndex": start, "limit": size})
+        connection.request("GET", f"/Items?{query}", headers={"Authorization": f'MediaBrowser Token="{KEY}"'})
+        rows = json.loads(connection.getresponse().read())["Items"]
+        requests += 1
+        items += len(rows)
+        if len(rows) < size:
+            return time.perf_counter() - began, items, requests
+        start += size - 20
+
+
+def rss_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+
+async def ask_health(port: int, times: list[float]) -> None:
+    async with aiohttp.ClientSession() as session:
+        while True:
+            began = time.perf_counter()
+            async with session.get(f"http://127.0.0.1:{port}/health") as answer:
+                await answer.read()
+            times.append(time.perf_counter() - began)
+            await asyncio.sleep(0.02)
+
+
+async def measured(url: str, state: Path) -> None:
+    wanted = settings(state, {"type": "jellyfin", "url": url, "api_key": KEY}, ["de", "fr"], backlog={"mode": "none"})
+    daemon = Daemon(wanted)
+    ready = asyncio.Event()
+
+    async def first_scan_is_ours(*_: Any) -> None:
+        return None
+
+    daemon._connect = first_scan_is_ours  # type: ignore[method-assign, assignment]
+    running = asyncio.create_task(daemon.run(on_ready=ready.set))
+    await ready.wait()
+    assert daemon.house is not None
+    assert daemon.web is not None
+    assert daemon.web.port is not None
+    house = daemon.house
+    for name, fields, size in (("first", "Path,MediaSources,ProviderIds,DateCreated,Etag", 200), ("unchanged", "Etag", 500)):
+        floor, items, requests = await asyncio.to_thread(bare, url, fields, size)
+        times: list[float] = []
+        asking = asyncio.create_task(ask_health(daemon.web.port, times))
+        before, writer = rss_mb(), house.store._db._writer  # type: ignore[attr-defined]
+        written = writer.total_changes
+        began = time.perf_counter()
+        house.introduce(await house.server.connect())
+        report = await house.scanner.scan(full=True)
+        took = time.perf_counter() - began
+        asking.cancel()
+        times.sort()
+        print(
+            f"{name}: {report.items} items ({report.read} read) in {took:.1f} s, bare client {items} in {floor:.1f} s: {took / floor:.2f} x;"
+            f" {requests} pages; {writer.total_changes - written} rows written; memory {before:.0f} -> {rss_mb():.0f} MB;"
+            f" health p50 {times[len(times) // 2] * 1000:.1f} ms, p99 {times[int(len(times) * 0.99)] * 1000:.1f} ms of {len(times)}",
+            flush=True,
+        )
+    daemon.stop()
+    await running
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--items", type=int, default=100_000)
+    options = parser.parse_args()
+    keep_memory_tight()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen([sys.executable, "-m", "tests.fakes.jellyfin", "--items", str(options.items)], stdout=subprocess.PIPE, text=True) as server,
+    ):
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        try:
+            asyncio.run(measured(url, Path(folder)))
+        finally:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    main()
