@@ -192,8 +192,16 @@ class Daemon:
         house.introduce(identity)
         log.info("connected", extra={"server": identity.name, "version": identity.version})
         self._new_event.set()
+        await self._hurry_news(house)
         # Full, since the configuration may ask for more than it did before.
         await self._scan(house, full=True)
+
+    async def _hurry_news(self, house: House) -> None:
+        """While work is expected, news come at once instead of with the plugin's own timer."""
+        try:
+            await house.server.hurry_news()
+        except JobError as error:
+            log.info("the server's webhook tasks cannot be kicked: %s", error)
 
     async def _work(self, house: House) -> None:
         """Run the pools; where the database fails them, say so and try again."""
@@ -264,6 +272,7 @@ class Daemon:
                 if looked_at_library is None or now - looked_at_library >= LIBRARY_LOOK_S:
                     looked_at_library = now
                     if await house.companion.library_scan_has_ended():
+                        await self._hurry_news(house)
                         await self._scan(house, full=False)
             except JobError as error:
                 if self.health.say("server", PartState.DOWN, str(error)):

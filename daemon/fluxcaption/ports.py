@@ -86,6 +86,9 @@ class MediaServer(Protocol):
     async def library_scan(self) -> LibraryScan:
         """How the server's own pass over its folders stands."""
 
+    async def hurry_news(self) -> None:
+        """Have the server send what it knows to be new, where it has something that does."""
+
     async def playing(self) -> Sequence[Playing]:
         """What is being watched at this moment."""
 

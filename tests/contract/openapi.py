@@ -27,6 +27,7 @@ EXEMPT = {
     ("GET /Videos/{itemId}/stream", 206): "6: a range of the static stream",
     ("GET /System/Ping", 200): "2: documented as text, answered as a JSON string",
     ("GET /health", 200): "2: hidden route",
+    ("POST /Users/Configuration", 403): "1.5: a JSON string where the document says a problem",
     ("GET /Plugins/{pluginId}/Configuration", 200): "appendix C: the members of a plugin's configuration are its own",
 }
 """Statuses that the documents do not describe, each with its section of the server contract."""
@@ -41,6 +42,9 @@ def document(version: str) -> dict[str, Any]:
 def violations(exchange: Exchange, version: str) -> list[str]:
     """What an exchange does that the document of that version does not allow."""
     if any((name, exchange.status) in EXEMPT for name in ("*", f"{exchange.method} {exchange.route}")):
+        return []
+    if exchange.route == "/System/Info/Public" and b'"version"' in exchange.answer:
+        # 2: the set-up server of 10.11 and later spells its keys in another way.
         return []
     api = document(version)
     path = next((path for path in api["paths"] if _same(path, exchange.route)), None)

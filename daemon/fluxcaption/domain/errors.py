@@ -10,7 +10,7 @@ FluxCaptionError
    ├─ ParkedError         again when the neighbour is back, not counted
    │  ├─ ServiceUnreachable  KeyRejected  ModelMissing  DiskLow  ServerRefusesUploads  WriteRefused
    └─ PermanentError      give up
-      ├─ ItemGone  NoUsableSource  NothingToMake  UnsupportedLanguagePair  MediaUnreadable  SubtitleUnreadable  UnexpectedError
+      ├─ ItemGone  NoUsableSource  NothingToMake  UnsupportedLanguagePair  MediaUnreadable  SubtitleUnreadable  NameTooLong  UnexpectedError
 """
 
 from collections.abc import Sequence
@@ -222,6 +222,15 @@ class SubtitleUnreadable(PermanentError):
     def __init__(self, name: str, detail: str) -> None:
         self.name = name
         super().__init__(f"{name} cannot be read as a subtitle: {detail}")
+
+
+class NameTooLong(PermanentError):
+    """No file system takes the name the track would have."""
+
+    code = "name-too-long"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name[:60]}… would be {len(name.encode())} bytes long, and file systems take 255: give the film a shorter name")
 
 
 class UnexpectedError(PermanentError):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from fluxcaption.domain.errors import ItemGone, JobError, ReplyUnusable, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable
+from fluxcaption.domain.errors import ItemGone, JobError, NameTooLong, ReplyUnusable, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable
 from fluxcaption.domain.gaps import DeliveryState, Memory, serving_tracks
 from fluxcaption.domain.jobs import EVERY_SETTING, Delivery, Job, JobState, Outcome, Stage
 from fluxcaption.domain.language import satisfies
@@ -34,6 +34,7 @@ NOT_VISIBLE_PAUSE = timedelta(hours=1)
 SECOND_UPLOAD_AFTER = timedelta(minutes=30)
 """And only after a finished library scan and a refresh: a second upload lies beside the first one as `.0` (fault matrix, row 9)."""
 
+MOST_NAME_BYTES = 255
 MOST_UPLOADS = 5
 """Then a person has to look: what cannot be seen would pile up."""
 TOGETHER_WITHIN = timedelta(minutes=30)
@@ -69,6 +70,8 @@ class Deliverer:
         if (wait := await self._wait_for_others(job)) is not None:
             return wait
         track = self._finished(job, content)
+        if len(track.file_name(source.stem).encode()) > MOST_NAME_BYTES:
+            raise NameTooLong(track.file_name(source.stem))
         theirs, _ = self._serving(item, source, job, memory)
         if theirs and not job.asked.redo:
             return Outcome.done(f"superseded: {theirs[0].file_name or 'an embedded track'} serves {job.target} meanwhile")

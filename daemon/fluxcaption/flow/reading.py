@@ -15,6 +15,9 @@ from fluxcaption.ports import MediaReader, MediaServer, Store, SubtitleCodec, Te
 
 log = logging.getLogger(__name__)
 
+LONGEST = 1.05
+"""A text that ends later than this share of the film is another film's."""
+
 DELIVERED = frozenset({DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.UPLOADED})
 
 
@@ -41,9 +44,29 @@ class TrackReading:
             SubtitleUnreadable: There is no text in it.
         """
         if not track.is_external:
+            if location.is_remote and not any(other.is_external for other in source.subtitles) and (text := await self._extracted(source, track)) is not None:
+                return text
             return await asyncio.to_thread(self._media.text_track, location, track.ordinal or 0)
         content = await self._server.read_text_track(source, track)
         return await asyncio.to_thread(self._codec.read, track.file_name, content)
+
+    async def _extracted(self, source: MediaSource, track: SubtitleTrack) -> SubtitleText | None:
+        """An embedded track as the server cuts it out, which spares the network the whole film; None where that cannot be trusted.
+
+        The server keeps what it cut out by an index that moves with every file beside the film, and then answers with another track's text
+        (contract 5.3): so only while no file lies there, and only what fits the film's length and the track's own language.
+        """
+        try:
+            content = await self._server.read_text_track(source, track)
+            text = await asyncio.to_thread(self._codec.read, f"track.{'ass' if track.codec in {'ass', 'ssa'} else 'srt'}", content)
+        except SubtitleUnreadable:
+            return None
+        if not text.cues or (source.duration_ms and text.cues[-1].end > source.duration_ms * LONGEST):
+            return None
+        told = await asyncio.to_thread(self._languages.tell, " ".join(line for cue in text.cues for line in cue.lines))
+        if told is not None and track.language is not None and told.language != track.language.language:
+            return None
+        return text
 
     async def tell_languages(self, item: Item, source: MediaSource, location: MediaLocation) -> None:
         """Read every text track that says no language and could serve, and remember what it is in."""

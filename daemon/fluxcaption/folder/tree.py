@@ -82,6 +82,9 @@ class FolderTree:
         """Nobody else keeps a list of this folder."""
         return LibraryScan()
 
+    async def hurry_news(self) -> None:
+        """Nobody sends any."""
+
     async def playing(self) -> Sequence[Playing]:
         """Nobody tells."""
         return []

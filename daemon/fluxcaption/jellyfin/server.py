@@ -15,10 +15,12 @@ from fluxcaption.domain.errors import ItemGone, ServerRefusesUploads, ServiceUnr
 from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
+from fluxcaption.jellyfin.admin import JellyfinAdmin
 from fluxcaption.jellyfin.client import SERVICE, Answer, JellyfinClient
 from fluxcaption.jellyfin.parse import FOLDERS, is_id, read_date, read_item, read_libraries, read_playing, read_time, read_version
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.mounts import Mounts
+from fluxcaption.plugin_manifest import webhook_plugin
 from fluxcaption.ports import Glance, LibraryScan, SidecarWriter
 from fluxcaption.settings import JellyfinServer as Settings
 
@@ -178,6 +180,10 @@ class JellyfinServer:
                 started = read_time(last.get("StartTimeUtc")) if last.get("StartTimeUtc") else None
                 return LibraryScan(task.get("State", "Idle") != "Idle", started, ended, read_date(answer.headers.get("Date", "")))
         return LibraryScan()
+
+    async def hurry_news(self) -> None:
+        """Kick the webhook plugin's tasks, and arm timers that a start left waiting an hour (9.3)."""
+        await JellyfinAdmin(self._client).hurry_news(webhook_plugin())
 
     async def playing(self) -> Sequence[Playing]:
         """Sessions with something on, that reported lately (11)."""

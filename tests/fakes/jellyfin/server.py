@@ -50,6 +50,7 @@ class Exchange:
     content_type: str
     answer: bytes
     route: str = ""
+    version: str = ""
 
 
 @dataclass
@@ -74,11 +75,16 @@ class Library:
     folder: str = "/media/movies"
 
 
+MADE: "list[FakeJellyfin]" = []
+"""Every fake of this process, so that a suite can look at all they exchanged."""
+
+
 class FakeJellyfin(AdminRoutes):
     """One server; `async with` opens its socket."""
 
     def __init__(self, version: str = "10.11.11", base: str = "") -> None:
         super().__init__()
+        MADE.append(self)
         self.version_text = version
         self.base = base
         self.key = KEY
@@ -238,6 +244,7 @@ class FakeJellyfin(AdminRoutes):
                 response.headers.get("Content-Type", "").split(";")[0] if content else "",
                 content,
                 route,
+                self.version_text,
             )
         )
         return response

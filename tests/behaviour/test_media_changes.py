@@ -1,0 +1,100 @@
+"""Media that is replaced, grows or is somewhere else."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from fluxcaption.daemon import run_once
+from fluxcaption.domain.jobs import JobState
+
+from tests.behaviour.household import READ, clip, jellyfin, settings, windows_heard
+from tests.fakes.clock import FastClock
+from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film, new_id, text
+from tests.fakes.media import sound_clip
+
+
+def replaced(item: FakeItem, file: Path, fake: FakeJellyfin) -> None:
+    source = item.sources[0]
+    assert source.file is not None
+    if file != source.file:
+        shutil.copy(file, source.file)
+    source.size, source.etag = source.file.stat().st_size, new_id(f"{source.file.stat().st_mtime_ns}-{item.etag_salt}")
+    item.touch(fake.now())
+
+
+def prepared(fake: FakeJellyfin, tmp_path: Path) -> FakeItem:
+    item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+    fake.add(item)
+    return item
+
+
+async def test_a_file_that_only_seems_changed_makes_nothing_again(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = prepared(fake, tmp_path)
+        wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
+        await run_once(wanted, print)
+        replaced(item, item.sources[0].file, fake)  # type: ignore[arg-type]
+        before = len(fake.received)
+        report = await run_once(wanted, print)
+        assert [job.reason for job in report.finished] == ["our track was made for this very file, which only seems changed"]
+        assert not [exchange for exchange in fake.received[before:] if exchange.method != "GET"]
+        assert (await run_once(wanted, print)).finished == []
+
+
+async def test_a_track_of_media_that_was_replaced_is_made_again_in_its_place(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = prepared(fake, tmp_path)
+        wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
+        await run_once(wanted, print)
+        (name,) = item.sources[0].sidecars
+        old = item.sources[0].sidecars[name]
+        other = clip(tmp_path / "other", "A Day in the Garden (2026)")
+        item.sources[0].streams = [stream for stream in item.sources[0].streams if stream["Type"] != "Subtitle"]
+        replaced(item, other, fake)
+        item.sources[0].ticks = 70 * 10_000_000
+        report = await run_once(wanted, print)
+        assert [job.state for job in report.finished] == [JobState.DONE], [job.reason for job in report.finished]
+        assert list(item.sources[0].sidecars) == [name]
+        assert item.sources[0].sidecars[name] != old
+        assert await windows_heard(tmp_path / "state") > 0
+
+
+async def test_a_file_that_still_grows_is_waited_for(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = prepared(fake, tmp_path)
+        item.sources[0].size -= 1000
+        report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print, clock=FastClock())
+        assert report.finished == []
+        assert report.exit_code == 75
+        assert item.sources[0].sidecars == {}
+
+
+async def test_a_text_of_no_language_is_read_and_found_to_cover(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        file = clip(tmp_path / "media", READ)
+        spanish = "\n\n".join(f"{n}\n00:00:{n:02d},000 --> 00:00:{n:02d},900\nEl hombre abre la puerta y mira el jardin por la manana." for n in range(1, 9))
+        (file.parent / f"{READ}.srt").write_text(spanish, encoding="utf-8")
+        item = film(READ, [audio()], library=fake.libraries[0].id, file=file, minutes=61 / 60)
+        fake.add(item)
+        wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
+        report = await run_once(wanted, print)
+        assert [job.state for job in report.finished] == [JobState.DONE]
+        assert "existing es text track serves it" in report.finished[0].reason
+        assert list(item.sources[0].sidecars) == [f"{READ}.srt"]
+        assert (await run_once(wanted, print)).finished == []
+
+
+async def test_names_with_brackets_quotes_and_many_bytes_arrive_or_are_told(tmp_path: Path) -> None:
+    silence = np.zeros(16_000 * 2, np.float32)
+    async with FakeJellyfin() as fake:
+        for title in ("Brackets [2020] {x}", 'Quote\'s "best" 100%', "Ünïcode 映画", "l" * 251):
+            sound_clip(tmp_path / "file.mkv", [("eng", silence)])
+            made = film(title, [audio(), text()], library=fake.libraries[0].id, minutes=1)
+            fake.embedded[(made.sources[0].id, 0)] = b"1\n00:00:01,000 --> 00:00:02,000\nThe man opens the door.\n"
+            fake.add(made)
+        wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
+        report = await run_once(wanted, print)
+        told = {job.title: (job.state, job.reason_code) for job in report.finished}
+        assert told["l" * 251] == (JobState.FAILED, "name-too-long")
+        others = [item for item in fake.items.values() if len(item.name) < 200]
+        assert all(list(item.sources[0].sidecars) == [f"{item.sources[0].stem}.fluxcaption.es.srt"] for item in others), told
