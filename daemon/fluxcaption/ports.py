@@ -382,6 +382,7 @@ class TrackFact:
         revision: Etag of the item it was read at.
         language: Of its text; None when that could not be told.
         misfit: Why it is no source; empty when it fits.
+        is_compared: Whether it was laid beside the sound.
     """
 
     track: str
@@ -389,6 +390,7 @@ class TrackFact:
     language: LanguageTag | None = None
     cues_hash: ContentHash = ContentHash("")
     misfit: str = ""
+    is_compared: bool = False
 
 
 class Store(Protocol):

@@ -208,7 +208,7 @@ def build_house(
     recognizer = engines.recognizer
     planner = Planner(household_of(settings), engines.translators, store, lambda: f"{recognizer.name}/{recognizer.settings_hash}/{settings.asr.min_score}")
     watcher = Watcher(server, store, clock)
-    reading = TrackReading(server, store, engines.media, engines.codec, engines.text_language)
+    reading = TrackReading(server, store, engines.media, engines.codec, engines.text_language, SileroDetector())
     rules = backlog_rules(settings)
     intake = Intake(server, store, planner, rules, clock)
     scanner = Scanner(server, store, planner, intake, reading, watcher, rules, clock)

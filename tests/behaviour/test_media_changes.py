@@ -98,3 +98,25 @@ async def test_names_with_brackets_quotes_and_many_bytes_arrive_or_are_told(tmp_
         assert told["l" * 251] == (JobState.FAILED, "name-too-long")
         others = [item for item in fake.items.values() if len(item.name) < 200]
         assert all(list(item.sources[0].sidecars) == [f"{item.sources[0].stem}.fluxcaption.es.srt"] for item in others), told
+
+
+async def test_a_text_file_of_another_film_or_language_is_no_source(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        for name, line in (
+            ("Wrong Language", "Der Mann öffnet die Tür und schaut am Morgen in den Garten hinaus."),
+            ("Too Long", "The man opens the door and looks at the garden."),
+        ):
+            file = clip(tmp_path / "media", "A Day in the Garden (2026)", f"{name} (2026)")
+            times = [(second, second + 1) for second in range(1, 60, 2)] if name == "Wrong Language" else [(3600, 3602), (3700, 3702)]
+            cues = "\n\n".join(
+                f"{number}\n{start // 3600:02d}:{start // 60 % 60:02d}:{start % 60:02d},000 --> {end // 3600:02d}:{end // 60 % 60:02d}:{end % 60:02d},000\n{line}"
+                for number, (start, end) in enumerate(times, 1)
+            )
+            (file.parent / f"{name} (2026).en.srt").write_text(cues, encoding="utf-8")
+            fake.add(film(f"{name} (2026)", [audio()], library=fake.libraries[0].id, file=file, minutes=70 / 60))
+        wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
+        report = await run_once(wanted, print)
+        assert [job.state for job in report.finished] == [JobState.DONE, JobState.DONE]
+        assert all("heard in sound track 1" in job.reason for job in report.finished), [job.reason for job in report.finished]
+        read = [exchange for exchange in fake.received if "Stream." in exchange.path and ".en." not in exchange.path]
+        assert len(read) >= 2

@@ -169,6 +169,10 @@ class MakingStages:
         if decision.way is Way.LOOK:
             await self._reading.tell_languages(item, source, location)
             decision = await self._decision(item, source, job)
+        while isinstance(decision.choice, FromText) and decision.choice.track.is_external and not job.asked.source:
+            if await self._reading.fits(item, source, decision.choice.track, location):
+                break
+            decision = await self._decision(item, source, job)
         if (ended := self._without_making(decision)) is not None:
             return ended
         identity = await self._identify(source, location, item)

@@ -4,19 +4,32 @@ import asyncio
 import hashlib
 import logging
 
-from fluxcaption.domain.cues import SubtitleText
-from fluxcaption.domain.errors import JobError, SubtitleUnreadable
+from fluxcaption.domain.cues import Span, SubtitleText
+from fluxcaption.domain.errors import JobError, MediaUnreadable, SubtitleUnreadable
+from fluxcaption.domain.fitting import Stretch, misfit, stretches
 from fluxcaption.domain.gaps import DeliveryState, Memory
-from fluxcaption.domain.language import satisfies
+from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import Item, MediaLocation, MediaSource, SubtitleTrack
-from fluxcaption.domain.sources import is_ours
-from fluxcaption.domain.units import ContentHash
-from fluxcaption.ports import MediaReader, MediaServer, Store, SubtitleCodec, TextLanguage, TrackFact
+from fluxcaption.domain.sources import is_ours, spoken_track
+from fluxcaption.domain.units import ContentHash, Ms
+from fluxcaption.ports import MediaReader, MediaServer, Store, SubtitleCodec, TextLanguage, TrackFact, VoiceDetector
 
 log = logging.getLogger(__name__)
 
 LONGEST = 1.05
 """A text that ends later than this share of the film is another film's."""
+
+MOST_REMOTE_BYTES = 4 * 2**30
+"""A larger film is not fetched over the network just to look at a text."""
+
+NEAR = (
+    frozenset({"no", "nb", "nn", "da"}),
+    frozenset({"hr", "sr", "bs", "sh"}),
+    frozenset({"id", "ms"}),
+    frozenset({"cs", "sk"}),
+    frozenset({"gl", "pt", "es"}),
+)
+"""Written languages that a program takes for one another."""
 
 DELIVERED = frozenset({DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.UPLOADED})
 
@@ -30,12 +43,13 @@ def hash_of_cues(text: SubtitleText) -> ContentHash:
 class TrackReading:
     """Reads a track once for each state of its item, and remembers what it told."""
 
-    def __init__(self, server: MediaServer, store: Store, media: MediaReader, codec: SubtitleCodec, languages: TextLanguage) -> None:
+    def __init__(self, server: MediaServer, store: Store, media: MediaReader, codec: SubtitleCodec, languages: TextLanguage, voices: VoiceDetector) -> None:
         self._server = server
         self._store = store
         self._media = media
         self._codec = codec
         self._languages = languages
+        self._voices = voices
 
     async def text_of(self, source: MediaSource, track: SubtitleTrack, location: MediaLocation) -> SubtitleText:
         """The words of one text track, wherever it lies.
@@ -83,6 +97,49 @@ class TrackReading:
                 fact = TrackFact(track.key, item.etag, language, hash_of_cues(text) if track.is_external else ContentHash(""))
             await self._store.save_track_fact(item.server_id, source.id, fact)
 
+    async def fits(self, item: Item, source: MediaSource, track: SubtitleTrack, location: MediaLocation) -> bool:
+        """Lay an external text beside the sound once: one that clearly belongs to another film or cut, or another language, is no source.
+
+        Raises:
+            SubtitleUnreadable: There is no text in it.
+        """
+        facts = {fact.track: fact for fact in await self._store.track_facts(item.server_id, source.id)}
+        known = facts.get(track.key)
+        revision = f"{item.etag} {source.revision}"
+        if known is not None and known.is_compared and known.revision == revision:
+            return not known.misfit
+        text = await self.text_of(source, track, location)
+        reason = await self._misfit(item, source, track, text, location)
+        if reason:
+            log.info("a text file is no source: %s", reason, extra={"file": track.file_name})
+        language = known.language if known else None
+        fact = TrackFact(track.key, revision, language, hash_of_cues(text), f"{track.file_name}: {reason}" if reason else "", is_compared=True)
+        await self._store.save_track_fact(item.server_id, source.id, fact)
+        return not reason
+
+    async def _misfit(self, item: Item, source: MediaSource, track: SubtitleTrack, text: SubtitleText, location: MediaLocation) -> str:
+        told = await asyncio.to_thread(self._languages.tell, " ".join(line for cue in text.cues for line in cue.lines))
+        if told is not None and track.language is not None and told.language != track.language.language and not _are_near(told, track.language):
+            return f"it is in {told}, not in {track.language}"
+        spoken = spoken_track(item, source)
+        if spoken is None or not source.duration_ms or (location.is_remote and source.size_bytes > MOST_REMOTE_BYTES):
+            return misfit(text.cues, [], source.duration_ms)
+        try:
+            heard = await asyncio.to_thread(self._map_of_speech, location, spoken.ordinal, source.duration_ms)
+        except MediaUnreadable as error:
+            log.info("the sound cannot be laid beside a text: %s", error)
+            heard = []
+        return misfit(text.cues, heard, source.duration_ms)
+
+    def _map_of_speech(self, location: MediaLocation, ordinal: int, duration_ms: Ms) -> list[Stretch]:
+        found = []
+        for start, stop in stretches(duration_ms):
+            speech: list[Span] = []
+            for block_start, samples in self._media.blocks(location, ordinal, start, stop):
+                speech += [Span(Ms(block_start + span.start), Ms(block_start + span.end)) for span in self._voices.speech(samples)]
+            found.append(Stretch(start, stop, tuple(speech)))
+        return found
+
     async def find_ours(self, item: Item, source: MediaSource, memory: Memory, marker: str) -> bool:
         """Read what could be a track of ours under another name: only files in a language we delivered that nothing explains; returns whether any was read."""
         delivered = [target for target, standing in memory.standings.items() if standing.delivery in DELIVERED]
@@ -107,3 +164,7 @@ class TrackReading:
             await self._store.save_track_fact(item.server_id, source.id, TrackFact(track.key, item.etag, language, cues_hash, fact.misfit if fact else ""))
             was_read = True
         return was_read
+
+
+def _are_near(one: LanguageTag, other: LanguageTag) -> bool:
+    return any({one.language, other.language} <= group for group in NEAR)

@@ -177,8 +177,17 @@ class LibraryRecords:
     async def save_track_fact(self, server_id: ServerId, source_id: SourceId, fact: TrackFact) -> None:
         """Remember what reading a track told."""
         await self._write(
-            "INSERT OR REPLACE INTO track_facts VALUES (?,?,?,?,?,?,?)",
-            (server_id, source_id, fact.track, fact.revision, str(fact.language) if fact.language else None, fact.cues_hash, fact.misfit),
+            "INSERT OR REPLACE INTO track_facts VALUES (?,?,?,?,?,?,?,?)",
+            (
+                server_id,
+                source_id,
+                fact.track,
+                fact.revision,
+                str(fact.language) if fact.language else None,
+                fact.cues_hash,
+                fact.misfit,
+                int(fact.is_compared),
+            ),
         )
 
     async def recall(self, items: Sequence[Item], settings_hash: str) -> Mapping[SourceId, Memory]:
@@ -337,7 +346,7 @@ def _marks(values: Collection[object]) -> str:
 
 def _known(facts: Sequence[aiosqlite.Row], ours: frozenset[str]) -> KnownTracks:
     return KnownTracks(
-        languages={row["track"]: tag_of(row["language"]) if row["language"] else None for row in facts},
+        languages={row["track"]: tag_of(row["language"]) if row["language"] else None for row in facts if row["language"] or not row["is_compared"]},
         ours=frozenset(row["track"] for row in facts if row["cues_hash"] in ours),
         misfits={row["track"]: row["misfit"] for row in facts if row["misfit"]},
     )
@@ -345,7 +354,7 @@ def _known(facts: Sequence[aiosqlite.Row], ours: frozenset[str]) -> KnownTracks:
 
 def _track_fact(row: aiosqlite.Row) -> TrackFact:
     language = tag_of(row["language"]) if row["language"] else None
-    return TrackFact(row["track"], row["revision"], language, ContentHash(row["cues_hash"]), row["misfit"])
+    return TrackFact(row["track"], row["revision"], language, ContentHash(row["cues_hash"]), row["misfit"], bool(row["is_compared"]))
 
 
 def _item_record(row: aiosqlite.Row) -> ItemRecord:

@@ -25,6 +25,7 @@ CREATE TABLE track_facts (
     language TEXT,
     cues_hash TEXT NOT NULL DEFAULT '',
     misfit TEXT NOT NULL DEFAULT '',
+    is_compared INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (server_id, source_id, track)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,67 @@
+"""Texts that belong to a sound, and those that do not."""
+
+import random
+
+from fluxcaption.domain.cues import Cue, Span
+from fluxcaption.domain.fitting import Stretch, misfit, stretches
+from fluxcaption.domain.units import Ms
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+DURATION = Ms(90 * 60_000)
+
+
+def talk(seed: int) -> list[tuple[int, int]]:
+    """Where people speak in a film: turns of one to four seconds with pauses between."""
+    dice = random.Random(seed)
+    at, spans = 20_000, []
+    while at < DURATION - 30_000:
+        length = dice.randint(1000, 4000)
+        spans.append((at, at + length))
+        at += length + dice.choice([300, 700, 1500, 4000, 9000])
+    return spans
+
+
+def heard(spans: list[tuple[int, int]]) -> list[Stretch]:
+    return [
+        Stretch(start, stop, tuple(Span(Ms(max(a, start)), Ms(min(b, stop))) for a, b in spans if b > start and a < stop))
+        for start, stop in stretches(DURATION)
+    ]
+
+
+def text(spans: list[tuple[int, int]], shift: int = 0, rate: float = 1.0) -> list[Cue]:
+    return [Cue(Ms(max(0, int(a * rate) + shift)), Ms(max(1, int(b * rate) + shift + 400)), ("word",)) for a, b in spans if int(b * rate) + shift + 400 > 0]
+
+
+@given(st.integers(0, 40), st.integers(-300, 600))
+@settings(deadline=None, max_examples=20)
+def test_a_text_in_time_fits(seed: int, shift: int) -> None:
+    assert misfit(text(talk(seed), shift), heard(talk(seed)), DURATION) == ""
+
+
+@given(st.integers(0, 40), st.sampled_from([-20_000, -8000, 5000, 12_000, 40_000]))
+@settings(deadline=None, max_examples=20)
+def test_a_text_that_is_seconds_off_is_named_with_how_much(seed: int, shift: int) -> None:
+    said = misfit(text(talk(seed), shift), heard(talk(seed)), DURATION)
+    assert said.endswith("s late" if shift > 0 else "s early")
+    assert abs(float(said.split()[2]) * 1000 - abs(shift)) < 1000
+
+
+def test_another_films_text_is_no_source() -> None:
+    for seed in range(20):
+        assert "does not follow the speech" in misfit(text(talk(100 + seed)), heard(talk(seed)), DURATION)
+
+
+@given(st.integers(0, 20))
+@settings(deadline=None, max_examples=10)
+def test_another_speed_drifts(seed: int) -> None:
+    assert "drifts" in misfit(text(talk(seed), rate=25 / 23.976 - 0.034), heard(talk(seed)), DURATION)
+
+
+def test_a_text_longer_than_the_film_and_one_without_words_are_refused() -> None:
+    assert "after the end" in misfit(text([(DURATION + 600_000, DURATION + 601_000)]), [], DURATION)
+    assert misfit([], [], DURATION) == "it has no text"
+
+
+def test_little_speech_or_text_says_nothing() -> None:
+    assert misfit(text([(60_000, 61_000)]), heard([(60_000, 62_000)]), DURATION) == ""
