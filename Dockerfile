@@ -3,6 +3,7 @@ FROM python:3.12-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY daemon daemon
+COPY plugin-manifest plugin-manifest
 RUN python -m venv /opt/fluxcaption && /opt/fluxcaption/bin/pip install --no-cache-dir .
 
 FROM python:3.12-slim

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-PLACES = (Path(__file__).parent / "plugin_manifest", Path(__file__).parents[2] / "plugin-manifest")
+PLACES = (Path(__file__).parent / "jellyfin_side", Path(__file__).parents[2] / "plugin-manifest")
 
 
 @dataclass(frozen=True, slots=True)
