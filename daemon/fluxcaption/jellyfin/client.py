@@ -67,6 +67,7 @@ class JellyfinClient:
         self._verify: bool | str = str(settings.ca_file) if settings.ca_file else settings.tls_verify
         self._threads = ThreadPoolExecutor(max_workers=CALLS_AT_ONCE, thread_name_prefix="jellyfin")
         self._local = threading.local()
+        self._opened: list[Any] = []
 
     async def call(
         self,
@@ -104,8 +105,10 @@ class JellyfinClient:
         return str(self._client().http._get_default_headers()["Authorization"])
 
     async def close(self) -> None:
-        """Let the threads go."""
+        """Let connections and threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for client in self._opened:
+            client.http.session.close()
 
     def _call(
         self,
@@ -169,6 +172,7 @@ class JellyfinClient:
         client = getattr(self._local, "client", None)
         if client is None:
             client = self._local.client = _new_client(self._settings, self._version)
+            self._opened.append(client)
         return client
 
 

@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -95,6 +96,7 @@ class FakeJellyfin(AdminRoutes):
         self.chaos: Callable[[str], Fault | None] | None = None
         self.changed_while_watched: list[str] = []
         self.embedded: dict[tuple[str, int], bytes] = {}
+        self.extractions: dict[str, dict[int, bytes]] = {}
         self.lies_about_uploads = False
         self.hides_new_tracks = False
         self.hidden: list[tuple[Source, str, bytes]] = []
@@ -105,6 +107,7 @@ class FakeJellyfin(AdminRoutes):
         self._runner: web.AppRunner | None = None
         self.url = ""
         self.port = 0
+        self.tls: ssl.SSLContext | None = None
         self.keeps_exchanges = True
         self.box_names: dict[str, str] = {}
         self._sorted: dict[str, tuple[int, list[FakeItem]]] = {}
@@ -168,9 +171,9 @@ class FakeJellyfin(AdminRoutes):
                     app.router.add_route(method, self.base + prefix + path, handler)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}{self.base}"
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self._runner.addresses[0][1]}{self.base}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -582,13 +585,24 @@ class FakeJellyfin(AdminRoutes):
                 return web.Response(body=content, headers={"Content-Type": content_type})
         else:
             ordinal = [other for other in source.all_streams(self.version) if other["Type"] == "Subtitle" and not other.get("IsExternal")].index(stream)
-            content = self.embedded.get((source.id, ordinal), b"1\n00:00:00,000 --> 00:00:00,900\nline 1\n")
+            content = self._extracted(source, int(request.match_info["index"]), ordinal)
         if wanted in {"json", "js"}:
             return web.Response(
                 body=json.dumps({"TrackEvents": [{"Id": "1", "Text": "line", "StartPositionTicks": 0, "EndPositionTicks": 9_000_000}]}).encode(),
                 headers={"Content-Type": content_type},
             )
         return web.Response(body=content, headers={"Content-Type": content_type})
+
+    def _extracted(self, source: Source, index: int, ordinal: int) -> bytes:
+        """What the first request cut out stays cached by index, though indexes move with every sidecar (contract 5.3)."""
+
+        def text_of(number: int) -> bytes:
+            return self.embedded.get((source.id, number), b"1\n00:00:00,000 --> 00:00:00,900\nline 1\n")
+
+        if source.id not in self.extractions:
+            inside = [stream for stream in source.all_streams(self.version) if stream["Type"] == "Subtitle" and not stream.get("IsExternal")]
+            self.extractions[source.id] = {stream["Index"]: text_of(number) for number, stream in enumerate(inside)}
+        return self.extractions[source.id].get(index) or text_of(ordinal)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         item_id = guid(request.match_info["itemId"])

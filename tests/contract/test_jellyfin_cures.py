@@ -1,0 +1,199 @@
+"""What of the server's behaviour would break a naive client, each with its cure held to (server contract 0.4 and 13)."""
+
+import ssl
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from fluxcaption.daemon import run_once
+from fluxcaption.domain.errors import KeyRejected, ServiceUnreachable
+from fluxcaption.domain.gaps import DeliveryState
+from fluxcaption.domain.jobs import JobState
+from fluxcaption.domain.units import ItemId, ServerId
+from fluxcaption.folder.tree import write_sidecar
+from fluxcaption.jellyfin.server import JellyfinServer
+from fluxcaption.settings import JellyfinServer as Settings
+
+from tests.behaviour.household import READ, clip, jellyfin, settings
+from tests.behaviour.libraries import films, house_beside
+from tests.behaviour.test_delivery_is_exactly_once import HUMAN, ready
+from tests.behaviour.test_scans_are_the_truth import store_of
+from tests.fakes.clock import FastClock
+from tests.fakes.jellyfin import KEY, FakeJellyfin, Fault, audio, film, text
+from tests.fakes.jellyfin.library import SERVER_ID
+
+CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
+
+
+def server_of(fake: FakeJellyfin, **more: object) -> JellyfinServer:
+    return JellyfinServer(Settings.model_validate({"url": fake.url, "api_key": KEY, **more}), "1", write_sidecar)
+
+
+@pytest.mark.parametrize("version", ["10.10.7", "10.11.11", "12.0.0"])
+async def test_an_item_is_read_with_a_key_and_the_header_every_version_takes(version: str) -> None:
+    async with FakeJellyfin(version) as fake:
+        (made,) = films(fake, 1, fake.now())
+        server = server_of(fake)
+        assert (await server.connect()).version == version
+        assert (await server.fetch_item(ItemId(made.id))).name == made.name
+        await server.close()
+
+
+async def test_a_deletion_follows_the_path_though_every_index_has_moved() -> None:
+    async with FakeJellyfin() as fake:
+        (made,) = films(fake, 1, fake.now())
+        source = made.sources[0]
+        ours = f"{source.stem}.fluxcaption.de.srt"
+        source.sidecars[ours] = HUMAN
+        server = server_of(fake)
+        item = await server.fetch_item(ItemId(made.id))
+        track = next(track for track in item.sources[0].subtitles if track.file_name == ours)
+        source.sidecars[f"{source.stem}.cs.srt"] = HUMAN
+        await server.delete(item.id, item.sources[0], track)
+        assert list(source.sidecars) == [f"{source.stem}.cs.srt"]
+        await server.close()
+
+
+async def test_embedded_text_is_not_taken_from_the_servers_cache_once_files_lie_beside_it(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = film(READ, [audio(), text("fre"), text()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        source = item.sources[0]
+        source.streams.remove(next(stream for stream in source.streams if stream.get("Language") == "fre"))
+        fake.add(item)
+        fake.extractions[source.id] = dict.fromkeys(range(6), b"1\n00:00:01,000 --> 00:00:02,000\nThe text of another track.\n")
+        source.sidecars[f"{source.stem}.it.srt"] = HUMAN
+        assert source.file is not None
+        (source.file.parent / f"{source.stem}.it.srt").write_bytes(HUMAN)
+        report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
+        assert [job.state for job in report.finished] == [JobState.DONE]
+        made = source.sidecars[f"{source.stem}.fluxcaption.es.srt"].decode()
+        assert made.count("-->") > 5, made
+
+
+async def test_10_11_7_refuses_uploads_and_a_mapped_folder_takes_the_file(tmp_path: Path) -> None:
+    async with FakeJellyfin("10.11.7") as fake:
+        item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        fake.add(item)
+        report = await run_once(settings(tmp_path / "a", jellyfin(fake), ["es"]), print)
+        assert report.exit_code == 75
+        assert not [exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]
+        mapped = {**jellyfin(fake), "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}]}
+        report = await run_once(settings(tmp_path / "b", mapped, ["es"]), print)
+        assert [job.state for job in report.finished] == [JobState.DONE]
+        sidecar = tmp_path / "media" / READ / f"{READ}.fluxcaption.es.srt"
+        assert sidecar.is_file()
+        assert sidecar.stat().st_mode & 0o777 == (tmp_path / "media" / READ / f"{READ}.mkv").stat().st_mode & 0o666
+
+
+async def test_a_read_only_folder_on_12_is_told_and_a_mapped_one_is_written_to(tmp_path: Path) -> None:
+    async with FakeJellyfin("12.0.0") as fake:
+        item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        fake.add(item)
+        fake.read_only.add(item.sources[0].id)
+        report = await run_once(settings(tmp_path / "a", jellyfin(fake), ["es"]), print)
+        assert report.exit_code == 75
+        assert report.finished == []
+        mapped = {**jellyfin(fake), "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}]}
+        report = await run_once(settings(tmp_path / "b", mapped, ["es"]), print)
+        assert [job.state for job in report.finished] == [JobState.DONE]
+
+
+async def test_the_end_of_a_library_scan_is_polled_and_what_came_during_it_is_looked_at_again(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        clock = FastClock()
+        async with house_beside(fake, tmp_path, clock) as house:
+            (item,) = films(fake, 1, clock.now())
+            assert not await house.companion.library_scan_has_ended()
+            fake.begin_library_scan()
+            clock.pass_time(seconds=10)
+            await ready(store_of(house), item, house)
+            await house.workers.run(until_idle=True)
+            assert not await house.companion.library_scan_has_ended()
+            assert fake.end_library_scan(drops=1.0) == 1
+            clock.pass_time(seconds=10)
+            assert await house.companion.library_scan_has_ended()
+            assert item.sources[0].unlisted == set()
+            assert not await house.companion.library_scan_has_ended()
+            (delivery,) = await house.store.deliveries(ServerId(SERVER_ID))
+            assert delivery.state is DeliveryState.CONFIRMED
+
+
+async def test_the_plugins_timers_are_armed_only_where_a_start_left_them_waiting() -> None:
+    async with FakeJellyfin() as fake:
+        fake.install_webhook()
+        fake.tasks["WebhookItemDeleted"].ended = fake.now()
+        server = server_of(fake)
+        await server.hurry_news()
+        assert (fake.tasks["WebhookItemAdded"].is_armed, fake.tasks["WebhookItemAdded"].kicks) == (True, 1)
+        assert (fake.tasks["WebhookItemDeleted"].is_armed, fake.tasks["WebhookItemDeleted"].kicks) == (False, 1)
+        await server.close()
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+async def test_an_error_of_the_server_is_an_error(status: int) -> None:
+    async with FakeJellyfin() as fake:
+        server = server_of(fake)
+        fake.break_next("GET /System/Info", Fault(status=status))
+        with pytest.raises(ServiceUnreachable):
+            await server.connect()
+        assert len(fake.received) == 1, "asked once, not again and again"
+        await server.close()
+
+
+async def test_a_refused_key_is_told_and_not_forgotten() -> None:
+    async with FakeJellyfin() as fake:
+        server = server_of(fake)
+        await server.connect()
+        fake.key = "0" * 32
+        with pytest.raises(KeyRejected):
+            await server.libraries()
+        fake.key = KEY
+        assert len(await server.libraries()) == 1
+        assert KEY in fake.received[-1].headers["Authorization"]
+        await server.close()
+
+
+async def test_a_lost_reply_to_an_upload_is_not_followed_by_another_request() -> None:
+    async with FakeJellyfin() as fake:
+        (made,) = films(fake, 1, fake.now())
+        server = server_of(fake)
+        item = await server.fetch_item(ItemId(made.id))
+        from fluxcaption.domain.language import LanguageTag
+        from fluxcaption.domain.media import FinishedTrack
+        from fluxcaption.domain.units import ContentHash
+
+        fake.break_next("POST /Videos", Fault(hang_up=True))
+        with pytest.raises(ServiceUnreachable) as caught:
+            await server.upload(item.sources[0], FinishedTrack(LanguageTag("de"), "fluxcaption", "srt", HUMAN, ContentHash("")))
+        assert caught.value.was_sent
+        assert list(made.sources[0].sidecars) == [f"{made.sources[0].stem}.fluxcaption.de.srt"]
+        await server.close()
+
+
+async def test_an_untrusted_certificate_is_refused_until_it_is_named() -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(CERTIFICATE)
+    fake = FakeJellyfin()
+    fake.tls = context
+    async with fake:
+        server = server_of(fake)
+        with pytest.raises(ServiceUnreachable, match="certificate is not trusted"):
+            await server.connect()
+        await server.close()
+        trusting = server_of(fake, ca_file=str(CERTIFICATE))
+        assert (await trusting.connect()).name == "fake"
+        await trusting.close()
+
+
+@pytest.mark.parametrize("version", ["10.10.7", "10.11.11", "12.0.0"])
+async def test_an_incremental_pass_reads_only_what_was_saved_since(version: str, tmp_path: Path) -> None:
+    async with FakeJellyfin(version) as fake:
+        clock = FastClock()
+        async with house_beside(fake, tmp_path, clock) as house:
+            items = films(fake, 30, clock.now())
+            await house.scanner.scan(full=True)
+            clock.pass_time(hours=1)
+            items[3].touch(clock.now())
+            report = await house.scanner.scan(full=False)
+            assert report.items == 1
+            assert clock.now() - items[3].saved < timedelta(minutes=1)
