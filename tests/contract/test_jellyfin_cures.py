@@ -197,3 +197,32 @@ async def test_an_incremental_pass_reads_only_what_was_saved_since(version: str,
             report = await house.scanner.scan(full=False)
             assert report.items == 1
             assert clock.now() - items[3].saved < timedelta(minutes=1)
+
+
+async def test_an_error_where_no_answer_is_expected_is_an_error_too() -> None:
+    async with FakeJellyfin() as fake:
+        (made,) = films(fake, 1, fake.now())
+        server = server_of(fake)
+        fake.break_next("POST /Items", Fault(status=500))
+        with pytest.raises(ServiceUnreachable):
+            await server.refresh(ItemId(made.id))
+        await server.close()
+
+
+async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_again(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        clock = FastClock()
+        async with house_beside(fake, tmp_path, clock) as house:
+            (item,) = films(fake, 1, clock.now())
+            fake.hides_new_tracks = True
+            number = await ready(store_of(house), item, house)
+            from fluxcaption.domain.jobs import Stage
+
+            upload = house.workers._stages[Stage.UPLOAD].run
+            for _ in range(2):
+                # The second time as after kill -9 between the server's 204 and our commit: the job is where it was.
+                job = await house.store.job(number)  # type: ignore[arg-type]
+                assert job is not None
+                outcome = await upload(job)
+                assert outcome.stage is Stage.CONFIRM
+            assert len([exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]) == 1
