@@ -362,6 +362,7 @@ class ItemRecord:
 
     Attributes:
         row: Small number of its own, for compact sets.
+        basis: Names what its decisions rested on when it was read.
         look_again: It is read in full however unchanged it seems.
         missed_since: When a complete pass first did not see it.
     """
@@ -369,6 +370,7 @@ class ItemRecord:
     row: int
     id: ItemId
     etag: str
+    basis: str
     look_again: bool
     missed_since: datetime | None
 
@@ -488,8 +490,11 @@ class Store(Protocol):
     async def item_records(self, server_id: ServerId, ids: Sequence[ItemId]) -> Mapping[ItemId, ItemRecord]:
         """What is known of some items, by id."""
 
-    async def save_items(self, items: Sequence[tuple[Item, bool]]) -> None:
-        """Remember items as they were read, each with whether it is looked at again however unchanged; equal rows are left alone."""
+    async def save_items(self, items: Sequence[tuple[Item, bool]], basis: str) -> None:
+        """Remember items as they were read on that basis, each with whether it is looked at again however unchanged; equal rows are left alone."""
+
+    async def look_again_at_failed(self, now: datetime) -> int:
+        """Items whose job failed long enough ago are read in full by the next pass, however unchanged."""
 
     async def count_items(self, server_id: ServerId) -> tuple[int, int]:
         """How many items are known, and the highest row."""

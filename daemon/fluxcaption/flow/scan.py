@@ -33,6 +33,7 @@ GONE_AFTER = timedelta(hours=24)
 FIRST_SCAN_FLAG = "first-scan-at"
 CURSOR_FLAG = "scan-cursor"
 BASIS_FLAG = "scan-basis"
+BEGUN_FLAG = "scan-begun-on"
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class _Pass:
     first_scan_at: datetime
     is_complete: bool
     server_scan: LibraryScan
+    basis: str
     newest: tuple[Item, Sequence[Decision]] | None = None
 
 
@@ -110,13 +112,18 @@ class Scanner:
         first_scan = await self._store.flag(FIRST_SCAN_FLAG)
         if first_scan is None:
             await self._store.set_flag(FIRST_SCAN_FLAG, began.isoformat())
-        run = _Pass(ScanReport(), datetime.fromisoformat(first_scan) if first_scan else began, since is None, server_scan)
+        # A pass that was begun on this basis and broken off goes on with what it has not read.
+        is_begun = await self._store.flag(BEGUN_FLAG) == basis
+        await self._store.set_flag(BEGUN_FLAG, basis)
+        run = _Pass(ScanReport(), datetime.fromisoformat(first_scan) if first_scan else began, since is None, server_scan, basis)
+        if run.is_complete:
+            await self._store.look_again_at_failed(began)
         for library in await self._server.libraries():
             if since is not None:
                 async for page in self._server.items(library, since):
                     await self._take(page, run)
             else:
-                await self._scan_whole(library, run, lean=lean and is_same_basis)
+                await self._scan_whole(library, run, lean=lean and (is_same_basis or is_begun))
         if first_scan is None and run.newest is not None and self._backlog.mode is BacklogMode.RECENT:
             run.report.queued += await self._intake.take_newest(run.newest[1])
         await self._store.set_flag(CURSOR_FLAG, (server_scan.now or began).isoformat())
@@ -152,7 +159,7 @@ class Scanner:
                 changed: list[ItemId] = []
                 for glance in glances:
                     record = known.get(glance.id)
-                    if record is None or record.etag != glance.etag or record.look_again:
+                    if record is None or (record.etag, record.basis) != (glance.etag, run.basis) or record.look_again:
                         changed.append(glance.id)
                     else:
                         run.report.items += 1
@@ -204,7 +211,7 @@ class Scanner:
             if any(decision.way.is_making for decision in decisions) and (run.newest is None or item.added_at > run.newest[0].added_at):
                 run.newest = (item, decisions)
             remembered.append((item, item.is_settling or any(decision.way is Way.MISSING for decision in decisions)))
-        await self._store.save_items(remembered)
+        await self._store.save_items(remembered, run.basis)
 
     async def _read_what_nothing_explains(self, items: Sequence[Item], memory: Mapping[SourceId, Memory]) -> bool:
         was_read = False

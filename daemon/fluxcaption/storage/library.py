@@ -9,6 +9,7 @@ from fluxcaption.domain.gaps import DeliveryState, Memory, Standing
 from fluxcaption.domain.jobs import EVERY_SETTING, Delivery
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item, MediaIdentity, MediaSource
+from fluxcaption.domain.retry import REVIVAL_PAUSES
 from fluxcaption.domain.sources import KnownTracks
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.domain.watching import Episode
@@ -30,17 +31,17 @@ class LibraryRecords:
         rows = await self._db.read(f"SELECT * FROM items WHERE server_id=? AND id IN ({_marks(ids)})", (server_id, *ids))  # noqa: S608 only question marks
         return {ItemId(row["id"]): _item_record(row) for row in rows}
 
-    async def save_items(self, items: Sequence[tuple[Item, bool]]) -> None:
+    async def save_items(self, items: Sequence[tuple[Item, bool]], basis: str) -> None:
         """Remember items as they were read, each with whether it is looked at again however unchanged; equal rows are left alone."""
 
         async def body(connection: aiosqlite.Connection) -> None:
             await connection.executemany(
-                "INSERT INTO items (server_id, id, library, etag, name, series_id, season, episode, look_again) VALUES (?,?,?,?,?,?,?,?,?)"
-                " ON CONFLICT (server_id, id) DO UPDATE SET library=excluded.library, etag=excluded.etag, name=excluded.name, series_id=excluded.series_id,"
+                "INSERT INTO items (server_id, id, library, etag, basis, name, series_id, season, episode, look_again) VALUES (?,?,?,?,?,?,?,?,?,?)"
+                " ON CONFLICT (server_id, id) DO UPDATE SET library=excluded.library, etag=excluded.etag, basis=excluded.basis, name=excluded.name, series_id=excluded.series_id,"
                 " season=excluded.season, episode=excluded.episode, look_again=excluded.look_again, missed_since=NULL"
-                " WHERE (library, etag, name, look_again) IS NOT (excluded.library, excluded.etag, excluded.name, excluded.look_again) OR missed_since IS NOT NULL",
+                " WHERE (library, etag, basis, name, look_again) IS NOT (excluded.library, excluded.etag, excluded.basis, excluded.name, excluded.look_again) OR missed_since IS NOT NULL",
                 [
-                    (item.server_id, item.id, item.library, item.etag, item.name, item.series_id, item.season, item.episode, int(look_again))
+                    (item.server_id, item.id, item.library, item.etag, basis, item.name, item.series_id, item.season, item.episode, int(look_again))
                     for item, look_again in items
                 ],
             )
@@ -57,6 +58,16 @@ class LibraryRecords:
         """A page of what is known of a library, in order of rows."""
         rows = await self._db.read("SELECT * FROM items WHERE server_id=? AND library=? AND row>? ORDER BY row LIMIT ?", (server_id, library, after_row, limit))
         return [_item_record(row) for row in rows]
+
+    async def look_again_at_failed(self, now: datetime) -> int:
+        """Items whose job failed long enough ago are read in full by the next pass, however unchanged."""
+        pauses = " ".join(f"WHEN {number} THEN {int(pause.total_seconds() * 1000)}" for number, pause in enumerate(REVIVAL_PAUSES))
+        last = int(REVIVAL_PAUSES[-1].total_seconds() * 1000)
+        return await self._write(
+            "UPDATE items SET look_again=1 WHERE look_again=0 AND (server_id, id) IN (SELECT server_id, item_id FROM jobs WHERE state='failed'"  # noqa: S608 numbers of ours
+            f" AND updated_at<=? - CASE revivals {pauses} ELSE {last} END)",
+            (as_ms(now),),
+        )
 
     async def mark_missed(self, rows: Sequence[int], now: datetime) -> None:
         """Items that a complete pass did not see, for the first time."""
@@ -358,7 +369,7 @@ def _track_fact(row: aiosqlite.Row) -> TrackFact:
 
 
 def _item_record(row: aiosqlite.Row) -> ItemRecord:
-    return ItemRecord(row["row"], ItemId(row["id"]), row["etag"], bool(row["look_again"]), maybe_time(row["missed_since"]))
+    return ItemRecord(row["row"], ItemId(row["id"]), row["etag"], row["basis"], bool(row["look_again"]), maybe_time(row["missed_since"]))
 
 
 def _delivery(row: aiosqlite.Row) -> Delivery:

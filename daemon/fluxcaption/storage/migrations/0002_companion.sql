@@ -6,6 +6,7 @@ CREATE TABLE items (
     id TEXT NOT NULL,
     library TEXT NOT NULL,
     etag TEXT NOT NULL,
+    basis TEXT NOT NULL,
     name TEXT NOT NULL,
     series_id TEXT NOT NULL DEFAULT '',
     season INTEGER,
