@@ -1,5 +1,6 @@
 """The fake answers as three real servers were recorded to answer."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +9,8 @@ import aiohttp
 import pytest
 
 from tests.contract.openapi import CONTRACT, needs_contract
-from tests.fakes.jellyfin import KEY, FakeItem, FakeJellyfin, Library, Source
+from tests.fakes.jellyfin import KEY, FakeItem, FakeJellyfin, Fault, Library, Source, film
+from tests.fakes.jellyfin.admin import User
 
 VERSIONS = {"10.10.7": "10.10.7", "10.11.11": "10.11.11", "12.0-rc5": "12.0.0"}
 IN_USE = ("/System/Info", "/System/Ping", "/health", "/emby/", "/mediabrowser/", "/Library/VirtualFolders", "/Items", "/Videos/", "/nonsense")
@@ -158,3 +160,78 @@ async def test_every_recorded_exchange_in_use_is_answered_alike(folder: str) -> 
     assert count >= 168
     unexplained = {note: place for note, place in different.items() if note not in DIFFERENT}
     assert unexplained == {}
+
+
+ADMIN_FILES = ("setup", "plugin-install", "webhook-config", "session-proof", "webhook-triggers", "users", "playback")
+ADMIN_ROUTES = (
+    ("POST", "/Auth/Keys"), ("GET", "/Plugins"), ("POST", "/Plugins"), ("POST", "/Packages/Installed"), ("GET", "/Repositories"), ("POST", "/System/Restart"),
+    ("GET", "/ScheduledTasks"), ("POST", "/ScheduledTasks"), ("GET", "/Sessions"), ("POST", "/Sessions/Capabilities"), ("GET", "/System/ActivityLog"),
+    ("GET", "/Users"), ("POST", "/Users/Configuration"),
+)  # fmt: skip
+
+
+def admin_exchanges(folder: str) -> list[dict[str, Any]]:
+    found = []
+    for name in ADMIN_FILES:
+        file = CONTRACT / "recorded" / folder / f"{name}.jsonl"
+        for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+            value = json.loads(line)
+            method, path = value["request"]["method"], value["request"]["path"]
+            if any(method == known and path.startswith(start) for known, start in ADMIN_ROUTES) and not path.startswith("/Sessions/Playing"):
+                found.append({**value, "file": name})
+    return found
+
+
+@needs_contract
+@pytest.mark.parametrize("folder", VERSIONS)
+async def test_every_recorded_exchange_about_plugins_tasks_users_and_sessions_is_answered_alike(folder: str) -> None:
+    different: dict[str, str] = {}
+    exchanges = admin_exchanges(folder)
+    async with FakeJellyfin(VERSIONS[folder]) as fake, aiohttp.ClientSession() as session:
+        fake.users.add("<user token>")
+        fake.viewers.add("<viewer token>")
+        watched = film("Plain Movie (2020)", [], library=fake.libraries[0].id)
+        fake.add(watched)
+        for exchange in exchanges:
+            request, real = exchange["request"], exchange["response"]
+            path = request["path"]
+            if path.startswith("/Packages/Installed"):
+                fake.offered = [] if real["status"] == 404 else ["21.0.0.0"]
+                if real["status"] == 500:
+                    fake.break_next("POST /Packages", Fault(status=500))
+            if (user := (request.get("query") or {}).get("userId")) and user not in fake.people:
+                fake.people[user] = User("root", user, is_admin=True)
+            if path.startswith("/Users/Configuration") and user:
+                fake.people[user].may_be_changed = real["status"] == 204
+            if path == "/Users" and not fake.people:
+                fake.people["1" * 32] = User("root", "1" * 32, is_admin=True)
+            if path == "/Sessions" and exchange["file"] == "playback":
+                fake.somebody_plays(watched)
+            if path.startswith("/System/ActivityLog"):
+                for row in fake.activity:
+                    row["Date"] = "2099-01-01T00:00:00.0000000Z"
+            headers = {
+                name: str(value).replace("<key>", KEY)
+                for name, value in request["headers"].items()
+                if name.lower() in {"authorization", "content-type", "accept"}
+            }
+            data = None if request.get("body") is None else json.dumps(request["body"])
+            query = {name: str(value) for name, value in (request.get("query") or {}).items()}
+            async with session.request(request["method"], fake.url + path, params=query, headers=headers, data=data) as answer:
+                content = await answer.read()
+                media = (real["headers"].get("Content-Type") or "").split(";")[0]
+                name = f"{request['method']} {path}"
+                if answer.status != real["status"]:
+                    different[name] = f"{exchange['file']}: status {real['status']}, the fake {answer.status}"
+                elif (
+                    media == "application/json"
+                    and real.get("body")
+                    and not isinstance(real["body"], str)
+                    and (place := differs(shape(real["body"]), shape(json.loads(content))))
+                ):
+                    different[name] = f"{exchange['file']}: {place}"
+            if path == "/System/Restart":
+                while fake.is_starting:
+                    await asyncio.sleep(0.05)
+    assert len(exchanges) >= 25
+    assert different == {}
