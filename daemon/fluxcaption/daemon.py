@@ -255,6 +255,8 @@ class Daemon:
         room = has_room(self._settings.state, self._settings.limits.disk_free)
         self.health.say("disk", PartState.OK if room else PartState.DEGRADED, "" if room else f"less than limits.disk_free is left at {self._settings.state}")
         self._new_event.set()
+        # A quiet hour that begins holds for what is being heard, too; what was heard so far is kept.
+        house.workers.step_aside()
         await self._release(house)
 
     async def _keep_company(self, house: House) -> None:

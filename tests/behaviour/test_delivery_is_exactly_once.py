@@ -252,3 +252,44 @@ async def test_undo_removes_exactly_ours_and_remembers_the_no(tmp_path: Path) ->
             assert edited.sidecars == {f"{edited.stem}.fluxcaption.de.srt": HUMAN}
             await house.scanner.scan(full=True)
             assert {state for _, state in await house.store.count_jobs()} == {JobState.DONE}
+
+
+async def test_another_programs_track_does_not_retire_ours(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        clock = FastClock()
+        async with house_beside(fake, tmp_path, clock) as house:
+            (item,) = films(fake, 1, clock.now())
+            await ready(store_of(house), item, house)
+            await house.workers.run(until_idle=True)
+            source = item.sources[0]
+            source.sidecars[f"{source.stem}.ai.de.srt"] = HUMAN
+            item.touch(clock.now())
+            assert (await house.scanner.scan(full=True)).queued == 0
+            assert len(source.sidecars) == 2
+
+
+async def test_what_was_undone_is_made_again_when_somebody_asks(tmp_path: Path) -> None:
+    from tests.behaviour.household import READ, clip
+    from tests.fakes.jellyfin import audio, film, text
+
+    async with FakeJellyfin() as fake:
+        clock = FastClock()
+        item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        fake.add(item)
+        async with house_beside(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as house:
+            from fluxcaption.domain.jobs import AskedFor
+
+            async def everything() -> None:
+                await house.scanner.scan(full=True)
+                await house.store.hold_none(clock.now())
+                await house.workers.run(until_idle=True)
+
+            await everything()
+            assert len(item.sources[0].sidecars) == 1
+            await house.deliverer.undo(ServerId(SERVER_ID), ItemId(item.id), dry_run=False)
+            assert item.sources[0].sidecars == {}
+            await everything()
+            assert item.sources[0].sidecars == {}
+            await house.intake.take_asked(ItemId(item.id), [], AskedFor())
+            await house.workers.run(until_idle=True)
+            assert len(item.sources[0].sidecars) == 1

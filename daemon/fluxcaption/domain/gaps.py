@@ -7,7 +7,19 @@ from enum import StrEnum
 from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import Item, MediaSource, SubtitleTrack
 from fluxcaption.domain.rules import Rule, Wish, Wishes, wishes_for
-from fluxcaption.domain.sources import NOTHING_KNOWN, FromText, KnownTracks, NoSource, Reads, SourceChoice, choose_source, is_ours, lies_beside, spoken_track
+from fluxcaption.domain.sources import (
+    NOTHING_KNOWN,
+    FromText,
+    KnownTracks,
+    NoSource,
+    Reads,
+    SourceChoice,
+    choose_source,
+    is_machine_made,
+    is_ours,
+    lies_beside,
+    spoken_track,
+)
 from fluxcaption.domain.units import SourceId
 
 
@@ -139,8 +151,9 @@ def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, rea
     if why := _why_left_alone(item, source, wishes):
         return decided(Way.NOT_WANTED, why)
     theirs, ours = serving_tracks(item, source, target, wishes, known)
-    if theirs and ours and wishes.yields_to_human and standing.delivery is DeliveryState.CONFIRMED:
-        return decided(Way.RETIRE, f"{_named(theirs[0])} came, so ours ({ours[0].file_name}) goes")
+    human = next((track for track in theirs if not is_machine_made(track, wishes.marker, known)), None)
+    if human is not None and ours and wishes.yields_to_human and standing.delivery is DeliveryState.CONFIRMED:
+        return decided(Way.RETIRE, f"{_named(human)} came, so ours ({ours[0].file_name}) goes")
     if theirs:
         return decided(Way.COVERED, f"an existing {theirs[0].language} text track serves it ({_named(theirs[0])})")
     is_stale = bool(ours) and standing.made_for not in {"", source.revision}

@@ -180,7 +180,9 @@ class MakingStages:
         if await self._is_the_same_file(item, source, job, identity):
             return Outcome.done("our track was made for this very file, which only seems changed")
         settings_hash = parts.planner.settings_hash
-        if not job.asked.redo and (settled := await parts.store.settled(identity.fingerprint, job.target, settings_hash)) is not None:
+        if job.tier is Tier.ASKED:
+            await parts.store.unsettle(identity.fingerprint, job.target)
+        elif (settled := await parts.store.settled(identity.fingerprint, job.target, settings_hash)) is not None:
             return Outcome.settled(settled[1], settled[0])
         if isinstance(decision.choice, FromText):
             read = await self._reading.text_of(source, decision.choice.track, location)
