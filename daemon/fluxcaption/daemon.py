@@ -183,7 +183,7 @@ class Daemon:
             targets = [LanguageTag.parse(text) for text in body.targets]
         except ValueError as error:
             raise JobError(str(error)) from error
-        return await house.intake.take_asked(ItemId(body.item_id), targets, AskedFor(source=body.source, redo=body.redo))
+        return await house.intake.take_asked(ItemId(body.item_id), targets, AskedFor(source=body.source, model=body.model, redo=body.redo))
 
     async def _connect(self, house: House, webhook: Webhook) -> None:
         """Find the server, however long that takes, then make the first scan."""

@@ -3,8 +3,9 @@
 import importlib.metadata
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -134,6 +135,19 @@ def build_listener(engines: Engines, store: Store, is_slow: Callable[[], bool] =
     )
 
 
+@asynccontextmanager
+async def other_listener(settings: Settings, engines: Engines, store: Store, model: str) -> AsyncIterator[Listener]:
+    """A listener with another speech model, which is unloaded at the end; the usual one makes room for it."""
+    engines.recognizer.unload()
+    recognizer = WhisperRecognizer(settings.asr.backends[0].model_copy(update={"model": model}), engines.blocks, thread_count(settings.limits.threads), SPEECH)
+    executor = ThreadExecutor(1, engines.nice, {WorkKind.HEAR: recognizer.hear, WorkKind.TELL_LANGUAGE: recognizer.tell_language}, {})
+    try:
+        yield build_listener(replace(engines, recognizer=recognizer, executor=executor), store)
+    finally:
+        await executor.close()
+        recognizer.unload()
+
+
 @dataclass(frozen=True, slots=True)
 class House:
     """Everything the daemon is made of."""
@@ -224,6 +238,7 @@ def build_house(
             min_score=settings.asr.min_score,
             patience=settings.translation.patience,
             max_untranslated=settings.translation.max_untranslated,
+            other_listener=lambda model: other_listener(settings, engines, store, model),
         ),
         server,
         reading,

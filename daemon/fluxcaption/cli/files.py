@@ -12,6 +12,7 @@ from fluxcaption.cli.common import FAILED, TRY_LATER, config_option, run_async, 
 from fluxcaption.cli.items import ask_for_item
 from fluxcaption.cli.show import ProgressDisplay
 from fluxcaption.domain.errors import JobError, ParkedError, StateError, UsageError
+from fluxcaption.domain.jobs import AskedFor
 from fluxcaption.domain.language import LanguageTag, Strictness
 from fluxcaption.flow.oneshot import OneShot
 from fluxcaption.logs import set_up_logging
@@ -50,9 +51,10 @@ def caption(
 ) -> int:
     """Make subtitles for media files, or for one item of the library."""
     if item is not None:
-        if media or output or source or model or translator:
-            raise UsageError("with --item only --to, --source and --redo can be given: the library's own settings are used")
-        return ask_for_item(settings_for(config, log_level="warning"), item, [_tag(text) for text in targets], track or "", redo)
+        if media or output or source or translator:
+            raise UsageError("with --item only --to, --source, --model and --redo can be given: the library's own settings are used")
+        asked = AskedFor(source=track or "", model=model or "", redo=redo)
+        return ask_for_item(settings_for(config, log_level="warning"), item, [_tag(text) for text in targets], asked)
     if track or redo:
         raise UsageError("--source and --redo need --item")
     if not media:

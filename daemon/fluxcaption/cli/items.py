@@ -41,22 +41,22 @@ async def _why(settings: Settings, item: str) -> Any:
         return (await explain(house.server, house.store, house.planner, await _id_of(settings, item))).model_dump()
 
 
-def ask_for_item(settings: Settings, item: str, targets: Sequence[LanguageTag], source: str, redo: bool) -> int:
+def ask_for_item(settings: Settings, item: str, targets: Sequence[LanguageTag], asked: AskedFor) -> int:
     """Queue one item as asked for, through the running daemon or for the next run."""
-    answer = run_async(_ask(settings, item, targets, source, redo))
+    answer = run_async(_ask(settings, item, targets, asked))
     for decision in answer["decisions"]:
         click.echo(f"{decision['target']}: {decision['way']}: {decision['reason']}")
     click.echo(f"queued: {', '.join(f'job {number}' for number in answer['jobs']) or 'nothing is to be made'}")
     return 0
 
 
-async def _ask(settings: Settings, item: str, targets: Sequence[LanguageTag], source: str, redo: bool) -> Any:
+async def _ask(settings: Settings, item: str, targets: Sequence[LanguageTag], asked: AskedFor) -> Any:
     item_id = await _id_of(settings, item)
     if is_running(settings):
-        body = {"item_id": item_id, "targets": [str(tag) for tag in targets], "source": source, "redo": redo}
+        body = {"item_id": item_id, "targets": [str(tag) for tag in targets], "source": asked.source, "model": asked.model, "redo": asked.redo}
         return await call_daemon(settings, "POST", "/api/jobs/caption", body)
     async with open_house(settings, reading=False) as house:
-        decisions = await house.intake.take_asked(item_id, targets, AskedFor(source=source, redo=redo))
+        decisions = await house.intake.take_asked(item_id, targets, asked)
         jobs = await house.store.jobs(item_id=item_id, states=OPEN_STATES)
         told = [{"target": str(decision.target), "way": decision.way.value, "reason": decision.reason} for decision in decisions]
         return {"jobs": [job.id for job in jobs], "decisions": told}

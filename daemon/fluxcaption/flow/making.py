@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -47,6 +48,8 @@ class MakingParts:
     min_score: float
     patience: timedelta
     max_untranslated: float
+    other_listener: Callable[[str], AbstractAsyncContextManager[Listener]] | None = None
+    """A listener with another speech model, for as long as somebody's request needs it."""
 
 
 class Maker:
@@ -62,16 +65,24 @@ class Maker:
         return SourceText(language, f"embedded {language} text track {ordinal + 1}", read.cues)
 
     async def hear(
-        self, location: MediaLocation, track: AudioTrack, identity: MediaIdentity, attempt: int, target: LanguageTag, progress: Progress | None
+        self,
+        location: MediaLocation,
+        track: AudioTrack,
+        identity: MediaIdentity,
+        attempt: int,
+        target: LanguageTag,
+        progress: Progress | None,
+        listener: Listener | None = None,
     ) -> SourceText:
         """Listen to a sound track and make readable cues of what was heard.
 
         Raises:
             NothingToMake: Nobody speaks, the recogniser was too unsure, or the target is spoken and not wanted then.
         """
-        transcript = await self._parts.listener.hear(location, track, identity, attempt, progress)
+        listener = listener or self._parts.listener
+        transcript = await listener.hear(location, track, identity, attempt, progress)
         self._refuse(transcript, target)
-        origin = f"heard in sound track {track.ordinal + 1} by {self._parts.listener.recognizer.name}"
+        origin = f"heard in sound track {track.ordinal + 1} by {listener.recognizer.name}"
         return SourceText(transcript.language, origin, shape(transcript.segments, transcript.language))
 
     async def render(self, text: SourceText, target: LanguageTag, attempt: int) -> tuple[Sequence[Cue], str]:
@@ -191,7 +202,8 @@ class MakingStages:
             tell = self._progress
             progress: Progress | None = (lambda done, whole: tell(job, done, whole)) if tell else None
             try:
-                text = await self._maker.hear(location, decision.choice.track, identity, job.attempts, job.target, progress)
+                async with self._listener_for(job) as listener:
+                    text = await self._maker.hear(location, decision.choice.track, identity, job.attempts, job.target, progress, listener)
             except NothingToMake as error:
                 await parts.store.settle(identity.fingerprint, job.target, settings_hash, error.code, str(error), parts.clock.now())
                 return Outcome.settled(str(error), error.code)
@@ -199,6 +211,10 @@ class MakingStages:
             raise NoUsableSource(decision.reason)
         await parts.store.note(job.id, source_ref=await parts.store.put_document(text.to_bytes()))
         return Outcome.next(Stage.TRANSLATE, f"the words are known: {len(text.cues)} cues, {text.origin}")
+
+    def _listener_for(self, job: Job) -> AbstractAsyncContextManager[Listener]:
+        other = self._parts.other_listener
+        return other(job.asked.model) if job.asked.model and other is not None else nullcontext(self._parts.listener)
 
     @staticmethod
     def _without_making(decision: Decision) -> Outcome | None:
@@ -238,7 +254,7 @@ class MakingStages:
         found = next((decision for decision in decisions if (decision.source.id, decision.target) == (source.id, job.target)), None)
         if found is None:
             return Decision(item, source, job.target, Way.NOT_WANTED, f"{job.target} is no longer among the targets")
-        if job.tier is Tier.ASKED and (job.asked.redo or job.asked.source or found.way in {Way.SETTLED, Way.MISSING}):
+        if job.tier is Tier.ASKED and (job.asked.redo or job.asked.source or job.asked.model or found.way in {Way.SETTLED, Way.MISSING}):
             return self._as_asked(found, job)
         return found
 

@@ -94,12 +94,14 @@ class AskBody(BaseModel):
     Attributes:
         targets: Languages; none: those the household wants.
         source: `audio 2`, `text 1` or the name of a subtitle file.
+        model: Another speech model, by its directory.
         redo: Also where there is a track already.
     """
 
     item_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     targets: list[str] = Field(default_factory=list, max_length=50)
     source: str = Field("", max_length=300)
+    model: str = Field("", max_length=1000)
     redo: bool = False
 
 

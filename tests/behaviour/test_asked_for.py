@@ -1,0 +1,68 @@
+"""What a person asks for one item: from another track, with another model, again, in another language."""
+
+import shutil
+from pathlib import Path
+
+from fluxcaption.domain.jobs import AskedFor, JobState
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.units import ItemId
+from fluxcaption.miniatures import SPEECH
+
+from tests.behaviour.household import READ, clip, windows_heard
+from tests.behaviour.libraries import house_beside
+from tests.fakes.clock import FastClock
+from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film, text
+
+
+def prepared(fake: FakeJellyfin, folder: Path) -> FakeItem:
+    item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(folder, READ), minutes=61 / 60)
+    fake.add(item)
+    return item
+
+
+async def test_another_track_is_used_and_ours_is_replaced_in_its_place(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = prepared(fake, tmp_path / "media")
+        clock = FastClock()
+        async with house_beside(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as house:
+            await house.intake.take_asked(ItemId(item.id), [], AskedFor())
+            await house.workers.run(until_idle=True)
+            assert await windows_heard(tmp_path / "state") == 0
+            (name,) = item.sources[0].sidecars
+            await house.intake.take_asked(ItemId(item.id), [], AskedFor(source="audio 1", redo=True))
+            await house.workers.run(until_idle=True)
+            (job,) = await house.store.jobs()
+            assert job.state is JobState.DONE, job.reason
+            assert "heard in sound track 1" in job.reason
+            assert list(item.sources[0].sidecars) == [name]
+            heard = await windows_heard(tmp_path / "state")
+            assert heard > 0
+            other = tmp_path / "model"
+            shutil.copytree(SPEECH, other)
+            (other / "config.json").write_text((other / "config.json").read_text() + "\n")
+            await house.intake.take_asked(ItemId(item.id), [], AskedFor(source="audio 1", model=str(other), redo=True))
+            await house.workers.run(until_idle=True)
+            (job,) = await house.store.jobs()
+            assert job.state is JobState.DONE, job.reason
+            assert await windows_heard(tmp_path / "state") > heard
+            assert list(item.sources[0].sidecars) == [name]
+
+
+async def test_a_language_nobody_usually_wants_is_made_when_asked(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = prepared(fake, tmp_path / "media")
+        async with house_beside(fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}) as house:
+            await house.intake.take_asked(ItemId(item.id), [LanguageTag("de")], AskedFor())
+            await house.workers.run(until_idle=True)
+            assert list(item.sources[0].sidecars) == [f"{READ}.fluxcaption.de.srt"]
+
+
+async def test_a_track_that_is_not_there_is_told(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = prepared(fake, tmp_path / "media")
+        async with house_beside(fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}) as house:
+            await house.intake.take_asked(ItemId(item.id), [], AskedFor(source="audio 7"))
+            await house.workers.run(until_idle=True)
+            (job,) = await house.store.jobs()
+            assert job.state is JobState.FAILED
+            assert "there is no usable track 'audio 7'" in job.reason
