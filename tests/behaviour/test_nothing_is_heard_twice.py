@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,18 +21,16 @@ CLIP = DEMO / HEARD / f"{HEARD}.mkv"
 
 def heard_ms(state: Path) -> tuple[int, int]:
     """Sound that was heard, and sound that is saved; their difference was heard for nothing."""
-    with sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True) as database:
+    with closing(sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True)) as database:
         heard = database.execute("SELECT media_ms FROM speeds WHERE way='listen'").fetchone()
         saved = database.execute("SELECT coalesce(sum(end_ms-start_ms),0) FROM windows").fetchone()
-    database.close()
     return (heard[0] if heard else 0), saved[0]
 
 
 def windows_saved(state: Path) -> int:
     try:
-        with sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True) as database:
+        with closing(sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True)) as database:
             count: int = database.execute("SELECT count(*) FROM windows").fetchone()[0]
-        database.close()
     except sqlite3.Error:
         return 0
     return count

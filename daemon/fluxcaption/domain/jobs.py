@@ -157,7 +157,7 @@ class Delivery:
         provenance: JSON: source, models, settings, times.
         made_for: Revision of the media it was made for.
         cues_hash: Over the cues alone: the same wherever the file lies and however a server spells it.
-        grade: JSON: way, backend, its place in the configuration, score.
+        grade: How it was made: from what, by which backends, with which score.
         track_path: Where the server lists it.
         previous_ref: Bytes of the track it replaces, until it is confirmed.
         missing_since: When a complete pass first did not list it.

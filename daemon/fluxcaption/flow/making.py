@@ -82,7 +82,7 @@ class Maker:
         listener = listener or self._parts.listener
         transcript = await listener.hear(location, track, identity, attempt, progress)
         self._refuse(transcript, target)
-        origin = f"heard in sound track {track.ordinal + 1} by {listener.recognizer.name}"
+        origin = f"heard in sound track {track.ordinal + 1} by {listener.recognizer.name} (score {score(transcript.segments):.2f})"
         return SourceText(transcript.language, origin, shape(transcript.segments, transcript.language))
 
     async def render(self, text: SourceText, target: LanguageTag, attempt: int) -> tuple[Sequence[Cue], str]:
