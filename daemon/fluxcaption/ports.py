@@ -74,8 +74,8 @@ class MediaServer(Protocol):
     def items(self, library: Library, since: datetime | None = None) -> AsyncIterator[Sequence[Item]]:
         """Read a library page by page, each item once; with `since`, only what was saved after it."""
 
-    def glances(self, library: Library, start: int = 0) -> AsyncIterator[Sequence[Glance]]:
-        """Read only the ids of a library and what tells whether an item changed, page by page from an offset; much cheaper than `items`."""
+    def glances(self, library: Library) -> AsyncIterator[Sequence[Glance]]:
+        """Read only the ids of a library and what tells whether an item changed, page by page; much cheaper than `items`."""
 
     async def fetch_items(self, ids: Sequence[ItemId]) -> Sequence[Item]:
         """Read some items in full; those that are gone are left out."""
@@ -447,9 +447,6 @@ class Store(Protocol):
     async def place_in_queue(self, job: Job) -> int:
         """How many jobs of its stage go before it."""
 
-    async def raise_tier(self, server_id: ServerId, item_id: ItemId, tier: Tier, now: datetime) -> int:
-        """Open jobs of an item go forward to a tier."""
-
     async def count_jobs(self) -> Mapping[tuple[Stage, JobState], int]:
         """How many jobs stand where."""
 
@@ -495,9 +492,6 @@ class Store(Protocol):
 
     async def look_again_at_failed(self, now: datetime) -> int:
         """Items whose job failed long enough ago are read in full by the next pass, however unchanged."""
-
-    async def count_items(self, server_id: ServerId) -> tuple[int, int]:
-        """How many items are known, and the highest row."""
 
     async def items_of_library(self, server_id: ServerId, library: str, after_row: int, limit: int) -> Sequence[ItemRecord]:
         """A page of what is known of a library, in order of rows."""
@@ -590,9 +584,6 @@ class Store(Protocol):
         self, server_id: ServerId, *, item_id: ItemId | None = None, states: Collection[DeliveryState] = (), uploaded_since: datetime | None = None
     ) -> Sequence[Delivery]:
         """Deliveries, oldest first; of one item by its id or that of a version."""
-
-    async def is_our_text(self, cues_hash: ContentHash) -> bool:
-        """Whether we delivered exactly these cues, anywhere."""
 
     async def mark_uploaded(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> None:
         """The upload was answered."""

@@ -1,9 +1,8 @@
 """Items, their media sources and the tracks in them, as every library adapter describes them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
 
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
@@ -144,10 +143,6 @@ class Item:
     def source(self, source_id: SourceId) -> MediaSource | None:
         """The media source of that id, if this item still has it."""
         return next((source for source in self.sources if source.id == source_id), None)
-
-    def only(self, source: MediaSource) -> Self:
-        """The same item with one media source."""
-        return replace(self, sources=(source,))
 
 
 @dataclass(frozen=True, slots=True)

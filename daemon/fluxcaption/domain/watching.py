@@ -31,15 +31,6 @@ class Playing:
     seen_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """Where an item stands in its series."""
-
-    series_id: str
-    season: int
-    episode: int
-
-
 def quiet_until(item_id: ItemId, source_ids: Collection[SourceId], seen: Sequence[Playing]) -> datetime | None:
     """Until when an item is left alone because somebody watches it or just did; None when nobody does."""
     moments = [playing.seen_at for playing in seen if playing.item_id == item_id or playing.source_id in source_ids or SourceId(playing.item_id) in source_ids]

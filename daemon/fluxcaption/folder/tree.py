@@ -62,10 +62,10 @@ class FolderTree:
             page = [await self._run(self._describe, path) for path in paths[first : first + PAGE]]
             yield [item for item in page if item is not None]
 
-    async def glances(self, library: Library, start: int = 0) -> AsyncIterator[Sequence[Glance]]:
+    async def glances(self, library: Library) -> AsyncIterator[Sequence[Glance]]:
         """Names, sizes and times of the media and of what lies beside it."""
         paths = await self._run(self._media_files)
-        for first in range(start, len(paths), PAGE):
+        for first in range(0, len(paths), PAGE):
             yield [Glance(self._id_of(path), etag) for path in paths[first : first + PAGE] if (etag := await self._run(_etag, path))]
 
     async def fetch_items(self, ids: Sequence[ItemId]) -> Sequence[Item]:

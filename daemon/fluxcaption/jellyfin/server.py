@@ -97,13 +97,14 @@ class JellyfinServer:
         async for rows in self._pages(library, PAGE, more):
             yield [self._item(row, library.name) for row in rows]
 
-    async def glances(self, library: Library, start: int = 0) -> AsyncIterator[Sequence[Glance]]:
+    async def glances(self, library: Library) -> AsyncIterator[Sequence[Glance]]:
         """Ids and Etags alone: an eighth of the cost (3.3)."""
-        async for rows in self._pages(library, LEAN_PAGE, {"fields": "Etag"}, start):
+        async for rows in self._pages(library, LEAN_PAGE, {"fields": "Etag"}):
             yield [Glance(ItemId(row["Id"]), str(row.get("Etag", ""))) for row in rows]
 
-    async def _pages(self, library: Library, size: int, more: Mapping[str, str], start: int = 0) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+    async def _pages(self, library: Library, size: int, more: Mapping[str, str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         before: frozenset[str] = frozenset()
+        start = 0
         while True:
             params = {
                 "parentId": library.id,

@@ -12,7 +12,6 @@ from fluxcaption.domain.media import Item, MediaIdentity, MediaSource
 from fluxcaption.domain.retry import REVIVAL_PAUSES
 from fluxcaption.domain.sources import KnownTracks
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
-from fluxcaption.domain.watching import Episode
 from fluxcaption.ports import ItemRecord, TrackFact
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.values import as_ms, as_time, maybe_time, tag_of
@@ -48,11 +47,6 @@ class LibraryRecords:
 
         if items:
             await self._db.checkpoint(body)
-
-    async def count_items(self, server_id: ServerId) -> tuple[int, int]:
-        """How many items are known, and the highest row."""
-        rows = await self._db.read("SELECT count(*) AS n, coalesce(max(row), 0) AS highest FROM items WHERE server_id=?", (server_id,))
-        return int(rows[0]["n"]), int(rows[0]["highest"])
 
     async def items_of_library(self, server_id: ServerId, library: str, after_row: int, limit: int) -> Sequence[ItemRecord]:
         """A page of what is known of a library, in order of rows."""
@@ -131,11 +125,6 @@ class LibraryRecords:
         """What was played since then, latest first."""
         rows = await self._db.read("SELECT * FROM watched WHERE server_id=? AND watched_at>=? ORDER BY watched_at DESC LIMIT 200", (server_id, as_ms(since)))
         return [(ItemId(row["item_id"]), SourceId(row["source_id"]), as_time(row["watched_at"])) for row in rows]
-
-    async def episode(self, server_id: ServerId, item_id: ItemId) -> Episode | None:
-        """Where an item stands in its series."""
-        rows = await self._db.read("SELECT * FROM items WHERE server_id=? AND id=? AND series_id<>''", (server_id, item_id))
-        return Episode(rows[0]["series_id"], rows[0]["season"] or 0, rows[0]["episode"] or 0) if rows else None
 
     # -- media and tracks -------------------------------------------------------------------------------------------
 
@@ -239,10 +228,6 @@ class LibraryRecords:
             return frozenset()
         rows = await self._db.read(f"SELECT cues_hash FROM deliveries WHERE cues_hash IN ({_marks(hashes)})", tuple(hashes))  # noqa: S608 only question marks
         return frozenset(row["cues_hash"] for row in rows)
-
-    async def is_our_text(self, cues_hash: ContentHash) -> bool:
-        """Whether we delivered exactly these cues, anywhere."""
-        return bool(await self._hashes_of_ours([cues_hash]))
 
     # -- deliveries and decisions -----------------------------------------------------------------------------------
 

@@ -263,13 +263,6 @@ class SqliteStore(LibraryRecords):
         )
         return int(rows[0]["n"])
 
-    async def raise_tier(self, server_id: ServerId, item_id: ItemId, tier: Tier, now: datetime) -> int:
-        """Open jobs of an item go forward to a tier; a job that stands before it already stays."""
-        return await self._write(
-            "UPDATE jobs SET tier=?, tier_rank=?, is_held=0, updated_at=? WHERE server_id=? AND item_id=? AND state IN ('queued','parked') AND tier_rank>?",
-            (tier.value, tier.rank, as_ms(now), server_id, item_id, tier.rank),
-        )
-
     async def count_jobs(self) -> Mapping[tuple[Stage, JobState], int]:
         """How many jobs stand where."""
         rows = await self._db.read("SELECT stage, state, count(*) AS n FROM jobs GROUP BY stage, state")

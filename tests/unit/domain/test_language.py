@@ -1,7 +1,7 @@
 """One spelling for every language."""
 
 import pytest
-from fluxcaption.domain.language import LanguageTag, Strictness, normalise, satisfies
+from fluxcaption.domain.language import LanguageTag, Strictness, normalise, refine, satisfies
 
 
 @pytest.mark.parametrize(
@@ -9,7 +9,11 @@ from fluxcaption.domain.language import LanguageTag, Strictness, normalise, sati
     [
         ("ger", "de"), ("deu", "de"), ("DE", "de"), ("fre", "fr"), ("chi", "zh"), ("zho", "zh"), ("cmn", "zh"), ("zh-CN", "zh-Hans"), ("zh_cn", "zh-Hans"),
         ("zh-tw", "zh-Hant"), ("zh-hant", "zh-Hant"), ("chs", "zh-Hans"), ("cht", "zh-Hant"), ("pob", "pt-BR"), ("pt-br", "pt-BR"), ("pop", "pt-PT"),
-        ("Greek, Modern (1453-)", "el"), ("gre", "el"), ("iw", "he"), ("in", "id"), ("jw", "jv"), ("tl", "fil"), ("scc", "sr"), ("nob", "nb"), ("es-419", "es-419"),
+        ("dut", "nl"), ("cze", "cs"), ("rum", "ro"), ("per", "fa"), ("may", "ms"), ("gre", "el"), ("alb", "sq"), ("arm", "hy"), ("baq", "eu"), ("bur", "my"),
+        ("geo", "ka"), ("ice", "is"), ("mac", "mk"), ("mao", "mi"), ("slo", "sk"), ("tib", "bo"), ("wel", "cy"), ("yue", "yue"), ("zh-HK", "zh-Hant-HK"),
+        ("zho-Hans", "zh-Hans"), ("zh-cmn-Hant", "zh-Hant"), ("German", "de"), ("english", "en"), ("Chinese Simplified", "zh-Hans"), ("pt_BR", "pt-BR"),
+        ("frc", "fr-CA"), ("fr-ca", "fr-CA"), ("Luba-Katanga", "lu"), ("French, Old (842-ca.1400)", "fro"), ("hbs", "sr-Latn"), ("tgl", "fil"), ("en-GB", "en-GB"),
+        ("Greek, Modern (1453-)", "el"), ("iw", "he"), ("in", "id"), ("jw", "jv"), ("tl", "fil"), ("scc", "sr"), ("nob", "nb"), ("es-419", "es-419"),
     ],
 )  # fmt: skip
 def test_every_spelling_of_a_language_is_one_tag(spelling: str, expected: str) -> None:
@@ -39,3 +43,32 @@ def test_what_names_no_language_is_none(spelling: str | None) -> None:
 )
 def test_a_track_serves_a_wish_as_strictly_as_asked(have: str, want: str, strictness: str, expected: bool) -> None:
     assert satisfies(LanguageTag.parse(have), LanguageTag.parse(want), Strictness(strictness)) is expected
+
+
+@pytest.mark.parametrize(
+    "target", ["de", "zh-Hans", "zh-Hant", "pt-BR", "pt-PT", "es-419", "es-MX", "el", "he", "id", "fil", "sr-Latn", "nb", "fr-CA", "en-GB"]
+)
+@pytest.mark.parametrize("version", [(10, 10, 7), (10, 11, 11), (12, 0, 0)])
+def test_what_we_write_is_read_back_as_what_we_meant_by_every_server(target: str, version: tuple[int, int, int]) -> None:
+    from fluxcaption.jellyfin.parse import read_source
+
+    from tests.fakes.jellyfin import Source
+
+    tag = LanguageTag.parse(target)
+    name = f"Film.fluxcaption.{tag.written.lower()}.srt"
+    source = Source("5" * 32, "/m/Film.mkv", [], sidecars={name: b"1\n00:00:01,000 --> 00:00:02,000\nword\n"})
+    (stream,) = source.all_streams(version)
+    (track,) = read_source({"Id": source.id, "Path": source.path, "MediaStreams": [stream]}).subtitles
+    assert track.language == tag
+    if tag.language not in {"fil"}:
+        assert stream.get("Language"), "the server itself knows the language, too"
+
+
+@pytest.mark.parametrize(
+    ("code", "title", "expected"),
+    [("chi", "Simplified", "zh-Hans"), ("zho", "繁體", "zh-Hant"), ("por", "Brazilian", "pt-BR"), ("spa", "Latino", "es-419"), ("eng", "Simplified", "en"), ("zh-CN", "Traditional", "zh-Hans")],
+)  # fmt: skip
+def test_a_title_tells_the_script_or_region_its_code_does_not(code: str, title: str, expected: str) -> None:
+    tag = normalise(code)
+    assert tag is not None
+    assert str(refine(tag, title)) == expected
