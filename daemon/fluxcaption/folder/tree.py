@@ -1,11 +1,14 @@
 """A folder tree as a media library: each media file is an item, sidecars lie beside it."""
 
 import asyncio
+import bisect
 import errno
 import hashlib
+import itertools
 import logging
 import os
 import stat
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,6 +29,9 @@ log = logging.getLogger(__name__)
 
 MEDIA_EXTENSIONS = frozenset({".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogm", ".ts", ".webm", ".wmv"})
 PAGE = 50
+MOST_LISTINGS = 256
+SETTLED_NS = 2 * 10**9
+"""A folder that changed more recently may change again within the same tick of its clock: its names are not kept."""
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -41,6 +47,7 @@ class FolderTree:
         self._media = media
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="folder")
         self._mounts = Mounts()
+        self._listings = _Listings()
         self._probed: dict[tuple[str, int, int], MediaSource] = {}
         self._server_id = ServerId("folder-" + hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24])
 
@@ -66,7 +73,7 @@ class FolderTree:
         """Names, sizes and times of the media and of what lies beside it."""
         paths = await self._run(self._media_files)
         for first in range(0, len(paths), PAGE):
-            yield [Glance(self._id_of(path), etag) for path in paths[first : first + PAGE] if (etag := await self._run(_etag, path))]
+            yield [Glance(self._id_of(path), etag) for path in paths[first : first + PAGE] if (etag := await self._run(self._etag, path))]
 
     async def fetch_items(self, ids: Sequence[ItemId]) -> Sequence[Item]:
         """Describe some files again."""
@@ -95,7 +102,7 @@ class FolderTree:
 
     async def is_there(self, source: MediaSource) -> bool:
         """Whether the file is there and not empty."""
-        return await self._run(lambda: bool(_etag(Path(source.path))))
+        return await self._run(lambda: bool(self._etag(Path(source.path))))
 
     def track_file(self, source: MediaSource, name: str) -> Path | None:
         """Beside the media."""
@@ -145,6 +152,15 @@ class FolderTree:
     def _id_of(self, path: Path) -> ItemId:
         return ItemId(hashlib.sha256(str(path.relative_to(self._root)).encode(errors="surrogateescape")).hexdigest()[:32])
 
+    def _etag(self, path: Path) -> str:
+        """Changes when the file or what lies beside it under its name changes; empty when it is not there."""
+        try:
+            status = path.stat()
+            beside = [(name, (path.parent / name).lstat().st_mtime_ns) for name in self._listings.beside(path)]
+        except OSError:
+            return ""
+        return hashlib.sha256(repr((status.st_mtime_ns, status.st_size, beside)).encode(errors="surrogateescape")).hexdigest()[:32]
+
     def _media_files(self) -> list[Path]:
         found = []
         for folder, folders, names in os.walk(self._root):
@@ -169,7 +185,7 @@ class FolderTree:
             source = MediaSource(SourceId(item_id), str(path), status.st_size, duration, f"{status.st_mtime_ns}-{status.st_size}", audio, subtitles)
             if not skipped:
                 self._probed[key] = source
-        sidecars = tuple(_sidecars(path, source.stem))
+        sidecars = tuple(_sidecars(path, source.stem, self._listings.beside(path)))
         source = replace(source, subtitles=source.subtitles + sidecars, is_remote=self._mounts.is_cloud(path))
         return Item(
             server_id=self._server_id,
@@ -177,29 +193,37 @@ class FolderTree:
             name=source.stem,
             kind=ItemKind.VIDEO,
             library=self._root.name,
-            etag=_etag(path),
+            etag=self._etag(path),
             added_at=datetime.fromtimestamp(status.st_mtime, UTC),
             sources=(source,),
             skipped=skipped,
         )
 
 
-def _etag(path: Path) -> str:
-    """Changes when the file or what lies beside it under its name changes; empty when it is not there."""
-    try:
-        status = path.stat()
-        beside = [
-            (entry.name, entry.stat(follow_symlinks=False).st_mtime_ns)
-            for entry in sorted(os.scandir(path.parent), key=lambda entry: entry.name)
-            if entry.name.startswith(path.stem + ".") and entry.name != path.name
-        ]
-    except OSError:
-        return ""
-    return hashlib.sha256(repr((status.st_mtime_ns, status.st_size, beside)).encode(errors="surrogateescape")).hexdigest()[:32]
+class _Listings:
+    """Names in a folder, read again when something came or went; a folder of thousands is not read for each file in it."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[int, list[str]]] = {}
+
+    def beside(self, media: Path) -> list[str]:
+        """Names that begin with a media file's stem and a dot, without the media itself."""
+        changed_at = media.parent.stat().st_mtime_ns
+        known = self._known.get(media.parent)
+        if known is None or known[0] != changed_at:
+            known = (changed_at, sorted(os.listdir(media.parent), key=str.lower))
+            if len(self._known) >= MOST_LISTINGS:
+                self._known.clear()
+            if time.time_ns() - changed_at > SETTLED_NS:
+                self._known[media.parent] = known
+        names, start = known[1], f"{media.stem}.".lower()
+        first = bisect.bisect_left(names, start, key=str.lower)
+        found = itertools.takewhile(lambda name: name.lower().startswith(start), itertools.islice(names, first, None))
+        return [name for name in found if name != media.name]
 
 
-def _sidecars(path: Path, stem: str) -> Iterator[SubtitleTrack]:
-    for name in sorted(os.listdir(path.parent)):
+def _sidecars(path: Path, stem: str, names: Sequence[str]) -> Iterator[SubtitleTrack]:
+    for name in names:
         if (facts := read_sidecar_name(stem, name)) is None:
             continue
         file = path.parent / name

@@ -84,7 +84,7 @@ class JellyfinClient:
         """Make one request, never repeated by itself.
 
         Args:
-            method: GET, POST or DELETE.
+            method: GET, HEAD, POST or DELETE.
             path: Below the base path, with a leading slash.
             params: Query.
             body: Sent as JSON.

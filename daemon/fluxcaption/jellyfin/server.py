@@ -204,16 +204,11 @@ class JellyfinServer:
         ]
 
     async def is_there(self, source: MediaSource) -> bool:
-        """The mapped file, else the first byte of the stream."""
+        """The mapped file, else whether the server would stream it."""
         if (path := local_path(source.path, self._pairs)) is not None:
             return await asyncio.to_thread(_is_file, path)
         answer = await self._client.call(
-            "GET",
-            f"/Videos/{source.id}/stream",
-            params={"static": "true", "mediaSourceId": source.id},
-            headers={"Range": "bytes=0-0"},
-            expected=frozenset({400, 404, 416, 500}),
-            most_bytes=2**20,
+            "HEAD", f"/Videos/{source.id}/stream", params={"static": "true", "mediaSourceId": source.id}, expected=frozenset({400, 404, 416, 500})
         )
         return answer.status in {200, 206}
 

@@ -162,6 +162,7 @@ class FakeJellyfin(AdminRoutes):
             ("GET", "/Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}", self._track),
             ("GET", "/Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/{ticks}/Stream.{format}", self._track),
             ("GET", "/Videos/{itemId}/stream", self._stream),
+            ("HEAD", "/Videos/{itemId}/stream", self._stream),
             *self.admin_routes(),
         ]
         for method, path, handler in routes:
