@@ -111,6 +111,15 @@ async def house_beside(fake: FakeJellyfin, state: Path, clock: FastClock, **more
         await store.close()
 
 
+@asynccontextmanager
+async def beside_a_server(state: Path, **more: Any) -> AsyncIterator[tuple[FakeJellyfin, FastClock, House]]:
+    """A server and the daemon's parts beside it, on one clock."""
+    async with FakeJellyfin() as fake:
+        clock = FastClock()
+        async with house_beside(fake, state, clock, **more) as house:
+            yield fake, clock, house
+
+
 async def states(store: SqliteStore) -> dict[DeliveryState, int]:
     """How many deliveries stand where."""
     found: dict[DeliveryState, int] = {}
@@ -119,4 +128,4 @@ async def states(store: SqliteStore) -> dict[DeliveryState, int]:
     return found
 
 
-__all__ = ["DE", "ItemId", "SourceId", "films", "finish", "house_beside", "states", "words"]
+__all__ = ["DE", "ItemId", "SourceId", "beside_a_server", "films", "finish", "house_beside", "states", "words"]

@@ -12,7 +12,7 @@ from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.storage.store import SqliteStore
 from fluxcaption.wiring import House
 
-from tests.behaviour.libraries import DE, films, house_beside, states, words
+from tests.behaviour.libraries import DE, beside_a_server, films, house_beside, states, words
 from tests.behaviour.test_scans_are_the_truth import store_of
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault
@@ -109,28 +109,26 @@ async def test_each_of_many_tracks_arrives_once_whatever_breaks(count: int, vers
 
 
 async def test_tracks_of_one_film_arrive_together(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock, languages={"targets": ["de", "fr"]}) as house:
-            store = store_of(house)
-            (item,) = films(fake, 1, clock.now())
-            job_id = await ready(store, item, house)
-            from fluxcaption.domain.language import LanguageTag
+    async with beside_a_server(tmp_path, languages={"targets": ["de", "fr"]}) as (fake, clock, house):
+        store = store_of(house)
+        (item,) = films(fake, 1, clock.now())
+        job_id = await ready(store, item, house)
+        from fluxcaption.domain.language import LanguageTag
 
-            await store.add_jobs(
-                [NewJob(ServerId(SERVER_ID), ItemId(item.id), SourceId(item.sources[0].id), LanguageTag("fr"), item.name, Tier.NEW, item.added, "gap")],
-                clock.now(),
-            )
-            outcome = await house.workers._stages[Stage.UPLOAD].run(await claimed(store, Stage.UPLOAD, clock))
-            assert outcome.reason_code == "together"
-            assert not [exchange for exchange in fake.received if exchange.method not in {"GET", "HEAD"}]
-            await store.record(job_id, outcome, clock.now())  # type: ignore[arg-type]
-            other = await claimed(store, Stage.LISTEN, clock)
-            await store.note(other.id, track_ref=await store.put_document(words("fr")))
-            await store.record(other.id, Outcome.next(Stage.UPLOAD, "made"), clock.now())
-            assert await store.hurry_uploads(ServerId(SERVER_ID), SourceId(item.sources[0].id), clock.now()) == 1
-            await house.workers.run(until_idle=True)
-            assert len(item.sources[0].sidecars) == 2
+        await store.add_jobs(
+            [NewJob(ServerId(SERVER_ID), ItemId(item.id), SourceId(item.sources[0].id), LanguageTag("fr"), item.name, Tier.NEW, item.added, "gap")],
+            clock.now(),
+        )
+        outcome = await house.workers._stages[Stage.UPLOAD].run(await claimed(store, Stage.UPLOAD, clock))
+        assert outcome.reason_code == "together"
+        assert not [exchange for exchange in fake.received if exchange.method not in {"GET", "HEAD"}]
+        await store.record(job_id, outcome, clock.now())  # type: ignore[arg-type]
+        other = await claimed(store, Stage.LISTEN, clock)
+        await store.note(other.id, track_ref=await store.put_document(words("fr")))
+        await store.record(other.id, Outcome.next(Stage.UPLOAD, "made"), clock.now())
+        assert await store.hurry_uploads(ServerId(SERVER_ID), SourceId(item.sources[0].id), clock.now()) == 1
+        await house.workers.run(until_idle=True)
+        assert len(item.sources[0].sidecars) == 2
 
 
 async def claimed(store: SqliteStore, stage: Stage, clock: FastClock):  # type: ignore[no-untyped-def]
@@ -140,21 +138,19 @@ async def claimed(store: SqliteStore, stage: Stage, clock: FastClock):  # type: 
 
 
 async def test_a_film_being_watched_is_left_alone_until_ten_minutes_after(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            (item,) = films(fake, 1, clock.now())
-            await ready(store_of(house), item, house)
-            fake.somebody_plays(item)
-            await work(house, fake, clock, hours=0.5)
-            assert not [exchange for exchange in fake.received if exchange.method not in {"GET", "HEAD"}]
-            fake.stops(item)
-            stopped = clock.now()
-            await work(house, fake, clock, hours=2)
-            assert fake.changed_while_watched == []
-            (delivery,) = await house.store.deliveries(ServerId(SERVER_ID))
-            assert delivery.state is DeliveryState.CONFIRMED
-            assert delivery.intended_at - stopped >= timedelta(minutes=9)
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        await ready(store_of(house), item, house)
+        fake.somebody_plays(item)
+        await work(house, fake, clock, hours=0.5)
+        assert not [exchange for exchange in fake.received if exchange.method not in {"GET", "HEAD"}]
+        fake.stops(item)
+        stopped = clock.now()
+        await work(house, fake, clock, hours=2)
+        assert fake.changed_while_watched == []
+        (delivery,) = await house.store.deliveries(ServerId(SERVER_ID))
+        assert delivery.state is DeliveryState.CONFIRMED
+        assert delivery.intended_at - stopped >= timedelta(minutes=9)
 
 
 async def test_what_was_played_before_the_start_is_known_from_the_activity_log(tmp_path: Path) -> None:
@@ -174,98 +170,86 @@ async def test_what_was_played_before_the_start_is_known_from_the_activity_log(t
 
 
 async def test_nothing_is_written_where_the_media_itself_cannot_be_seen(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            (item,) = films(fake, 1, clock.now())
-            await ready(store_of(house), item, house)
-            fake.break_next("HEAD /Videos/{itemId}/stream", Fault(status=404))
-            await house.workers.run(until_idle=True)
-            (job,) = await house.store.jobs()
-            assert (job.state, job.reason_code) == (JobState.PARKED, "media-away")
-            assert not [exchange for exchange in fake.received if exchange.method not in {"GET", "HEAD"}]
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        await ready(store_of(house), item, house)
+        fake.break_next("HEAD /Videos/{itemId}/stream", Fault(status=404))
+        await house.workers.run(until_idle=True)
+        (job,) = await house.store.jobs()
+        assert (job.state, job.reason_code) == (JobState.PARKED, "media-away")
+        assert not [exchange for exchange in fake.received if exchange.method not in {"GET", "HEAD"}]
 
 
 async def test_a_replaced_track_of_ours_keeps_its_name_and_nothing_else_is_deleted(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            (item,) = films(fake, 1, clock.now())
-            store = store_of(house)
-            source = item.sources[0]
-            source.sidecars[f"{source.stem}.cs.srt"] = HUMAN
-            await ready(store, item, house)
-            await house.workers.run(until_idle=True)
-            await ready(store, item, house, words("better"))
-            await house.workers.run(until_idle=True)
-            assert source.sidecars == {f"{source.stem}.cs.srt": HUMAN, f"{source.stem}.fluxcaption.de.srt": words("better")}
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        store = store_of(house)
+        source = item.sources[0]
+        source.sidecars[f"{source.stem}.cs.srt"] = HUMAN
+        await ready(store, item, house)
+        await house.workers.run(until_idle=True)
+        await ready(store, item, house, words("better"))
+        await house.workers.run(until_idle=True)
+        assert source.sidecars == {f"{source.stem}.cs.srt": HUMAN, f"{source.stem}.fluxcaption.de.srt": words("better")}
 
 
 async def test_the_old_track_is_put_back_where_the_new_one_is_refused(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            (item,) = films(fake, 1, clock.now())
-            store = store_of(house)
-            await ready(store, item, house)
-            await house.workers.run(until_idle=True)
-            old = dict(item.sources[0].sidecars)
-            await ready(store, item, house, words("better"))
-            fake.break_next("POST /Videos", Fault(status=500))
-            await house.workers.run(until_idle=True)
-            assert item.sources[0].sidecars == old
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        store = store_of(house)
+        await ready(store, item, house)
+        await house.workers.run(until_idle=True)
+        old = dict(item.sources[0].sidecars)
+        await ready(store, item, house, words("better"))
+        fake.break_next("POST /Videos", Fault(status=500))
+        await house.workers.run(until_idle=True)
+        assert item.sources[0].sidecars == old
 
 
 async def test_a_humans_track_that_comes_later_retires_ours(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            (item,) = films(fake, 1, clock.now())
-            await ready(store_of(house), item, house)
-            await house.workers.run(until_idle=True)
-            source = item.sources[0]
-            source.sidecars[f"{source.stem}.de.srt"] = HUMAN
-            item.touch(clock.now())
-            await house.scanner.scan(full=True)
-            await house.workers.run(until_idle=True)
-            assert source.sidecars == {f"{source.stem}.de.srt": HUMAN}
-            assert await states(store_of(house)) == {DeliveryState.WITHDRAWN: 1}
-            assert (await house.scanner.scan(full=True, lean=False)).queued == 0
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        await ready(store_of(house), item, house)
+        await house.workers.run(until_idle=True)
+        source = item.sources[0]
+        source.sidecars[f"{source.stem}.de.srt"] = HUMAN
+        item.touch(clock.now())
+        await house.scanner.scan(full=True)
+        await house.workers.run(until_idle=True)
+        assert source.sidecars == {f"{source.stem}.de.srt": HUMAN}
+        assert await states(store_of(house)) == {DeliveryState.WITHDRAWN: 1}
+        assert (await house.scanner.scan(full=True, lean=False)).queued == 0
 
 
 async def test_undo_removes_exactly_ours_and_remembers_the_no(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            first, second = films(fake, 2, clock.now())
-            for item in (first, second):
-                await ready(store_of(house), item, house)
-            await house.workers.run(until_idle=True)
-            edited = second.sources[0]
-            edited.sidecars[f"{edited.stem}.fluxcaption.de.srt"] = HUMAN
-            first.sources[0].sidecars[f"{first.sources[0].stem}.it.srt"] = HUMAN
-            would = await house.deliverer.undo(ServerId(SERVER_ID), None, dry_run=True)
-            assert any("would remove" in line for line in would)
-            said = await house.deliverer.undo(ServerId(SERVER_ID), None, dry_run=False)
-            assert any("was edited by somebody" in line for line in said)
-            assert first.sources[0].sidecars == {f"{first.sources[0].stem}.it.srt": HUMAN}
-            assert edited.sidecars == {f"{edited.stem}.fluxcaption.de.srt": HUMAN}
-            await house.scanner.scan(full=True)
-            assert {state for _, state in await house.store.count_jobs()} == {JobState.DONE}
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        first, second = films(fake, 2, clock.now())
+        for item in (first, second):
+            await ready(store_of(house), item, house)
+        await house.workers.run(until_idle=True)
+        edited = second.sources[0]
+        edited.sidecars[f"{edited.stem}.fluxcaption.de.srt"] = HUMAN
+        first.sources[0].sidecars[f"{first.sources[0].stem}.it.srt"] = HUMAN
+        would = await house.deliverer.undo(ServerId(SERVER_ID), None, dry_run=True)
+        assert any("would remove" in line for line in would)
+        said = await house.deliverer.undo(ServerId(SERVER_ID), None, dry_run=False)
+        assert any("was edited by somebody" in line for line in said)
+        assert first.sources[0].sidecars == {f"{first.sources[0].stem}.it.srt": HUMAN}
+        assert edited.sidecars == {f"{edited.stem}.fluxcaption.de.srt": HUMAN}
+        await house.scanner.scan(full=True)
+        assert {state for _, state in await house.store.count_jobs()} == {JobState.DONE}
 
 
 async def test_another_programs_track_does_not_retire_ours(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            (item,) = films(fake, 1, clock.now())
-            await ready(store_of(house), item, house)
-            await house.workers.run(until_idle=True)
-            source = item.sources[0]
-            source.sidecars[f"{source.stem}.ai.de.srt"] = HUMAN
-            item.touch(clock.now())
-            assert (await house.scanner.scan(full=True)).queued == 0
-            assert len(source.sidecars) == 2
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        await ready(store_of(house), item, house)
+        await house.workers.run(until_idle=True)
+        source = item.sources[0]
+        source.sidecars[f"{source.stem}.ai.de.srt"] = HUMAN
+        item.touch(clock.now())
+        assert (await house.scanner.scan(full=True)).queued == 0
+        assert len(source.sidecars) == 2
 
 
 async def test_what_was_undone_is_made_again_when_somebody_asks(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from fluxcaption.domain.jobs import JobState, Stage, Tier
 from fluxcaption.domain.units import ItemId
 
 from tests.behaviour.household import HEARD, clip
-from tests.behaviour.libraries import films, house_beside
+from tests.behaviour.libraries import beside_a_server, films, house_beside
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film
 from tests.fakes.jellyfin.admin import User, select_subtitle
@@ -24,46 +24,40 @@ def episodes(fake: FakeJellyfin, clock: FastClock, count: int) -> list[FakeItem]
 
 
 async def test_the_next_two_episodes_go_before_the_new_and_the_backlog(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock, backlog={"mode": "none"}) as house:
-            shows = episodes(fake, clock, 6)
-            await house.scanner.scan(full=True)
-            assert await house.store.count_jobs() == {}
-            fake.somebody_plays(shows[1])
-            await house.companion.look_at_viewers()
-            jobs = {job.item_id: job.tier for job in await house.store.jobs()}
-            assert jobs == {ItemId(shows[2].id): Tier.NEXT, ItemId(shows[3].id): Tier.SOON}
-            first = await house.store.claim(Stage.LISTEN, clock.now())
-            assert first is not None
-            assert first.item_id == shows[2].id
+    async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, house):
+        shows = episodes(fake, clock, 6)
+        await house.scanner.scan(full=True)
+        assert await house.store.count_jobs() == {}
+        fake.somebody_plays(shows[1])
+        await house.companion.look_at_viewers()
+        jobs = {job.item_id: job.tier for job in await house.store.jobs()}
+        assert jobs == {ItemId(shows[2].id): Tier.NEXT, ItemId(shows[3].id): Tier.SOON}
+        first = await house.store.claim(Stage.LISTEN, clock.now())
+        assert first is not None
+        assert first.item_id == shows[2].id
 
 
 async def test_watching_lets_only_the_asked_and_the_very_next_begin(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            plans = house.workers._stages
-            (item,) = films(fake, 1, clock.now())
-            assert plans[Stage.LISTEN].gate() is Tier.BACKLOG
-            fake.somebody_plays(item)
-            assert await house.companion.look_at_viewers()
-            assert plans[Stage.LISTEN].gate() is Tier.NEXT
-            assert plans[Stage.TRANSLATE].gate() is Tier.NEXT
-            assert plans[Stage.CONFIRM].gate() is Tier.BACKLOG
-            fake.stops(item)
-            assert await house.companion.look_at_viewers()
-            assert plans[Stage.LISTEN].gate() is Tier.BACKLOG
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        plans = house.workers._stages
+        (item,) = films(fake, 1, clock.now())
+        assert plans[Stage.LISTEN].gate() is Tier.BACKLOG
+        fake.somebody_plays(item)
+        assert await house.companion.look_at_viewers()
+        assert plans[Stage.LISTEN].gate() is Tier.NEXT
+        assert plans[Stage.TRANSLATE].gate() is Tier.NEXT
+        assert plans[Stage.CONFIRM].gate() is Tier.BACKLOG
+        fake.stops(item)
+        assert await house.companion.look_at_viewers()
+        assert plans[Stage.LISTEN].gate() is Tier.BACKLOG
 
 
 async def test_a_session_that_went_quiet_counts_for_nothing(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            (item,) = films(fake, 1, clock.now())
-            fake.playing[item.id] = clock.now() - timedelta(minutes=4)
-            await house.watcher.look()
-            assert not house.watcher.somebody_watches
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        fake.playing[item.id] = clock.now() - timedelta(minutes=4)
+        await house.watcher.look()
+        assert not house.watcher.somebody_watches
 
 
 async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_path: Path) -> None:
@@ -126,13 +120,11 @@ async def test_a_server_that_cannot_say_who_watches_is_delivered_to_later(tmp_pa
     from tests.behaviour.test_delivery_is_exactly_once import ready
     from tests.behaviour.test_scans_are_the_truth import store_of
 
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            (item,) = films(fake, 1, clock.now())
-            await ready(store_of(house), item, house)
-            fake.break_next("GET /Sessions", Fault(status=500))
-            await house.workers.run(until_idle=True)
-            assert item.sources[0].sidecars == {}
-            (job,) = await house.store.jobs()
-            assert job.state is JobState.PARKED
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        await ready(store_of(house), item, house)
+        fake.break_next("GET /Sessions", Fault(status=500))
+        await house.workers.run(until_idle=True)
+        assert item.sources[0].sidecars == {}
+        (job,) = await house.store.jobs()
+        assert job.state is JobState.PARKED

@@ -11,7 +11,7 @@ from fluxcaption.domain.units import Fingerprint
 from fluxcaption.storage.store import SqliteStore
 from fluxcaption.wiring import House
 
-from tests.behaviour.libraries import DE, films, finish, house_beside, states
+from tests.behaviour.libraries import DE, beside_a_server, films, finish, house_beside, states
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film, text
 
@@ -205,13 +205,11 @@ async def test_the_loop_answers_while_a_library_is_read(tmp_path: Path) -> None:
 
 
 async def test_a_pass_that_was_broken_off_goes_on_with_what_it_has_not_read(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            films(fake, 900, clock.now())
-            fake.chaos = lambda name: Fault(status=500) if name == "GET /Items" and len([e for e in fake.received if e.route == "/Items"]) >= 3 else None
-            with pytest.raises(ServiceUnreachable):
-                await house.scanner.scan(full=True)
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        films(fake, 900, clock.now())
+        fake.chaos = lambda name: Fault(status=500) if name == "GET /Items" and len([e for e in fake.received if e.route == "/Items"]) >= 3 else None
+        with pytest.raises(ServiceUnreachable):
+            await house.scanner.scan(full=True)
         fake.chaos = None
         async with house_beside(fake, tmp_path, clock) as house:
             report = await house.scanner.scan(full=True)
@@ -221,19 +219,17 @@ async def test_a_pass_that_was_broken_off_goes_on_with_what_it_has_not_read(tmp_
 
 
 async def test_an_unchanged_item_whose_job_failed_comes_back_after_a_day(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            films(fake, 3, clock.now())
-            await house.scanner.scan(full=True)
-            await house.store.hold_none(clock.now())
-            job = await house.store.claim(Stage.LISTEN, clock.now())
-            assert job is not None
-            await house.store.record(job.id, Outcome.failed("no", "transient"), clock.now())
-            clock.pass_time(hours=12)
-            assert (await house.scanner.scan(full=True)).read == 0
-            clock.pass_time(hours=13)
-            report = await house.scanner.scan(full=True)
-            assert (report.read, report.queued) == (1, 1)
-            clock.pass_time(hours=13)
-            assert (await house.scanner.scan(full=True)).read == 0
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        films(fake, 3, clock.now())
+        await house.scanner.scan(full=True)
+        await house.store.hold_none(clock.now())
+        job = await house.store.claim(Stage.LISTEN, clock.now())
+        assert job is not None
+        await house.store.record(job.id, Outcome.failed("no", "transient"), clock.now())
+        clock.pass_time(hours=12)
+        assert (await house.scanner.scan(full=True)).read == 0
+        clock.pass_time(hours=13)
+        report = await house.scanner.scan(full=True)
+        assert (report.read, report.queued) == (1, 1)
+        clock.pass_time(hours=13)
+        assert (await house.scanner.scan(full=True)).read == 0

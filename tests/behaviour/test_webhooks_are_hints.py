@@ -152,3 +152,12 @@ async def test_each_shape_is_taken_and_a_repeat_has_the_same_answer(body: Any, c
         daemon.stop()
         await running
         assert len(answers) == 2
+
+
+async def test_the_plugin_repository_is_empty_until_there_is_a_plugin_of_our_own(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        daemon, running, url = await listening(tmp_path, fake)
+        async with aiohttp.ClientSession() as session, session.get(url.replace("/webhook/jellyfin", "/plugin-manifest/manifest.json")) as answer:
+            assert (answer.status, answer.content_type, await answer.json()) == (200, "application/json", [])
+        daemon.stop()
+        await running

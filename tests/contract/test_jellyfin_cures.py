@@ -15,7 +15,7 @@ from fluxcaption.jellyfin.server import JellyfinServer
 from fluxcaption.settings import JellyfinServer as Settings
 
 from tests.behaviour.household import READ, clip, jellyfin, settings
-from tests.behaviour.libraries import films, house_beside
+from tests.behaviour.libraries import beside_a_server, films, house_beside
 from tests.behaviour.test_delivery_is_exactly_once import HUMAN, ready
 from tests.behaviour.test_scans_are_the_truth import store_of
 from tests.fakes.clock import FastClock
@@ -99,23 +99,21 @@ async def test_a_read_only_folder_on_12_is_told_and_a_mapped_one_is_written_to(t
 
 
 async def test_the_end_of_a_library_scan_is_polled_and_what_came_during_it_is_looked_at_again(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            (item,) = films(fake, 1, clock.now())
-            assert not await house.companion.library_scan_has_ended()
-            fake.begin_library_scan()
-            clock.pass_time(seconds=10)
-            await ready(store_of(house), item, house)
-            await house.workers.run(until_idle=True)
-            assert not await house.companion.library_scan_has_ended()
-            assert fake.end_library_scan(drops=1.0) == 1
-            clock.pass_time(seconds=10)
-            assert await house.companion.library_scan_has_ended()
-            assert item.sources[0].unlisted == set()
-            assert not await house.companion.library_scan_has_ended()
-            (delivery,) = await house.store.deliveries(ServerId(SERVER_ID))
-            assert delivery.state is DeliveryState.CONFIRMED
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        assert not await house.companion.library_scan_has_ended()
+        fake.begin_library_scan()
+        clock.pass_time(seconds=10)
+        await ready(store_of(house), item, house)
+        await house.workers.run(until_idle=True)
+        assert not await house.companion.library_scan_has_ended()
+        assert fake.end_library_scan(drops=1.0) == 1
+        clock.pass_time(seconds=10)
+        assert await house.companion.library_scan_has_ended()
+        assert item.sources[0].unlisted == set()
+        assert not await house.companion.library_scan_has_ended()
+        (delivery,) = await house.store.deliveries(ServerId(SERVER_ID))
+        assert delivery.state is DeliveryState.CONFIRMED
 
 
 async def test_the_plugins_timers_are_armed_only_where_a_start_left_them_waiting() -> None:
@@ -210,19 +208,17 @@ async def test_an_error_where_no_answer_is_expected_is_an_error_too() -> None:
 
 
 async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_again(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake:
-        clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
-            (item,) = films(fake, 1, clock.now())
-            fake.hides_new_tracks = True
-            number = await ready(store_of(house), item, house)
-            from fluxcaption.domain.jobs import Stage
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        fake.hides_new_tracks = True
+        number = await ready(store_of(house), item, house)
+        from fluxcaption.domain.jobs import Stage
 
-            upload = house.workers._stages[Stage.UPLOAD].run
-            for _ in range(2):
-                # The second time as after kill -9 between the server's 204 and our commit: the job is where it was.
-                job = await house.store.job(number)  # type: ignore[arg-type]
-                assert job is not None
-                outcome = await upload(job)
-                assert outcome.stage is Stage.CONFIRM
-            assert len([exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]) == 1
+        upload = house.workers._stages[Stage.UPLOAD].run
+        for _ in range(2):
+            # The second time as after kill -9 between the server's 204 and our commit: the job is where it was.
+            job = await house.store.job(number)  # type: ignore[arg-type]
+            assert job is not None
+            outcome = await upload(job)
+            assert outcome.stage is Stage.CONFIRM
+        assert len([exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]) == 1
