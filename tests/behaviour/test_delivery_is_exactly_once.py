@@ -204,6 +204,46 @@ async def test_the_old_track_is_put_back_where_the_new_one_is_refused(tmp_path: 
         fake.break_next("POST /Videos", Fault(status=500))
         await house.workers.run(until_idle=True)
         assert item.sources[0].sidecars == old
+        clock.pass_time(hours=1)
+        await house.workers.run(until_idle=True)
+        assert list(item.sources[0].sidecars.values()) == [words("better")], "and the new one takes its place once the server lets it"
+
+
+async def test_a_replacement_broken_off_before_the_deletion_goes_on(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        store = store_of(house)
+        await ready(store, item, house)
+        await house.workers.run(until_idle=True)
+        await ready(store, item, house, words("better"))
+        # The delete fails after the intent was written down: as kill -9 between the two.
+        fake.break_next("DELETE /Videos", Fault(status=500))
+        await house.workers.run(until_idle=True)
+        assert list(item.sources[0].sidecars.values()) == [words(item.name)]
+        clock.pass_time(hours=1)
+        await house.workers.run(until_idle=True)
+        assert list(item.sources[0].sidecars.values()) == [words("better")]
+
+
+async def test_what_a_person_asked_for_beside_a_humans_track_stays(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        store = store_of(house)
+        source = item.sources[0]
+        source.sidecars[f"{source.stem}.de.srt"] = HUMAN
+        number = await ready(store, item, house)
+        from fluxcaption.domain.jobs import AskedFor
+
+        await house.intake.take_asked(ItemId(item.id), [], AskedFor(redo=True))
+        job = await store.claim(Stage.UPLOAD, clock.now()) or await store.claim(Stage.LISTEN, clock.now())
+        assert job is not None
+        assert job.id == number
+        await store.note(job.id, track_ref=await store.put_document(words("asked")))
+        await store.record(job.id, Outcome.next(Stage.UPLOAD, "made"), clock.now())
+        await house.workers.run(until_idle=True)
+        assert len(source.sidecars) == 2
+        assert (await house.scanner.scan(full=True, lean=False)).queued == 0
+        assert len(source.sidecars) == 2
 
 
 async def test_a_humans_track_that_comes_later_retires_ours(tmp_path: Path) -> None:

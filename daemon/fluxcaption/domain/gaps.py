@@ -73,11 +73,13 @@ class Standing:
         settled: The reason of an earlier decision that still holds.
         delivery: How far our track got; None when there never was one.
         made_for: Revision of the media it was made for; empty when not known.
+        is_asked: A person asked for our track.
     """
 
     settled: str = ""
     delivery: DeliveryState | None = None
     made_for: str = ""
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, rea
         return decided(Way.NOT_WANTED, why)
     theirs, ours = serving_tracks(item, source, target, wishes, known)
     human = next((track for track in theirs if not is_machine_made(track, wishes.marker, known)), None)
-    if human is not None and ours and wishes.yields_to_human and standing.delivery is DeliveryState.CONFIRMED:
+    if human is not None and ours and wishes.yields_to_human and standing.delivery is DeliveryState.CONFIRMED and not standing.is_asked:
         return decided(Way.RETIRE, f"{_named(human)} came, so ours ({ours[0].file_name}) goes")
     if theirs:
         return decided(Way.COVERED, f"an existing {theirs[0].language} text track serves it ({_named(theirs[0])})")

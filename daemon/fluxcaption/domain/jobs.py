@@ -160,6 +160,7 @@ class Delivery:
         grade: How it was made: from what, by which backends, with which score.
         track_path: Where the server lists it.
         previous_ref: Bytes of the track it replaces, until it is confirmed.
+        is_asked: A person asked for it: it does not yield to another's track.
         missing_since: When a complete pass first did not list it.
     """
 
@@ -183,6 +184,7 @@ class Delivery:
     state: DeliveryState = DeliveryState.INTENDED
     missing_since: datetime | None = None
     missing_passes: int = 0
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

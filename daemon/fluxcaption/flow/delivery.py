@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from fluxcaption.domain.errors import ItemGone, JobError, NameTooLong, ReplyUnusable, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable
 from fluxcaption.domain.gaps import DeliveryState, Memory, serving_tracks
-from fluxcaption.domain.jobs import EVERY_SETTING, Delivery, Job, JobState, Outcome, Stage
+from fluxcaption.domain.jobs import EVERY_SETTING, Delivery, Job, JobState, Outcome, Stage, Tier
 from fluxcaption.domain.language import satisfies
 from fluxcaption.domain.media import FinishedTrack, Item, MediaSource, SubtitleTrack
 from fluxcaption.domain.rules import wishes_for
@@ -120,9 +120,12 @@ class Deliverer:
         return Outcome.next(Stage.CONFIRM, wait=timedelta(0) if self._server.overwrites else LOOKS[0])
 
     async def _unsent(self, job: Job, source: MediaSource, known: Delivery | None) -> None:
-        """The intent came to nothing for certain: the next attempt may send."""
-        state = DeliveryState.WITHDRAWN if known is None or known.state is not DeliveryState.CONFIRMED else DeliveryState.CONFIRMED
-        await self._store.mark_delivery(job.server_id, source.id, job.target, state)
+        """The intent came to nothing for certain: what was true before is so again, and the next attempt may send."""
+        if known is not None and known.state is DeliveryState.CONFIRMED:
+            await self._store.record_intent(known)
+            await self._store.mark_confirmed(job.server_id, source.id, job.target, known.track_path, known.made_for, self._clock.now())
+        else:
+            await self._store.mark_delivery(job.server_id, source.id, job.target, DeliveryState.WITHDRAWN)
 
     async def _put_back(self, source: MediaSource, track: FinishedTrack, before: bytes) -> None:
         try:
@@ -145,7 +148,7 @@ class Deliverer:
                 other.state is JobState.QUEUED and other.next_try_at <= now + TOGETHER_WITHIN and waited < TOGETHER_WITHIN
             )
             if is_soon:
-                wait = min(TOGETHER_WITHIN if waited < TOGETHER_WITHIN else TOGETHER_AT_MOST, TOGETHER_AT_MOST - waited)
+                wait = (TOGETHER_WITHIN if waited < TOGETHER_WITHIN else TOGETHER_AT_MOST) - waited
                 return Outcome.waiting(Stage.UPLOAD, wait, f"finished; it waits for {other.target}, so that both arrive together", "together")
         return None
 
@@ -290,7 +293,8 @@ class Deliverer:
 
     def _is_delivered(self, known: Delivery, ours: SubtitleTrack, seen: bytes) -> bool:
         """Whether a track still is what we delivered: a server may write the file again in its own way; the cues tell."""
-        return _hash(seen) == known.content_hash or (bool(known.cues_hash) and self._cues_hash(ours.file_name, seen) == known.cues_hash)
+        # The earlier bytes are still there when a replacement was broken off before it deleted them.
+        return _hash(seen) in {known.content_hash, known.previous_ref} or (bool(known.cues_hash) and self._cues_hash(ours.file_name, seen) == known.cues_hash)
 
     def _cues_hash(self, name: str, content: bytes) -> ContentHash:
         try:
@@ -324,6 +328,7 @@ class Deliverer:
             made_for=source.revision,
             cues_hash=self._cues_hash("ours.srt", track.content),
             grade=job.reason,
+            is_asked=job.tier is Tier.ASKED,
         )
 
 

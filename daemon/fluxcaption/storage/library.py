@@ -218,7 +218,7 @@ class LibraryRecords:
                 if row["source_id"] == source.id:
                     target = tag_of(row["target"])
                     before = standings.get(target, Standing())
-                    standings[target] = Standing(before.settled, DeliveryState(row["state"]), row["made_for"])
+                    standings[target] = Standing(before.settled, DeliveryState(row["state"]), row["made_for"], bool(row["is_asked"]))
             if own_facts or standings:
                 memory[source.id] = Memory(_known(own_facts, ours), standings)
         return memory
@@ -237,7 +237,7 @@ class LibraryRecords:
         async def body(connection: aiosqlite.Connection) -> None:
             await connection.execute(
                 "INSERT OR REPLACE INTO deliveries (server_id, source_id, target, content_hash, file_name, provenance, intended_at, item_id, title,"
-                " fingerprint, made_for, cues_hash, grade, previous_ref, state) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                " fingerprint, made_for, cues_hash, grade, previous_ref, state, is_asked) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     delivery.server_id,
                     delivery.source_id,
@@ -254,6 +254,7 @@ class LibraryRecords:
                     delivery.grade,
                     delivery.previous_ref,
                     DeliveryState.INTENDED.value,
+                    int(delivery.is_asked),
                 ),
             )
 
@@ -379,4 +380,5 @@ def _delivery(row: aiosqlite.Row) -> Delivery:
         state=DeliveryState(row["state"]),
         missing_since=maybe_time(row["missing_since"]),
         missing_passes=row["missing_passes"],
+        is_asked=bool(row["is_asked"]),
     )

@@ -52,6 +52,7 @@ ALTER TABLE deliveries ADD COLUMN track_path TEXT NOT NULL DEFAULT '';
 ALTER TABLE deliveries ADD COLUMN previous_ref TEXT;
 ALTER TABLE deliveries ADD COLUMN state TEXT NOT NULL DEFAULT 'intended';
 ALTER TABLE deliveries ADD COLUMN missing_since INTEGER;
+ALTER TABLE deliveries ADD COLUMN is_asked INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN missing_passes INTEGER NOT NULL DEFAULT 0;
 UPDATE deliveries SET state = CASE WHEN confirmed_at IS NOT NULL THEN 'confirmed' WHEN uploaded_at IS NOT NULL THEN 'uploaded' ELSE 'intended' END;
 CREATE INDEX deliveries_by_cues ON deliveries (cues_hash) WHERE cues_hash <> '';
