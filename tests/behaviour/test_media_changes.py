@@ -120,3 +120,17 @@ async def test_a_text_file_of_another_film_or_language_is_no_source(tmp_path: Pa
         assert all("heard in sound track 1" in job.reason for job in report.finished), [job.reason for job in report.finished]
         read = [exchange for exchange in fake.received if "Stream." in exchange.path and ".en." not in exchange.path]
         assert len(read) >= 2
+
+
+async def test_a_text_that_cannot_be_read_gives_way_to_the_sound(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        beside = clip(tmp_path / "media", "A Day in the Garden (2026)", "Beside (2026)")
+        (beside.parent / "Beside (2026).en.srt").write_bytes(b"\x00\x01\x02 no subtitle at all " * 50)
+        fake.add(film("Beside (2026)", [audio()], library=fake.libraries[0].id, file=beside, minutes=70 / 60))
+        inside = clip(tmp_path / "media", "A Day in the Garden (2026)", "Inside (2026)")
+        # The server lists an embedded track that is not in the file.
+        fake.add(film("Inside (2026)", [audio(), text()], library=fake.libraries[0].id, file=inside, minutes=70 / 60))
+        fake.embedded[(next(item for item in fake.items.values() if item.name == "Inside (2026)").sources[0].id, 0)] = b"nothing"
+        report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
+        assert [job.state for job in report.finished] == [JobState.DONE, JobState.DONE], [job.reason for job in report.finished]
+        assert all("heard in sound track 1" in job.reason for job in report.finished)

@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from fluxcaption.domain.cues import Cue, Transcript
-from fluxcaption.domain.errors import MediaStillGrowing, NothingToMake, NoUsableSource, ReplyUnusable, ServiceUnreachable, UnsupportedLanguagePair
+from fluxcaption.domain.errors import (
+    MediaStillGrowing,
+    NothingToMake,
+    NoUsableSource,
+    ReplyUnusable,
+    ServiceUnreachable,
+    SubtitleUnreadable,
+    UnsupportedLanguagePair,
+)
 from fluxcaption.domain.gaps import Decision, DeliveryState, Way
 from fluxcaption.domain.hearing import score
 from fluxcaption.domain.jobs import Job, Outcome, Stage, Tier, TranslationKey
@@ -196,7 +204,13 @@ class MakingStages:
         elif (settled := await parts.store.settled(identity.fingerprint, job.target, settings_hash)) is not None:
             return Outcome.settled(settled[1], settled[0])
         if isinstance(decision.choice, FromText):
-            read = await self._reading.text_of(source, decision.choice.track, location)
+            try:
+                read = await self._reading.text_of(source, decision.choice.track, location)
+            except SubtitleUnreadable as error:
+                if job.asked.source:
+                    raise
+                await self._reading.refuse(item, source, decision.choice.track, str(error))
+                return Outcome.waiting(Stage.LISTEN, timedelta(0), f"{error}; another source is looked for", "source-unreadable")
             text = SourceText(decision.choice.language, _origin(decision.choice), read.cues)
         elif isinstance(decision.choice, FromSound):
             tell = self._progress

@@ -98,17 +98,17 @@ class TrackReading:
             await self._store.save_track_fact(item.server_id, source.id, fact)
 
     async def fits(self, item: Item, source: MediaSource, track: SubtitleTrack, location: MediaLocation) -> bool:
-        """Lay an external text beside the sound once: one that clearly belongs to another film or cut, or another language, is no source.
-
-        Raises:
-            SubtitleUnreadable: There is no text in it.
-        """
+        """Lay an external text beside the sound once: one that is unreadable, of another film, cut or language is no source."""
         facts = {fact.track: fact for fact in await self._store.track_facts(item.server_id, source.id)}
         known = facts.get(track.key)
         revision = f"{item.etag} {source.revision}"
         if known is not None and known.is_compared and known.revision == revision:
             return not known.misfit
-        text = await self.text_of(source, track, location)
+        try:
+            text = await self.text_of(source, track, location)
+        except SubtitleUnreadable as error:
+            await self.refuse(item, source, track, str(error))
+            return False
         reason = await self._misfit(item, source, track, text, location)
         if reason:
             log.info("a text file is no source: %s", reason, extra={"file": track.file_name})
@@ -116,6 +116,12 @@ class TrackReading:
         fact = TrackFact(track.key, revision, language, hash_of_cues(text), f"{track.file_name}: {reason}" if reason else "", is_compared=True)
         await self._store.save_track_fact(item.server_id, source.id, fact)
         return not reason
+
+    async def refuse(self, item: Item, source: MediaSource, track: SubtitleTrack, reason: str) -> None:
+        """Remember that a track is no source as long as neither the item nor the media changes."""
+        log.info("a text track is no source: %s", reason)
+        fact = TrackFact(track.key, f"{item.etag} {source.revision}", track.language, ContentHash(""), reason, is_compared=True)
+        await self._store.save_track_fact(item.server_id, source.id, fact)
 
     async def _misfit(self, item: Item, source: MediaSource, track: SubtitleTrack, text: SubtitleText, location: MediaLocation) -> str:
         told = await asyncio.to_thread(self._languages.tell, " ".join(line for cue in text.cues for line in cue.lines))
