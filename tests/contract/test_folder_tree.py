@@ -66,9 +66,8 @@ def open_folder() -> Iterator[Path]:
 
 async def test_a_name_that_is_no_text_is_skipped_with_its_reason_and_the_others_are_made(tmp_path: Path) -> None:
     clip(tmp_path / "media", READ)
-    folder = os.fsencode(tmp_path / "media")
-    shutil.copy(CLIP, folder + b"/caf\xe9.mkv")
-    Path(os.fsdecode(folder + b"/caf\xe9.de.srt")).write_text(CUE, encoding="utf-8")
+    for name in (b"caf\xe9.mkv", b"caf\xe9.de.srt"):
+        shutil.copy(CLIP, tmp_path / "media" / os.fsdecode(name))
     wanted = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es"])
     report = await run_once(wanted, print)
     assert [(job.title, job.state) for job in report.finished] == [(READ, JobState.DONE)]
@@ -79,7 +78,7 @@ async def test_a_name_that_is_no_text_is_skipped_with_its_reason_and_the_others_
 
 async def test_a_sidecar_whose_name_is_no_text_covers_and_is_no_source(tmp_path: Path) -> None:
     media = clip(tmp_path / "media", HEARD)
-    Path(os.fsdecode(os.fsencode(media.parent / HEARD) + b".caf\xe9.es.srt")).write_text(CUE, encoding="utf-8")
+    (media.parent / (HEARD + os.fsdecode(b".caf\xe9.es.srt"))).write_text(CUE, encoding="utf-8")
     wanted = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es", "en"])
     report = await run_once(wanted, print)
     assert [(str(job.target), job.state) for job in report.finished] == [("en", JobState.DONE)]
@@ -98,6 +97,19 @@ async def test_a_file_is_opened_once_for_its_tracks_and_forgotten_when_it_goes(t
         away.rename(media)
         await items_of(library)
     assert counting.probed == [media.name, media.name]
+
+
+async def test_what_a_sidecar_says_of_itself_is_read_as_of_a_server(tmp_path: Path) -> None:
+    media = clip(tmp_path, READ)
+    for suffix in ("fluxcaption.zh-Hans.zh", "Traditional.zh", "Commentary.en", "Signs & Songs.en", "forced.en", "en.hin"):
+        (media.parent / f"{READ}.{suffix}.srt").write_text(CUE, encoding="utf-8")
+    async with tree(tmp_path) as library:
+        (item,) = await items_of(library)
+    tracks = {track.suffix.removesuffix(".srt"): track for track in item.sources[0].subtitles if track.is_external}
+    assert str(tracks["fluxcaption.zh-Hans.zh"].language) == "zh-Hans"
+    assert str(tracks["Traditional.zh"].language) == "zh-Hant"
+    assert {name for name, track in tracks.items() if not track.could_serve} == {"Commentary.en", "Signs & Songs.en", "forced.en"}
+    assert (str(tracks["en.hin"].language), tracks["en.hin"].is_hearing_impaired) == ("en", True)
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------

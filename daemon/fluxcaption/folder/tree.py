@@ -22,7 +22,8 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 from fluxcaption.domain.errors import DiskLow, ItemGone, JobError, MediaUnreadable, NameTooLong, ServiceUnreachable, SubtitleUnreadable, WriteRefused
 from fluxcaption.domain.media import FinishedTrack, Item, ItemKind, Library, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
-from fluxcaption.domain.sidecars import read_sidecar_name
+from fluxcaption.domain.sidecars import read_sidecar_name, suffix_of
+from fluxcaption.domain.titles import told_by_title
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.mounts import Mounts
@@ -250,14 +251,17 @@ def _sidecars(path: Path, stem: str, names: Sequence[str]) -> Iterator[SubtitleT
             continue
         if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
             continue
-        yield SubtitleTrack(
-            handle=legible,
-            language=facts.language,
-            codec=facts.extension,
-            title=facts.title,
-            path=legible,
-            is_forced=facts.is_forced,
-            is_hearing_impaired=facts.is_hearing_impaired,
+        yield told_by_title(
+            SubtitleTrack(
+                handle=legible,
+                language=facts.language,
+                codec=facts.extension,
+                title=facts.title,
+                path=legible,
+                suffix=suffix_of(stem, os.path.basename(legible)),
+                is_forced=facts.is_forced,
+                is_hearing_impaired=facts.is_hearing_impaired,
+            )
         )
 
 

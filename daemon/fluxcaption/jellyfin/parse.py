@@ -3,14 +3,17 @@
 Source: server contract 3.2 to 3.5, 4.1 to 4.5.
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from fluxcaption.domain.language import LanguageTag, normalise, refine
-from fluxcaption.domain.media import AudioTrack, Item, ItemKind, Library, MediaSource, SubtitleTrack
+from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.media import AudioTrack, Item, ItemKind, Library, MediaSource, SubtitleTrack, is_picture_codec, stem_of
+from fluxcaption.domain.sidecars import suffix_of
+from fluxcaption.domain.titles import tells_commentary, told_by_title
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
 from fluxcaption.domain.watching import CHECK_IN_WITHIN, Playing
 
@@ -19,16 +22,6 @@ LIBRARY_TYPES = frozenset({"movies", "tvshows", "homevideos", "musicvideos", "mi
 FOLDERS = frozenset({"Series", "Season", "BoxSet", "Folder"})
 FOLDER_RIPS = frozenset({"Dvd", "BluRay", "Iso"})
 _ID = re.compile(r"[0-9a-f]{32}")
-_COMMENTARY = re.compile(
-    r"comment(?:ary|aire)|comentario|kommentar|commento|audio.?descri|descriptive|described|audiodeskription|hörfilm|\bad\b|director'?s? (?:notes|talk)",
-    re.IGNORECASE,
-)
-_SIGNS = re.compile(r"\b(?:signs?|songs?|karaoke|s&s|lyrics|schilder)\b", re.IGNORECASE)
-_WHOLE = re.compile(r"\b(?:full|dialog(?:ue|s)?|complete)\b", re.IGNORECASE)
-_FORCED = re.compile(r"\bforced\b|\berzwungen\b|\bforcés?\b", re.IGNORECASE)
-_IMPAIRED = re.compile(r"\b(?:sdh|hearing.impaired|closed.captions?|\[?cc\]?)\b", re.IGNORECASE)
-_IMAGE_CODECS = ("pgs", "dvdsub", "vobsub", "dvbsub", "dvbtxt", "teletext")
-
 Json = Mapping[str, Any]
 
 
@@ -111,8 +104,7 @@ def read_source(value: Json) -> MediaSource:
     """One version with its tracks; positions are counted among embedded streams, never taken from `Index`."""
     streams = [stream for stream in value.get("MediaStreams") or () if isinstance(stream, Mapping)]
     audio = [stream for stream in streams if stream.get("Type") == "Audio" and not stream.get("IsExternal")]
-    subtitles = [stream for stream in streams if stream.get("Type") == "Subtitle"]
-    embedded = [stream for stream in subtitles if not stream.get("IsExternal")]
+    subtitles = [(stream, ordinal) for stream, ordinal in zip(streams, _subtitle_ordinals(streams), strict=True) if stream.get("Type") == "Subtitle"]
     path = str(value.get("Path", ""))
     return MediaSource(
         id=SourceId(str(value["Id"])),
@@ -121,7 +113,7 @@ def read_source(value: Json) -> MediaSource:
         duration_ms=Ms(int(value.get("RunTimeTicks") or 0) // TICKS_PER_MS),
         revision=f"{value.get('ETag', '')}-{value.get('Size', 0)}",
         audio=tuple(_audio(ordinal, stream) for ordinal, stream in enumerate(audio)),
-        subtitles=tuple(_subtitle(stream, embedded) for stream in subtitles),
+        subtitles=tuple(_subtitle(stream, ordinal, stem_of(path)) for stream, ordinal in subtitles),
         is_remote=value.get("Protocol", "File") != "File" or path.lower().endswith(".strm"),
     )
 
@@ -135,27 +127,44 @@ def _audio(ordinal: int, stream: Json) -> AudioTrack:
         codec=str(stream.get("Codec", "")),
         is_default=bool(stream.get("IsDefault")),
         is_original=bool(stream.get("IsOriginal")),
-        is_commentary=bool(_COMMENTARY.search(title)),
+        is_commentary=tells_commentary(title),
     )
 
 
-def _subtitle(stream: Json, embedded: Sequence[Json]) -> SubtitleTrack:
+def _subtitle_ordinals(streams: Sequence[Json]) -> Sequence[int]:
+    """Each stream's position among the subtitles inside the file, as it counts for those.
+
+    By `Index`, not by counting: a library can hide embedded subtitles from its answers, and those alone leave holes in the numbers (3.2, 4.3).
+    """
+    numbers = [place if (number := _number(stream.get("Index"))) is None else number for place, stream in enumerate(streams)]
+    inside = [not stream.get("IsExternal") for stream in streams]
+    first = min(itertools.compress(numbers, inside), default=0)
+    others = [
+        number
+        for number, stream, is_inside in zip(numbers, streams, inside, strict=True)
+        if number >= first and not (is_inside and stream.get("Type") == "Subtitle")
+    ]
+    return [number - first - sum(other < number for other in others) for number in numbers]
+
+
+def _subtitle(stream: Json, ordinal: int, stem: str) -> SubtitleTrack:
     title = str(stream.get("Title", ""))
     codec = str(stream.get("Codec", "")).lower()
     is_external = bool(stream.get("IsExternal"))
     path = str(stream.get("Path", "")) if is_external else None
-    return SubtitleTrack(
-        handle=str(stream.get("Index", "")),
-        language=_subtitle_language(stream, title, path),
-        codec=codec,
-        title=title,
-        ordinal=None if is_external else next(number for number, other in enumerate(embedded) if other is stream),
-        path=path,
-        is_forced=bool(stream.get("IsForced")) or bool(_FORCED.search(title)),
-        is_hearing_impaired=bool(stream.get("IsHearingImpaired")) or bool(_IMPAIRED.search(title)),
-        is_signs=bool(_SIGNS.search(title)) and not _WHOLE.search(title),
-        is_text=bool(stream.get("IsTextSubtitleStream", True)) and not any(name in codec for name in _IMAGE_CODECS),
-        is_commentary=bool(_COMMENTARY.search(title)),
+    return told_by_title(
+        SubtitleTrack(
+            handle=str(stream.get("Index", "")),
+            language=_subtitle_language(stream, title, path),
+            codec=codec,
+            title=title,
+            ordinal=None if is_external else ordinal,
+            path=path,
+            suffix=suffix_of(stem, path.replace("\\", "/").rsplit("/", 1)[-1]) if path else "",
+            is_forced=bool(stream.get("IsForced")),
+            is_hearing_impaired=bool(stream.get("IsHearingImpaired")),
+            is_text=bool(stream.get("IsTextSubtitleStream", True)) and not is_picture_codec(codec),
+        )
     )
 
 
@@ -164,7 +173,7 @@ def _subtitle_language(stream: Json, title: str, path: str | None) -> LanguageTa
     language = normalise(stream.get("Language"))
     if language is None and path is not None:
         language = next((tag for token in reversed(title.split(".")) if (tag := normalise(token)) is not None), None)
-    return None if language is None else refine(language, title)
+    return language
 
 
 def read_time(text: object) -> datetime:

@@ -15,6 +15,7 @@ from fluxcaption.domain.errors import JobError, MediaUnreadable, ServiceUnreacha
 from fluxcaption.domain.language import normalise
 from fluxcaption.domain.marks import plain
 from fluxcaption.domain.media import TEXT_CODECS, AudioTrack, MediaIdentity, MediaLocation, SubtitleTrack
+from fluxcaption.domain.titles import tells_commentary, told_by_title
 from fluxcaption.domain.units import SAMPLE_RATE_HZ, Ms
 from fluxcaption.media.fingerprint import identify
 from fluxcaption.ports import Samples
@@ -34,7 +35,6 @@ SEEK_BACK_MS = 2_000
 MOST_GAP_MS = 6 * 3_600_000
 OPEN_TIMEOUT_S = 30.0
 READ_TIMEOUT_S = 60.0
-_COMMENTARY = ("commentary", "comentario", "kommentar", "commentaire", "audio description", "descriptive", "audiodescri", "hörfilm")
 
 
 class MediaFiles:
@@ -122,8 +122,8 @@ def _has(stream: Any, *names: str) -> bool:
     return any(bool(disposition & member) for member in (getattr(type(disposition), name, None) for name in names) if member is not None)
 
 
-def _is_commentary(stream: Any, title: str) -> bool:
-    return _has(stream, "comment", "visual_impaired", "descriptions") or any(word in title.lower() for word in _COMMENTARY)
+def _is_commentary(stream: Any) -> bool:
+    return _has(stream, "comment", "visual_impaired", "descriptions")
 
 
 def _read_only(container: Any, stream: Any) -> None:
@@ -143,23 +143,24 @@ def _audio_track(ordinal: int, stream: Any) -> AudioTrack:
         codec=stream.codec_context.name if stream.codec_context else "",
         is_default=_has(stream, "default"),
         is_original=_has(stream, "original"),
-        is_commentary=_is_commentary(stream, title),
+        is_commentary=_is_commentary(stream) or tells_commentary(title),
     )
 
 
 def _subtitle_track(ordinal: int, stream: Any) -> SubtitleTrack:
-    title = stream.metadata.get("title", "")
     codec = stream.codec_context.name if stream.codec_context else ""
-    return SubtitleTrack(
-        handle=f"embedded:{ordinal}",
-        language=normalise(stream.metadata.get("language")),
-        codec=codec,
-        title=title,
-        ordinal=ordinal,
-        is_forced=_has(stream, "forced") or "forced" in title.lower(),
-        is_hearing_impaired=_has(stream, "hearing_impaired") or "sdh" in title.lower().split(),
-        is_text=codec in TEXT_CODECS,
-        is_commentary=_is_commentary(stream, title),
+    return told_by_title(
+        SubtitleTrack(
+            handle=f"embedded:{ordinal}",
+            language=normalise(stream.metadata.get("language")),
+            codec=codec,
+            title=stream.metadata.get("title", ""),
+            ordinal=ordinal,
+            is_forced=_has(stream, "forced"),
+            is_hearing_impaired=_has(stream, "hearing_impaired"),
+            is_text=codec in TEXT_CODECS,
+            is_commentary=_is_commentary(stream),
+        )
     )
 
 
