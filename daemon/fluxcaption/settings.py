@@ -9,10 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, field_validator, model_validator
 from pydantic.json_schema import WithJsonSchema
 
-from fluxcaption.domain.language import LanguageTag, Strictness
+from fluxcaption.domain.language import LanguageTag, Strictness, normalise
+from fluxcaption.domain.media import SubtitleTrack
+from fluxcaption.domain.sources import MACHINE_MARKS
+from fluxcaption.domain.titles import told_by_title
 
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -119,6 +122,17 @@ TargetEntry = Annotated[
 ]
 
 
+NOTHING_UNDERSTOOD = "when: foreign needs languages.understood: name the languages the household follows without subtitles"
+
+
+def _refuse_doubles(key: str, targets: tuple[Target, ...]) -> None:
+    seen: set[LanguageTag] = set()
+    for target in targets:
+        if target.language in seen:
+            raise ValueError(f"{key} names {target.language} twice")
+        seen.add(target.language)
+
+
 class Languages(Section):
     """Which languages are wanted, and when."""
 
@@ -126,6 +140,13 @@ class Languages(Section):
     understood: tuple[Language, ...] = Field((), description="What the household follows without subtitles.")
     when_spoken: Literal["skip", "make"] = Field("skip", description="What to do where the target is the spoken language.")
     strictness: Strictness = Field(Strictness.LANGUAGE, description="language | script | region: how exactly a track must match.")
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_work(self) -> "Languages":
+        _refuse_doubles("targets", self.targets)
+        if not self.understood and any(target.when == "foreign" for target in self.targets):
+            raise ValueError(NOTHING_UNDERSTOOD)
+        return self
 
 
 class RuleEntry(Section):
@@ -149,6 +170,9 @@ class RuleEntry(Section):
             raise ValueError("a rule needs a condition: library, series, path, tag, collection or type")
         if not (self.targets or self.sources or self.skip or self.remote or self.sdh_covers is not None):
             raise ValueError("a rule needs an effect: targets, sources, skip, remote or sdh_covers")
+        if self.skip and (self.targets or self.sources or self.remote or self.sdh_covers is not None):
+            raise ValueError("a rule that skips makes nothing: remove skip, or targets, sources, remote and sdh_covers")
+        _refuse_doubles("targets", self.targets)
         return self
 
 
@@ -222,6 +246,16 @@ class Subtitles(Section):
     marker: str = Field("fluxcaption", pattern=r"^[a-z][a-z0-9-]{2,30}$", description="Part of every file name we write; not a language word.")
     yield_to_human: bool = Field(True, description="Our track goes when a human's in the same language arrives.")
 
+    @field_validator("marker")
+    @classmethod
+    def _refuse_what_servers_take_for_something_else(cls, marker: str) -> str:
+        if marker not in MACHINE_MARKS and (language := normalise(marker)) is not None:
+            raise ValueError(f"{marker} names a language ({language}), and a server may read it as one: choose another word")
+        named_so = told_by_title(SubtitleTrack("", None, "subrip", title=marker))
+        if not named_so.could_serve or named_so.is_hearing_impaired or any(word in marker for word in ("default", "forced", "foreign")):
+            raise ValueError(f"{marker} says something of a track in the name of its file: choose another word")
+        return marker
+
 
 class Limits(Section):
     """What the daemon may use of the machine."""
@@ -282,9 +316,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> "Settings":
-        seen: set[str] = set()
-        for target in self.languages.targets:
-            if str(target.language) in seen:
-                raise ValueError(f"languages.targets names {target.language} twice")
-            seen.add(str(target.language))
+        if not self.languages.understood:
+            for number, rule in enumerate(self.rules, 1):
+                if any(target.when == "foreign" for target in rule.targets):
+                    raise ValueError(f"rule {number}: {NOTHING_UNDERSTOOD}")
         return self

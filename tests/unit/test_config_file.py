@@ -51,10 +51,33 @@ def test_norwegian_is_a_language_and_not_false(tmp_path: Path) -> None:
         ("- 1\n", "must be a mapping"),
         ("", "must be a mapping"),
         (FOLDER + "languages: {targets: [en]}\nschedule: {scan: 15}\n", "write a duration"),
+        (FOLDER + "languages: {targets: [{language: en, when: foreign}]}\n", "2:1: languages: when: foreign needs languages.understood"),
+        (
+            FOLDER + "languages: {targets: [en]}\nrules: [{library: x, targets: [{language: de, when: foreign}]}]\n",
+            "rule 1: when: foreign needs languages.understood",
+        ),
+        (FOLDER + "languages: {targets: [en]}\nrules: [{library: x, skip: true, targets: [de]}]\n", "3:9: rules.0: a rule that skips makes nothing"),
+        (FOLDER + "languages: {targets: [en]}\nrules: [{library: x, targets: [fr, fra]}]\n", "names fr twice"),
     ],
 )
 def test_a_mistake_is_named_with_its_mending(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in "\n".join(problems(tmp_path, text, LANG="de_DE.UTF-8"))
+
+
+@pytest.mark.parametrize(
+    "marker", ["run", "car", "new", "fin", "german", "zh-hans", "sdh", "forced", "my-default", "foreigner", "signs", "karaoke", "commentary"]
+)
+def test_a_marker_that_servers_take_for_something_else_is_refused(tmp_path: Path, marker: str) -> None:
+    (found,) = problems(tmp_path, FOLDER + f"languages: {{targets: [en]}}\nsubtitles: {{marker: {marker}}}\n")
+    assert found.startswith(f"3:13: subtitles.marker: {marker} ")
+    assert "choose another word" in found
+
+
+@pytest.mark.parametrize("marker", ["fluxcaption", "auto", "llm", "made-by-us"])
+def test_other_markers_are_taken(tmp_path: Path, marker: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(FOLDER + f"languages: {{targets: [en]}}\nsubtitles: {{marker: {marker}}}\n", encoding="utf-8")
+    assert load_settings(file, {}).subtitles.marker == marker
 
 
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:

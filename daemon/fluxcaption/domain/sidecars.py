@@ -6,11 +6,15 @@ Source: server contract, section 7.6: the dot is the only delimiter, tokens are 
 from dataclasses import dataclass
 
 from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.sources import MACHINE_MARKS
 
 EXTENSIONS = ("ass", "sami", "smi", "srt", "ssa", "ttml", "vtt")
 """Text subtitles that are looked for beside a media file."""
 
 _HEARING_IMPAIRED = frozenset({"cc", "hi", "sdh"})
+_NO_LANGUAGES = MACHINE_MARKS | {"cc", "sdh"}
+"""Codes of rare languages among them that no server knows."""
+
 _HINDI = LanguageTag("hi")
 """Its code stands for the hearing impaired, too: where another language lies to the left."""
 
@@ -45,7 +49,7 @@ def read_sidecar_name(stem: str, file_name: str) -> SidecarName | None:
     title: list[str] = []
     for token in reversed(tokens):
         lower = token.lower()
-        tag = normalise(token) if lower not in {"cc", "sdh"} else None
+        tag = normalise(token) if lower not in _NO_LANGUAGES else None
         if "default" in lower:
             continue
         if "forced" in lower or "foreign" in lower:

@@ -87,7 +87,7 @@ def test_pictures_are_known_by_any_spelling_of_their_codec(codec: str, expected:
     [
         ("en", "en", "", ""), ("de.forced", "de", "", "F"), ("de.sdh", "de", "", "HI"), ("en.hi", "en", "", "HI"), ("hi.en", "en", "", "HI"), ("en.cc", "en", "", "HI"),
         ("en.hin", "en", "", "HI"), ("hi", "hi", "", ""), ("hi.forced", "hi", "", "F"), ("hin.en", "en", "hin", ""), ("en.forced.sdh", "en", "", "F HI"), ("en.0", "en", "0", ""),
-        ("fluxcaption.en", "en", "fluxcaption", ""), ("en.fluxcaption", "en", "fluxcaption", ""), ("fluxcaption.zh-CN", "zh-Hans", "fluxcaption", ""),
+        ("fluxcaption.en", "en", "fluxcaption", ""), ("en.fluxcaption", "en", "fluxcaption", ""), ("en.asr", "en", "asr", ""), ("ai.en", "en", "ai", ""), ("fluxcaption.zh-CN", "zh-Hans", "fluxcaption", ""),
         ("fluxcaption.pt-BR.forced", "pt-BR", "fluxcaption", "F"), ("mt.en", "en", "mt", ""), ("en.mt", "mt", "en", ""), ("mt.hi", "mt", "", "HI"), ("de.en", "en", "de", ""),
         ("unforced.en", "en", "", "F"), ("en.default", "en", "", ""),
     ],
