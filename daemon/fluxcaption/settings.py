@@ -17,6 +17,11 @@ from fluxcaption.domain.media import SubtitleTrack
 from fluxcaption.domain.sources import MACHINE_MARKS
 from fluxcaption.domain.titles import told_by_title
 
+MOST_THREADS = 256
+LEAST_SCAN = timedelta(minutes=1)
+MOST_PORT = 65535
+_CRON_FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_CRON_PART = re.compile(r"(?:\*|(\d+|[a-z]{3})(?:-(\d+|[a-z]{3}))?)(?:/([1-9]\d*))?")
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)")
@@ -75,7 +80,7 @@ Language = Annotated[
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True, coerce_numbers_to_str=True)
 
 
 class PathMapping(Section):
@@ -96,6 +101,12 @@ class JellyfinServer(Section):
     ca_file: Path | None = Field(None, description="Certificate authority of a self-signed server.")
     path_map: tuple[PathMapping, ...] = Field((), description="Where the server's folders lie here; empty: audio is streamed from the server.")
     write: Literal["auto", "upload", "sidecar"] = Field("auto", description="auto: upload, sidecar where an upload cannot work.")
+
+    @model_validator(mode="after")
+    def _refuse_a_sidecar_nowhere(self) -> "JellyfinServer":
+        if self.write == "sidecar" and not self.path_map:
+            raise ValueError("write: sidecar needs path_map, which says where the server's folders lie here")
+        return self
 
 
 class FolderServer(Section):
@@ -191,7 +202,9 @@ class LocalSpeech(Section):
     type: Literal["local"] = "local"
     model: str = Field("auto", description="auto, or a CTranslate2 directory.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    compute_type: str = Field("auto", description="auto, int8, int8_float16, float16, float32 …")
+    compute_type: Literal["auto", "default", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"] = Field(
+        "auto", description="How the model computes; auto picks what the device is good at."
+    )
 
 
 class Speech(Section):
@@ -257,20 +270,45 @@ class Subtitles(Section):
         return marker
 
 
+def _threads(value: Any) -> Any:
+    if value in {"half", "all"} or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_THREADS):
+        return value
+    raise ValueError(f"write half, all, or a number from 1 to {MOST_THREADS}")
+
+
+Threads = Annotated[Literal["half", "all"] | int, BeforeValidator(_threads)]
+
+
 class Limits(Section):
     """What the daemon may use of the machine."""
 
     speech_jobs: int = Field(1, ge=1, le=16)
-    threads: Literal["half", "all"] | Annotated[int, Field(ge=1, le=256)] = "half"
+    threads: Threads = Field("half", description="half | all | a number: cores that engines may use.")
     nice: int = Field(10, ge=0, le=19)
     disk_free: Size = Field(5 * 2**30, description="New work waits while the state directory has less room than this.")
+
+
+def _cron(value: Any) -> Any:
+    fields = value.lower().split() if isinstance(value, str) else []
+    parts = [(part, borders) for field, borders in zip(fields, _CRON_FIELDS, strict=False) for part in field.split(",")]
+    if len(fields) == len(_CRON_FIELDS) and all(_is_cron_part(*part) for part in parts):
+        return value
+    raise ValueError("write five fields, minute hour day month weekday, such as 0 4 * * *")
+
+
+def _is_cron_part(part: str, borders: tuple[int, int]) -> bool:
+    match = _CRON_PART.fullmatch(part)
+    return match is not None and all(not number.isdecimal() or borders[0] <= int(number) <= borders[1] for number in match.groups()[:2] if number)
+
+
+Cron = Annotated[str, BeforeValidator(_cron)]
 
 
 class Schedule(Section):
     """When things happen."""
 
     scan: Duration = Field(timedelta(minutes=15), description="Incremental scan.")
-    full_scan: str = Field("0 4 * * *", description="Cron expression of the full scan.")
+    full_scan: Cron = Field("0 4 * * *", description="Cron expression of the full scan.")
     timezone: str = Field("auto", description="auto: the machine's.")
     while_playing: Literal["pause", "slow", "ignore"] = Field(
         "pause", description="Listening and local translation of what nobody asked for, while somebody watches; the very next episode goes on slowly."
@@ -278,6 +316,13 @@ class Schedule(Section):
     pause: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")], ...] = Field(
         (), description="No speech recognition then: 18:00-23:30."
     )
+
+    @field_validator("scan")
+    @classmethod
+    def _leave_the_server_alone(cls, value: timedelta) -> timedelta:
+        if value < LEAST_SCAN:
+            raise ValueError("must be at least 1m")
+        return value
 
 
 class Web(Section):
@@ -289,6 +334,13 @@ class Web(Section):
         None, description="What Jellyfin's webhook sends; or webhook_secret_file, or a systemd credential named webhook_secret."
     )
     webhook_secret_file: Path | None = None
+
+    @field_validator("listen")
+    @classmethod
+    def _refuse_no_port(cls, value: str) -> str:
+        if int(value.rsplit(":", 1)[1]) > MOST_PORT:
+            raise ValueError(f"the port must be at most {MOST_PORT}")
+        return value
 
 
 class Log(Section):
