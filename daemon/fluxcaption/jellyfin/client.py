@@ -64,7 +64,7 @@ class JellyfinClient:
         self._settings = settings
         self._version = version
         self.url = settings.url.rstrip("/")
-        self._verify: bool | str = str(settings.ca_file) if settings.ca_file else settings.tls_verify
+        self.verify: bool | str = str(settings.ca_file) if settings.ca_file else settings.tls_verify
         self._threads = ThreadPoolExecutor(max_workers=CALLS_AT_ONCE, thread_name_prefix="jellyfin")
         self._local = threading.local()
         self._opened: list[Any] = []
@@ -136,7 +136,7 @@ class JellyfinClient:
                 headers=headers,
                 timeout=(CONNECT_S, timeout_s),
                 allow_redirects=False,
-                verify=self._verify,
+                verify=self.verify,
                 stream=True,
             ) as response:
                 content = _bounded(response, most_bytes)

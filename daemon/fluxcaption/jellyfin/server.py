@@ -260,7 +260,7 @@ class JellyfinServer:
         if (path := self._mapped(source)) is not None:
             return MediaLocation(str(path))
         url = f"{self._client.url}/Videos/{source.id}/stream?static=true&mediaSourceId={source.id}"
-        return MediaLocation(url, (("Authorization", self._client.authorization()),))
+        return MediaLocation(url, (("Authorization", self._client.authorization()),), self._client.verify)
 
     async def upload(self, source: MediaSource, track: FinishedTrack) -> None:
         """Upload, or write a sidecar where that is wanted or the only way (7.1 to 7.4)."""
