@@ -214,13 +214,13 @@ async def test_tracks_are_found_again_when_their_numbers_move_while_they_are_rea
     async with FakeJellyfin() as fake:
         item = film(READ, [audio()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
         source = item.sources[0]
-        source.sidecars[f"{READ}.one.srt"] = lines("Der Mann öffnet die Tür und schaut am Morgen in den Garten hinaus.")
-        source.sidecars[f"{READ}.two.srt"] = lines("El hombre abre la puerta y mira el jardín por la mañana.")
+        source.sidecars[f"{READ}.x1.srt"] = lines("Der Mann öffnet die Tür und schaut am Morgen in den Garten hinaus.")
+        source.sidecars[f"{READ}.x2.srt"] = lines("El hombre abre la puerta y mira el jardín por la mañana.")
         fake.add(item)
 
         def somebody_adds_a_file(name: str) -> None:
             if "Stream." in name or "Subtitles" in name:
-                source.sidecars.setdefault(f"{READ}.a.srt", lines("Der Mann öffnet die Tür und schaut am Morgen in den Garten hinaus."))
+                source.sidecars.setdefault(f"{READ}.x0.srt", lines("Der Mann öffnet die Tür und schaut am Morgen in den Garten hinaus."))
 
         fake.chaos = somebody_adds_a_file
         report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
