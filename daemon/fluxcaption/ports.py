@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fluxcaption.domain.backlog import BacklogStanding
 from fluxcaption.domain.cues import Cue, Span, SubtitleText
+from fluxcaption.domain.fitting import Stretch
 from fluxcaption.domain.gaps import DeliveryState, Memory
 from fluxcaption.domain.jobs import Delivery, Event, HeardWindow, Job, JobState, NewJob, Outcome, SavedTranscript, Stage, Tier, TranscriptKey, TranslationKey
 from fluxcaption.domain.language import LanguageTag
@@ -109,10 +110,11 @@ class MediaServer(Protocol):
         """
 
     async def read_text_track(self, source: MediaSource, track: SubtitleTrack) -> bytes:
-        """Fetch a text track in its own format.
+        """Fetch a text track in its own format, or as SubRip.
 
         Raises:
             SubtitleUnreadable: It is not there, empty or larger than 4 MiB.
+            ReplyUnusable: The server stumbled over it.
         """
 
     def locate(self, source: MediaSource) -> MediaLocation:
@@ -525,6 +527,12 @@ class Store(Protocol):
 
     async def track_facts(self, server_id: ServerId, source_id: SourceId) -> Sequence[TrackFact]:
         """What reading the tracks of a media source has told."""
+
+    async def speech_map(self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int) -> Sequence[Stretch] | None:
+        """Where somebody speaks in some stretches of a sound track of that file, if they were listened to."""
+
+    async def save_speech_map(self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int, heard: Sequence[Stretch]) -> None:
+        """Remember it, in the place of an older one."""
 
     async def save_track_fact(self, server_id: ServerId, source_id: SourceId, fact: TrackFact) -> None:
         """Remember what reading a track told."""

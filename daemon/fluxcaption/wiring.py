@@ -242,6 +242,7 @@ def build_house(
         ),
         server,
         reading,
+        watcher.refresh_quietly,
         progress,
     )
     deliverer = Deliverer(server, store, engines.codec, planner, watcher, clock, VERSION)

@@ -188,10 +188,12 @@ class MediaLocation:
     Attributes:
         address: A local path or an http(s) URL.
         headers: Sent with every request for a URL; hold secrets and are hidden from repr.
+        verify: Whether the certificate of a URL is checked, or the file of the authority that it is checked by.
     """
 
     address: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    verify: bool | str = True
 
     @property
     def is_remote(self) -> bool:

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fluxcaption.domain.errors import ItemGone, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable, WriteRefused
+from fluxcaption.domain.errors import ItemGone, ReplyUnusable, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable, WriteRefused
 from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.jellyfin.admin import JellyfinAdmin
-from fluxcaption.jellyfin.client import SERVICE, Answer, JellyfinClient
+from fluxcaption.jellyfin.client import SERVICE, Answer, AnswerTooLarge, JellyfinClient
 from fluxcaption.jellyfin.parse import FOLDERS, is_id, read_date, read_item, read_libraries, read_playing, read_time, read_version
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.mounts import Mounts
@@ -33,6 +33,7 @@ OVERLAP = 20
 FIELDS = "Path,MediaSources,ProviderIds,DateCreated,Etag"
 KINDS = "Movie,Episode,Video,MusicVideo"
 SUBTITLE_CAP_BYTES = 4 * 2**20
+SERVED_AS_THEY_ARE = frozenset({"srt", "vtt", "ass", "ssa", "ttml"})
 OLDEST = (10, 10, 0)
 REFUSES_ALL_UPLOADS = (10, 11, 7)
 PAGE_S, UPLOAD_S, DELETE_S, EXTRACTION_S = 120.0, 60.0, 120.0, 35 * 60.0
@@ -248,13 +249,19 @@ class JellyfinServer:
     async def read_text_track(self, source: MediaSource, track: SubtitleTrack) -> bytes:
         """An external track in its own format, an embedded one as the server extracts it (5.1)."""
         extension = track.file_name.rsplit(".", 1)[-1].lower() if track.is_external else "ass" if track.codec in {"ass", "ssa"} else "srt"
-        answer = await self._client.call(
-            "GET",
-            f"/Videos/{source.id}/{source.id}/Subtitles/{track.handle}/Stream.{extension}",
-            timeout_s=30.0 if track.is_external else EXTRACTION_S,
-            expected=frozenset({400, 404, 500}),
-            most_bytes=SUBTITLE_CAP_BYTES + 1,
-        )
+        try:
+            answer = await self._client.call(
+                "GET",
+                # Any other text file comes as SubRip.
+                f"/Videos/{source.id}/{source.id}/Subtitles/{track.handle}/Stream.{extension if extension in SERVED_AS_THEY_ARE else 'srt'}",
+                timeout_s=30.0 if track.is_external else EXTRACTION_S,
+                expected=frozenset({400, 404, 500}),
+                most_bytes=SUBTITLE_CAP_BYTES,
+            )
+        except AnswerTooLarge as error:
+            raise SubtitleUnreadable(track.file_name or source.stem, "it is larger than 4 MiB") from error
+        if answer.status == 500:
+            raise ReplyUnusable(f"the server stumbles over {track.file_name or 'a text track of ' + source.stem} (status 500)")
         if answer.status != 200:
             raise SubtitleUnreadable(track.file_name or source.stem, f"the server does not give it (status {answer.status})")
         return answer.body
@@ -264,7 +271,7 @@ class JellyfinServer:
         if (path := self._mapped(source)) is not None:
             return MediaLocation(str(path))
         url = f"{self._client.url}/Videos/{source.id}/stream?static=true&mediaSourceId={source.id}"
-        return MediaLocation(url, (("Authorization", self._client.authorization()),))
+        return MediaLocation(url, (("Authorization", self._client.authorization()),), self._client.verify)
 
     async def upload(self, source: MediaSource, track: FinishedTrack) -> None:
         """Upload, or write a sidecar where that is wanted or the only way (7.1 to 7.4)."""
