@@ -83,12 +83,24 @@ def _opened(location: MediaLocation) -> Iterator[Any]:
         options |= {"rw_timeout": str(int(READ_TIMEOUT_S * 1e6)), "seekable": "1"}
     address = location.address if location.is_remote else f"file:{location.address}"
     try:
-        with av.open(address, options=options, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S) if location.is_remote else None) as container:
+        timeout = (OPEN_TIMEOUT_S, READ_TIMEOUT_S) if location.is_remote else None
+        with av.open(address, options=options, timeout=timeout, **_odd_titles()) as container:
             yield container
     except JobError:
         raise
     except (FFmpegError, OSError, EOFError) as error:
         raise _translated(location, error) from error
+
+
+def _odd_titles() -> dict[str, Any]:
+    """Have titles that are no UTF-8 read as they are, which PyAV does by itself from 19 on."""
+    import av
+
+    return {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
+def _title(stream: Any) -> str:
+    return str(stream.metadata.get("title", "")).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _translated(location: MediaLocation, error: Exception) -> JobError:
@@ -135,7 +147,7 @@ def _read_only(container: Any, stream: Any) -> None:
 
 
 def _audio_track(ordinal: int, stream: Any) -> AudioTrack:
-    title = stream.metadata.get("title", "")
+    title = _title(stream)
     return AudioTrack(
         ordinal=ordinal,
         language=normalise(stream.metadata.get("language")),
@@ -154,7 +166,7 @@ def _subtitle_track(ordinal: int, stream: Any) -> SubtitleTrack:
             handle=f"embedded:{ordinal}",
             language=normalise(stream.metadata.get("language")),
             codec=codec,
-            title=stream.metadata.get("title", ""),
+            title=_title(stream),
             ordinal=ordinal,
             is_forced=_has(stream, "forced"),
             is_hearing_impaired=_has(stream, "hearing_impaired"),
