@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -53,6 +54,23 @@ def test_tracks_are_described(tmp_path: Path) -> None:
     assert 60_000 < duration < 63_000
     assert [(track.ordinal, str(track.language), track.codec) for track in audio] == [(0, "en", "opus")]
     assert [(track.ordinal, str(track.language), track.is_text) for track in subtitles] == [(0, "en", True)]
+
+
+def test_a_title_that_is_no_text_is_no_obstacle(tmp_path: Path) -> None:
+    clip = sound_clip(tmp_path / "odd.mkv", [("eng", beeps(2))])
+    title = "Kommentar*"
+    with av.open(str(tmp_path / "titled.mkv"), "w") as out, av.open(str(clip)) as source:
+        stream = out.add_stream_from_template(source.streams.audio[0])
+        stream.metadata["title"] = title
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    content = (tmp_path / "titled.mkv").read_bytes()
+    (tmp_path / "titled.mkv").write_bytes(content.replace(title.encode(), b"Kommentar\xe9"))
+    _, (track,), _ = MEDIA.probe(MediaLocation(str(tmp_path / "titled.mkv")))
+    assert (track.title, track.is_commentary) == ("Kommentar�", True)
+    assert heard(MediaLocation(str(tmp_path / "titled.mkv")))[0] == 0
 
 
 @pytest.mark.parametrize(("rate", "layout", "suffix"), [(16_000, "mono", "mkv"), (44_100, "stereo", "mkv"), (48_000, "stereo", "flac")])

@@ -40,8 +40,10 @@ def read_libraries(folders: Sequence[Json]) -> Sequence[Library]:
     return found
 
 
-def read_item(value: Json, library: str = "", collections: Mapping[str, tuple[str, ...]] | None = None) -> Item:
-    """One item with all its versions; `collections` names those that each id is in."""
+def read_item(
+    value: Json, library: str = "", collections: Mapping[str, tuple[str, ...]] | None = None, series_tags: Mapping[str, tuple[str, ...]] | None = None
+) -> Item:
+    """One item with all its versions; `collections` names those that each id is in, `series_tags` what each series is marked with."""
     sources = tuple(read_source(source) for source in value.get("MediaSources") or () if is_id(str(source.get("Id", ""))))
     return Item(
         server_id=ServerId(str(value.get("ServerId", ""))),
@@ -57,12 +59,17 @@ def read_item(value: Json, library: str = "", collections: Mapping[str, tuple[st
         series_id=str(value.get("SeriesId", "")),
         season=_number(value.get("ParentIndexNumber")),
         episode=_number(value.get("IndexNumber")),
-        tags=tuple(str(tag) for tag in value.get("Tags") or ()),
+        tags=read_tags(value) + (series_tags or {}).get(str(value.get("SeriesId")), ()),
         collections=tuple(name for part in (value.get("Id"), value.get("SeriesId")) for name in (collections or {}).get(str(part), ())),
         skipped=why_skipped(value, sources),
         is_folder=value.get("Type") in FOLDERS,
         is_settling=not _has_streams(value, sources),
     )
+
+
+def read_tags(value: Json) -> tuple[str, ...]:
+    """What an item is marked with by people."""
+    return tuple(str(tag) for tag in value.get("Tags") or ())
 
 
 def read_title(value: Json) -> str:

@@ -17,7 +17,7 @@ from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.jellyfin.admin import JellyfinAdmin
 from fluxcaption.jellyfin.client import SERVICE, Answer, AnswerTooLarge, JellyfinClient
-from fluxcaption.jellyfin.parse import FOLDERS, is_id, read_date, read_item, read_libraries, read_playing, read_time, read_version
+from fluxcaption.jellyfin.parse import FOLDERS, is_id, read_date, read_item, read_libraries, read_playing, read_tags, read_time, read_version
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.mounts import Mounts
 from fluxcaption.plugin_manifest import webhook_plugin
@@ -64,6 +64,7 @@ class JellyfinServer:
         self._needs = needs
         self._fields = FIELDS + (",Tags" if needs.tags else "")
         self._collections: dict[str, tuple[str, ...]] = {}
+        self._series_tags: dict[str, tuple[str, ...]] = {}
         self._mounts = Mounts()
         self._folders: list[tuple[str, str]] | None = None
 
@@ -87,7 +88,10 @@ class JellyfinServer:
             self._collections = await self._members_of_collections()
         folders = _rows(answer.json(self._client.url))
         self._folders = [(str(place).replace("\\", "/").rstrip("/") + "/", str(row.get("Name", ""))) for row in folders for place in row.get("Locations") or ()]
-        return read_libraries(folders)
+        libraries = read_libraries(folders)
+        if self._needs.tags:
+            self._series_tags = await self._tags_of_series(libraries)
+        return libraries
 
     async def items(self, library: Library, since: datetime | None = None) -> AsyncIterator[Sequence[Item]]:
         """Read a library by offset, the end of each page twice, each item given once (3.3)."""
@@ -222,7 +226,7 @@ class JellyfinServer:
         if not library:
             place = str(row.get("Path", "")).replace("\\", "/")
             library = next((name for folder, name in self._folders or () if place.startswith(folder)), "")
-        return read_item(row, library, self._collections)
+        return read_item(row, library, self._collections, self._series_tags)
 
     async def _looked_at(self, items: Sequence[Item]) -> Sequence[Item]:
         """The items, with those whose mapped files lie in the cloud marked: a look at the disk may be slow, so not on the loop."""
@@ -245,6 +249,13 @@ class JellyfinServer:
                 for row in _items_in(inside.json(self._client.url)):
                     members[str(row["Id"])] = (*members.get(str(row["Id"]), ()), str(box["Name"]))
         return members
+
+    async def _tags_of_series(self, libraries: Sequence[Library]) -> dict[str, tuple[str, ...]]:
+        """A server names them at the series alone, not at its episodes."""
+        of_series = {"includeItemTypes": "Series", "fields": "Tags"}
+        return {
+            row["Id"]: read_tags(row) for library in libraries async for rows in self._pages(library, LEAN_PAGE, of_series) for row in rows if row.get("Tags")
+        }
 
     async def read_text_track(self, source: MediaSource, track: SubtitleTrack) -> bytes:
         """An external track in its own format, an embedded one as the server extracts it (5.1)."""

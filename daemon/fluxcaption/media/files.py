@@ -84,7 +84,7 @@ def _opened(location: MediaLocation) -> Iterator[Any]:
         # What lies behind HTTP comes as bytes: nothing in it may name a file or address to be opened besides.
         options = {"protocol_whitelist": "file" if remote is None else "none"}
         try:
-            with av.open(f"file:{location.address}" if remote is None else remote, options=options) as container:
+            with av.open(f"file:{location.address}" if remote is None else remote, options=options, **_odd_titles()) as container:
                 yield container
         except JobError:
             raise
@@ -92,6 +92,17 @@ def _opened(location: MediaLocation) -> Iterator[Any]:
             raise (remote.failure if remote is not None and remote.failure else _translated(location, error)) from error
         if remote is not None and remote.failure is not None:
             raise remote.failure
+
+
+def _odd_titles() -> dict[str, Any]:
+    """Have titles that are no UTF-8 read as they are, which PyAV does by itself from 19 on."""
+    import av
+
+    return {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
+def _title(stream: Any) -> str:
+    return str(stream.metadata.get("title", "")).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _translated(location: MediaLocation, error: Exception) -> JobError:
@@ -136,7 +147,7 @@ def _read_only(container: Any, stream: Any) -> None:
 
 
 def _audio_track(ordinal: int, stream: Any) -> AudioTrack:
-    title = stream.metadata.get("title", "")
+    title = _title(stream)
     return AudioTrack(
         ordinal=ordinal,
         language=normalise(stream.metadata.get("language")),
@@ -155,7 +166,7 @@ def _subtitle_track(ordinal: int, stream: Any) -> SubtitleTrack:
             handle=f"embedded:{ordinal}",
             language=normalise(stream.metadata.get("language")),
             codec=codec,
-            title=stream.metadata.get("title", ""),
+            title=_title(stream),
             ordinal=ordinal,
             is_forced=_has(stream, "forced"),
             is_hearing_impaired=_has(stream, "hearing_impaired"),
