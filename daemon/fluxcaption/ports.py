@@ -473,7 +473,7 @@ class Store(Protocol):
     # -- events -----------------------------------------------------------------------------------------------------
 
     async def add_event(self, server_id: ServerId, kind: str, item_id: ItemId, now: datetime) -> int:
-        """Store an event as a promise; a repeat of one not handled yet has the same id."""
+        """Store an event as a promise; a repeat of one not handled yet, or only lately, is the same event, open again."""
 
     async def open_events(self, now: datetime, limit: int = 100) -> Sequence[Event]:
         """Events that are due and not handled yet, oldest first."""

@@ -19,6 +19,9 @@ from fluxcaption.domain.watching import CHECK_IN_WITHIN, Playing
 
 TICKS_PER_MS = 10_000
 LIBRARY_TYPES = frozenset({"movies", "tvshows", "homevideos", "musicvideos", "mixed", ""})
+KINDS = ("Movie", "Episode", "Video", "MusicVideo")
+"""What is captioned; everything else of a library is passed over."""
+
 FOLDERS = frozenset({"Series", "Season", "BoxSet", "Folder"})
 FOLDER_RIPS = frozenset({"Dvd", "BluRay", "Iso"})
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -85,6 +88,9 @@ def read_title(value: Json) -> str:
 def why_skipped(value: Json, sources: Sequence[MediaSource]) -> str:
     """Why nothing is done with an item; empty for an ordinary one."""
     raw = value.get("MediaSources") or ()
+    kind = value.get("Type", KINDS[0])
+    if kind not in KINDS and kind not in FOLDERS:
+        return f"it is no film, episode or video ({kind})"
     if value.get("LocationType") == "Virtual" or value.get("IsPlaceHolder"):
         return "it is not in the library yet (a virtual item)"
     if value.get("ExtraType"):

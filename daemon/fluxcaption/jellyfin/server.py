@@ -17,7 +17,7 @@ from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.jellyfin.admin import JellyfinAdmin
 from fluxcaption.jellyfin.client import SERVICE, Answer, AnswerTooLarge, JellyfinClient
-from fluxcaption.jellyfin.parse import FOLDERS, is_id, read_date, read_item, read_libraries, read_playing, read_tags, read_time, read_version
+from fluxcaption.jellyfin.parse import FOLDERS, KINDS, is_id, read_date, read_item, read_libraries, read_playing, read_tags, read_time, read_version
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.mounts import Mounts
 from fluxcaption.plugin_manifest import webhook_plugin
@@ -31,7 +31,6 @@ OVERLAP = 20
 """Items that go away while we read shift the rest forward; so many are read twice at each page's end."""
 
 FIELDS = "Path,MediaSources,ProviderIds,DateCreated,Etag"
-KINDS = "Movie,Episode,Video,MusicVideo"
 SUBTITLE_CAP_BYTES = 4 * 2**20
 SERVED_AS_THEY_ARE = frozenset({"srt", "vtt", "ass", "ssa", "ttml"})
 OLDEST = (10, 10, 0)
@@ -114,7 +113,7 @@ class JellyfinServer:
             params = {
                 "parentId": library.id,
                 "recursive": "true",
-                "includeItemTypes": KINDS,
+                "includeItemTypes": ",".join(KINDS),
                 "excludeLocationTypes": "Virtual",
                 "enableImages": "false",
                 "enableUserData": "false",
