@@ -5,6 +5,7 @@ When rules collide: every word kept, no overlap, lines and characters, start in 
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -27,9 +28,13 @@ MOST_LINES = 2
 PAUSE_MS = 1_000
 MOST_SENTENCE_CUES = 4
 MOST_SENTENCE_CHARACTERS = 240
+MOST_AWAY = 70
+"""Characters by which a share of a sentence may miss its aim for the sake of a better break."""
 
 FINAL = ".?!…。？！｡؟।"
 CLAUSE = ",;:—–，、；："
+_FINAL_SIGNS = frozenset(FINAL)
+_PAUSES = frozenset(FINAL + CLAUSE)
 _CLOSING = "\"'”’»)]}」』）"
 _OPENING = "\"'“‘«([{「『（《¿¡"
 _DASH = re.compile(r"[-–—](?:\s+|(?=\D))(?=\S)")
@@ -452,7 +457,7 @@ def _turns(lines: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _ends_sentence(text: str) -> bool:
-    return text.rstrip(_CLOSING + " ")[-1:] in set(FINAL)
+    return text.rstrip(_CLOSING + " ")[-1:] in _FINAL_SIGNS
 
 
 def _share(words: list[str], weights: Sequence[int], language: LanguageTag) -> list[list[str]]:
@@ -463,7 +468,10 @@ def _share(words: list[str], weights: Sequence[int], language: LanguageTag) -> l
     ends = list(accumulate(len(word) + 1 for word in words))
     for number, passed in enumerate(accumulate(weights[:-1]), 1):
         aim = ends[-1] * passed / whole
-        choices = range(at + 1, len(words) - (len(weights) - number) + 1)
+        # Further away than this no pause is worth it.
+        near = range(bisect_left(ends, aim - MOST_AWAY) + 1, bisect_right(ends, aim + MOST_AWAY) + 1)
+        first, last = at + 1, len(words) - (len(weights) - number)
+        choices = range(min(max(near.start, first), last), max(min(near.stop - 1, last), first) + 1)
         best = min(choices, key=lambda cut: abs(ends[cut - 1] - aim) + 4 * _pause_cost(words[cut - 1]) + 20 * _is_never_last(words[cut - 1], language))
         shares.append(words[at:best])
         at = best
@@ -471,7 +479,7 @@ def _share(words: list[str], weights: Sequence[int], language: LanguageTag) -> l
 
 
 def _pause_cost(word: str) -> int:
-    return -2 if word.rstrip(_CLOSING)[-1:] in set(FINAL + CLAUSE) else 0
+    return -2 if word.rstrip(_CLOSING)[-1:] in _PAUSES else 0
 
 
 def _is_never_last(word: str, language: LanguageTag) -> bool:
@@ -485,16 +493,19 @@ def _in_steps(cue: Cue, turns: list[list[str]], language: LanguageTag) -> list[C
     length_ms = cue.end - cue.start
     if len(lines) <= MOST_LINES or length_ms < len(lines):
         return [replace(cue, lines=lines)]
-    if len(turns) > 1:
-        first, second = turns[:1], turns[1:]
-    else:
-        one, other = _share(turns[0], [1, 1], language)
-        first, second = [one], [other]
-    gap_ms = GAP_MS if length_ms > len(lines) * GAP_MS else 0
-    least_ms = min(SHORTEST_MS, (length_ms - gap_ms) // 2)
-    part = sum(len(word) + 1 for words in first for word in words) / sum(len(word) + 1 for words in turns for word in words)
-    middle = cue.start + min(max(int((length_ms - gap_ms) * part), least_ms), length_ms - gap_ms - least_ms)
-    return [*_in_steps(replace(cue, end=Ms(middle)), first, language), *_in_steps(replace(cue, start=Ms(middle + gap_ms)), second, language)]
+    parts = [[words] for words in (turns if len(turns) > 1 else _share(turns[0], [1] * ((len(lines) + 1) // MOST_LINES), language))]
+    count = len(parts)
+    gap_ms = GAP_MS if length_ms > count * (GAP_MS + 1) else 0
+    free_ms = length_ms - gap_ms * (count - 1)
+    least_ms = min(SHORTEST_MS, free_ms // count)
+    sizes = list(accumulate(sum(len(word) + 1 for words in part for word in words) for part in parts))
+    steps: list[Cue] = []
+    start: int = cue.start
+    for number, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+        end = cue.start + gap_ms * number + least_ms * (number + 1) + (free_ms - least_ms * count) * size // sizes[-1]
+        steps += _in_steps(replace(cue, start=Ms(start), end=Ms(end)), part, language)
+        start = end + gap_ms
+    return steps
 
 
 def _break_cost(last_word: str, first: float, second: float, language: LanguageTag) -> tuple[bool, float]:

@@ -113,7 +113,8 @@ class Maker:
         """Each sentence of a text with its translation, and who made them; raises as `render` does."""
         willing = [translator for translator in self._parts.planner.translators if translator.knows(text.language, target)]
         if not willing:
-            raise UnsupportedLanguagePair(str(text.language), str(target), "none of the translation backends")
+            names = " and ".join(translator.name for translator in self._parts.planner.translators)
+            raise UnsupportedLanguagePair(str(text.language), str(target), names or "what is configured")
         for number, translator in enumerate(willing):
             try:
                 return await self._translated_by(translator, text, target, attempt, progress)

@@ -62,7 +62,7 @@ class TrackReading:
                 return text
             return await asyncio.to_thread(self._media.text_track, location, track.ordinal or 0)
         content = await self._server.read_text_track(source, track)
-        return await asyncio.to_thread(self._codec.read, track.file_name, content)
+        return await asyncio.to_thread(self._codec.read, track.file_name, content, track.language)
 
     async def _extracted(self, source: MediaSource, track: SubtitleTrack) -> SubtitleText | None:
         """An embedded track as the server cuts it out, which spares the network the whole film; None where that cannot be trusted.
@@ -162,7 +162,7 @@ class TrackReading:
                 continue
             try:
                 content = await self._server.read_text_track(source, track)
-                cues_hash = hash_of_cues(await asyncio.to_thread(self._codec.read, track.file_name, content))
+                cues_hash = hash_of_cues(await asyncio.to_thread(self._codec.read, track.file_name, content, track.language))
             except JobError as error:
                 log.info("a track that nothing explains cannot be read", extra={"cause": str(error)})
                 continue

@@ -13,7 +13,7 @@ import numpy as np
 from fluxcaption.domain.cues import Cue, SubtitleText
 from fluxcaption.domain.errors import JobError, MediaUnreadable, ServiceUnreachable, SubtitleUnreadable
 from fluxcaption.domain.language import normalise
-from fluxcaption.domain.marks import plain
+from fluxcaption.domain.marks import is_drawing, plain
 from fluxcaption.domain.media import TEXT_CODECS, AudioTrack, MediaIdentity, MediaLocation, SubtitleTrack
 from fluxcaption.domain.units import SAMPLE_RATE_HZ, Ms
 from fluxcaption.media.fingerprint import identify
@@ -275,7 +275,7 @@ def _cues(container: Any, stream: Any, name: str) -> list[Cue]:
         if is_ass:
             fields = text.split(",", 8)
             style, text = fields[2] if len(fields) == 9 else "", fields[-1]
-        lines = tuple(line for line in plain(text).splitlines() if line.strip())
+        lines = () if is_ass and is_drawing(text) else tuple(line for line in plain(text).splitlines() if line.strip())
         start = Ms(int((float(packet.pts * packet.time_base) - origin_s) * 1000))
         end = Ms(start + int(float((packet.duration or 0) * packet.time_base) * 1000))
         if lines and end > start >= 0:
