@@ -108,48 +108,56 @@ class Maker:
         if self._parts.planner.serves(text.language, target):
             return text.cues, f"written as {text.origin}"
         translated, how = await self.translated(text, target, attempt)
-        return [cue for sentence, words in translated for cue in fit(words, sentence.cues, target)], how
+        # A long film's cues take a moment, in which the loop must not stand still.
+        return await asyncio.to_thread(lambda: [cue for sentence, words in translated for cue in fit(words, sentence.cues, target)]), how
 
-    async def translated(self, text: SourceText, target: LanguageTag, attempt: int) -> tuple[Sequence[tuple[Sentence, str]], str]:
+    async def translated(
+        self, text: SourceText, target: LanguageTag, attempt: int, progress: Progress | None = None
+    ) -> tuple[Sequence[tuple[Sentence, str]], str]:
         """Each sentence of a text with its translation, and who made them; raises as `render` does."""
         willing = [translator for translator in self._parts.planner.translators if translator.knows(text.language, target)]
         if not willing:
-            raise UnsupportedLanguagePair(str(text.language), str(target), "no configured backend")
+            names = " and ".join(translator.name for translator in self._parts.planner.translators)
+            raise UnsupportedLanguagePair(str(text.language), str(target), names or "what is configured")
         for number, translator in enumerate(willing):
             try:
-                return await self._translated_by(translator, text, target, attempt)
+                return await self._translated_by(translator, text, target, attempt, progress)
             except ServiceUnreachable as error:
                 if number + 1 == len(willing) or not await self._patience_is_over(translator, error):
                     raise
         raise AssertionError("the loop returns or raises")
 
-    async def _translated_by(self, translator: Translator, text: SourceText, target: LanguageTag, attempt: int) -> tuple[Sequence[tuple[Sentence, str]], str]:
+    async def _translated_by(
+        self, translator: Translator, text: SourceText, target: LanguageTag, attempt: int, progress: Progress | None
+    ) -> tuple[Sequence[tuple[Sentence, str]], str]:
         parts = self._parts
-        units = sentences(text.cues)
+        spoken = await asyncio.to_thread(sentences, text.cues)
+        units = [unit for sentence in spoken for unit in sentence.units]
         # What the backend says of itself may need a file's hash; the loop must not wait for the disk.
         revision = await asyncio.to_thread(lambda: translator.revision)
         key = TranslationKey(text.language, target, translator.name, revision)
-        wanted = {unit.text for unit in units}
-        known = dict(await parts.store.translations(key, wanted))
+        known = dict(await parts.store.translations(key, {unit.text for unit in units}))
 
         async def save(texts: dict[str, str]) -> None:
             await parts.store.save_translations(key, texts)
 
         began = parts.clock.monotonic()
         missing = [unit for unit in units if unit.text not in known]
+        shown_ms = sum(cue.end - cue.start for sentence in spoken for cue in sentence.cues)
+        new_ms = Ms(shown_ms * len(missing) // max(1, len(units)))
         through = ThroughExecutor(translator, parts.executor, key, attempt)
-        report = await translate_all(missing, through, save)
+        tell = (lambda done: progress(Ms(new_ms * done // len(missing)), new_ms)) if progress else None
+        report = await translate_all(missing, through, save, tell)
         if missing:
-            took = Ms(int((parts.clock.monotonic() - began) * 1000))
-            await parts.store.record_speed("translate", Ms(sum(cue.end - cue.start for unit in missing for cue in unit.cues)), took)
+            await parts.store.record_speed("translate", new_ms, Ms(int((parts.clock.monotonic() - began) * 1000)))
         await parts.store.set_flag(_away_flag(translator), "")
         left = len(report.untranslated)
         if units and left / len(units) > parts.max_untranslated:
             first = next(iter(report.untranslated.values()))
             raise ReplyUnusable(f"{translator.name} left {left} of {len(units)} sentences untranslated ({first}): try another model")
-        pairs = [(unit, report.texts.get(unit.id) or known.get(unit.text) or unit.text) for unit in units]
+        texts = {unit.id: report.texts.get(unit.id) or known.get(unit.text) or unit.text for unit in units}
         note = f"; {left} sentences kept their source text" if left else ""
-        return pairs, f"translated by {translator.name} from {text.origin}{note}"
+        return [(sentence, sentence.told(texts)) for sentence in spoken], f"translated by {translator.name} from {text.origin}{note}"
 
     async def _patience_is_over(self, translator: Translator, error: ServiceUnreachable) -> bool:
         now = self._parts.clock.now()

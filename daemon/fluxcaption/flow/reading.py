@@ -95,7 +95,7 @@ class TrackReading:
         try:
             if track.is_external:
                 content = await self._server.read_text_track(source, track)
-                return await asyncio.to_thread(self._codec.read, _name_for(track, content), content)
+                return await asyncio.to_thread(self._codec.read, _name_for(track, content), content, track.language)
             if not any(other.is_external for other in source.subtitles) and (text := await self._extracted(source, track)) is not None:
                 return text
         except ReplyUnusable as error:
@@ -199,7 +199,7 @@ class TrackReading:
             try:
                 now, found = await self._found_again(item, source, track)
                 content = await self._server.read_text_track(now, found)
-                text = await asyncio.to_thread(self._codec.read, _name_for(track, content), content)
+                text = await asyncio.to_thread(self._codec.read, _name_for(track, content), content, track.language)
             except JobError as error:
                 log.info("a track that nothing explains cannot be read", extra={"cause": str(error)})
                 continue

@@ -13,7 +13,7 @@ import numpy as np
 from fluxcaption.domain.cues import Cue, SubtitleText
 from fluxcaption.domain.errors import JobError, MediaUnreadable, SubtitleUnreadable
 from fluxcaption.domain.language import normalise
-from fluxcaption.domain.marks import plain
+from fluxcaption.domain.marks import is_drawing, plain
 from fluxcaption.domain.media import TEXT_CODECS, AudioTrack, MediaIdentity, MediaLocation, SubtitleTrack
 from fluxcaption.domain.titles import tells_commentary, told_by_title
 from fluxcaption.domain.units import SAMPLE_RATE_HZ, Ms
@@ -311,13 +311,15 @@ def _cues(container: Any, stream: Any, name: str) -> list[Cue]:
         if stream.codec_context.name == "mov_text":
             content = content[2 : 2 + int.from_bytes(content[:2], "big")]
         text = content.decode("utf-8", "replace")
+        style = ""
         if is_ass:
-            text = text.split(",", 8)[-1]
-        lines = tuple(line for line in plain(text).splitlines() if line.strip())
+            fields = text.split(",", 8)
+            style, text = fields[2] if len(fields) == 9 else "", fields[-1]
+        lines = () if is_ass and is_drawing(text) else tuple(line for line in plain(text).splitlines() if line.strip())
         start = Ms(int((float(packet.pts * packet.time_base) - origin_s) * 1000))
         end = Ms(start + int(float((packet.duration or 0) * packet.time_base) * 1000))
         if lines and end > start >= 0:
-            cues.append(Cue(start, end, lines, len(cues)))
+            cues.append(Cue(start, end, lines, len(cues), style))
         if len(cues) > MOST_CUES:
             raise SubtitleUnreadable(name, f"it has more than {MOST_CUES} cues")
     return sorted(cues, key=lambda cue: cue.start)
