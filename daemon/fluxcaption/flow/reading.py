@@ -31,7 +31,7 @@ NEAR = (
 )
 """Written languages that a program takes for one another."""
 
-DELIVERED = frozenset({DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.UPLOADED})
+DELIVERED = frozenset({DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.UPLOADED, DeliveryState.EDITED})
 
 
 def hash_of_cues(text: SubtitleText) -> ContentHash:

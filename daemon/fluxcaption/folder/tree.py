@@ -129,6 +129,11 @@ class FolderTree:
         """Write the sidecar: temporary name, fsync, rename; a reader sees all of it or nothing."""
         await self._run(write_sidecar, Path(source.path), track.file_name(source.stem), track.content)
 
+    async def write_beside(self, source: MediaSource, name: str, content: bytes) -> bool:
+        """The same under a name that is given."""
+        await self._run(write_sidecar, Path(source.path), name, content)
+        return True
+
     async def refresh(self, item_id: ItemId) -> None:
         """Nothing to do: the tree is read afresh each time."""
 
