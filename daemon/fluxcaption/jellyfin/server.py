@@ -353,6 +353,7 @@ class JellyfinServer:
         if strangers:
             log.error("a file that is not ours vanished while ours was deleted: %s", ", ".join(sorted(map(str, strangers))), extra={"ours": track.path})
         if _listed(after, track.path) is not None:
+            log.error("the server still lists our file after its deletion: a file that came at that moment may have gone instead", extra={"ours": track.path})
             raise WriteRefused(track.file_name, "the server still lists it after its deletion")
 
     def _unlink(self, source: MediaSource, track: SubtitleTrack) -> bool:
