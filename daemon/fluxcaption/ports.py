@@ -145,6 +145,7 @@ class MediaServer(Protocol):
         """Write a file beside the media, over one of that name; False where its folder cannot be reached from here, or may not be written.
 
         Raises:
+            WriteRefused: It may not be written, and there is no other way.
             DiskLow: There is no room.
         """
 

@@ -428,6 +428,27 @@ async def test_what_a_silent_server_swallowed_is_put_back_and_never_lies_there_t
         assert "the earlier track is there again" in job.reason
 
 
+async def test_a_replacement_cancelled_midway_does_not_cost_the_track_that_was_there(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        await house.companion.library_scan_has_ended()
+        await delivered(house, item)
+        old = dict(item.sources[0].sidecars)
+        number = await ready(store_of(house), item, house, words("better"))
+        fake.break_next("POST /Videos", Fault(status=503))
+        await house.workers.run(until_idle=True)
+        assert item.sources[0].sidecars == {}
+        await house.store.cancel(number, clock.now())  # type: ignore[arg-type]
+        for _ in range(3):
+            clock.pass_time(hours=1)
+            fake.begin_library_scan()
+            clock.pass_time(minutes=1)
+            fake.end_library_scan()
+            await house.companion.library_scan_has_ended()
+        assert item.sources[0].sidecars == old
+        assert await states(store_of(house)) == {DeliveryState.CONFIRMED: 1}
+
+
 async def test_a_server_that_refuses_again_and_again_keeps_the_old_track_and_is_asked_seldom(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now())

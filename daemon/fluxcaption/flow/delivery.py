@@ -39,7 +39,7 @@ from fluxcaption.domain.errors import (
 )
 from fluxcaption.domain.gaps import Decision, DeliveryState, Memory, serving_tracks
 from fluxcaption.domain.jobs import EVERY_SETTING, OPEN_STATES, Delivery, Job, JobState, Outcome, Stage, Tier
-from fluxcaption.domain.language import satisfies
+from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import FinishedTrack, Item, MediaSource, SubtitleTrack
 from fluxcaption.domain.rules import wishes_for
 from fluxcaption.domain.sources import is_machine_made
@@ -115,7 +115,7 @@ class Deliverer:
             return no
         if (wait := await self._wait_for_others(job)) is not None:
             return wait
-        track = self._finished(job, content)
+        track = self._finished(job.target, content)
         if len(track.file_name(source.stem).encode()) > MOST_NAME_BYTES:
             raise NameTooLong(track.file_name(source.stem))
         if known is not None and known.is_on_its_way:
@@ -361,7 +361,7 @@ class Deliverer:
             return no
         if known is None or not (known.is_on_its_way or known.state in {DeliveryState.CONFIRMED, DeliveryState.MISSING}):
             return Outcome.next(Stage.UPLOAD, "nothing was sent")
-        track = self._finished(job, content)
+        track = self._finished(job.target, content)
         others: list[tuple[SubtitleTrack, bytes]] = []
         found: SubtitleTrack | None = None
         for ours in self._ours.among(source, job.target, known.file_name, known):
@@ -464,7 +464,35 @@ class Deliverer:
                 continue
             if source is not None and not any(track.path == delivery.track_path for track in source.subtitles):
                 asked += await self._watcher.refresh_quietly(delivery.item_id, source.id)
+        await self._bring_back(server_id)
         return asked
+
+    async def _bring_back(self, server_id: ServerId) -> None:
+        """What a job took away that then ended midway, cancelled by somebody perhaps, comes back."""
+        for delivery in await self._store.deliveries(server_id, states=[DeliveryState.INTENDED, DeliveryState.UPLOADED]):
+            jobs = await self._store.jobs_of_source(server_id, delivery.source_id)
+            if not delivery.previous_ref or any(job.target == delivery.target and job.state in OPEN_STATES for job in jobs):
+                continue
+            try:
+                async with self._alone(delivery.item_id, delivery.source_id):
+                    await self._bring_one_back(delivery)
+            except JobError as error:
+                log.info("a track of ours that was to be replaced is not back yet: %s", error)
+
+    async def _bring_one_back(self, known: Delivery) -> None:
+        item = await self._server.fetch_item(known.item_id)
+        source, own = await self._listed(known)
+        if source is None:
+            return
+        for ours in own:
+            seen = await self._ours.read(source, ours)
+            if self._ours.is_what_was_sent(known, ours.file_name, seen):
+                await self._store.mark_confirmed(known.server_id, source.id, known.target, ours.path or "", known.made_for, self._clock.now())
+            elif known.previous is not None and hash_of(seen) == known.previous_ref:
+                await self._store.record_intent(known.previous)
+        was_just_sent = known.sent_at is not None and self._clock.now() - known.sent_at < SECOND_UPLOAD_AFTER
+        if not own and known.previous is not None and known.previous.made_for in {"", source.revision} and not was_just_sent:
+            await self._put_back(item, source, self._finished(known.target, b""), known)
 
     async def undo(self, server_id: ServerId, item_id: ItemId | None, *, dry_run: bool) -> Sequence[str]:
         """Remove exactly the tracks we made, of one item or of all, and remember that somebody said no; returns a line for each."""
@@ -547,8 +575,8 @@ class Deliverer:
         wishes = wishes_for(item, source, self._planner.household.defaults, self._planner.household.rules)
         return serving_tracks(item, memory.tracks.applied_to(source), job.target, wishes, memory.tracks)
 
-    def _finished(self, job: Job, content: bytes) -> FinishedTrack:
-        return FinishedTrack(job.target, self._planner.wishes.marker, "srt", content, hash_of(content))
+    def _finished(self, target: LanguageTag, content: bytes) -> FinishedTrack:
+        return FinishedTrack(target, self._planner.wishes.marker, "srt", content, hash_of(content))
 
     def _as_sent(self, delivery: Delivery, state: DeliveryState) -> Delivery:
         now = self._clock.now()
