@@ -57,9 +57,6 @@ REFRESH_AT_LOOK = 5
 """After this look the server is asked once, in the lightest way, to look at the item again."""
 
 NOT_VISIBLE_PAUSE = timedelta(hours=1)
-REFUSED_AND_AWAY_PAUSE = timedelta(minutes=10)
-"""While neither the new track nor what it replaced is there."""
-
 MEDIA_AWAY_PAUSE = timedelta(minutes=10)
 MOST_NAME_BYTES = 255
 TOGETHER_WITHIN = timedelta(minutes=30)
@@ -122,9 +119,13 @@ class Deliverer:
             return Outcome.next(Stage.CONFIRM, "it was sent before, and perhaps arrived")
         theirs, _ = self._serving(item, source, job, memory)
         if theirs and not job.asked.redo:
+            if known is not None and known.state is DeliveryState.INTENDED:
+                await self._store.mark_delivery(item.server_id, source.id, job.target, DeliveryState.WITHDRAWN)
             return Outcome.done(f"superseded: {theirs[0].file_name or 'an embedded track'} serves {job.target} meanwhile")
         has_human = any(not is_machine_made(other, self._planner.wishes.marker, memory.tracks) for other in theirs)
         intent = self._intent(item, source, job, track, is_asked=job.asked.redo and has_human)
+        if known is not None and known.previous_ref:
+            intent = replace(intent, previous=known.previous or known, previous_ref=known.previous_ref)
         own: list[SubtitleTrack] = []
         for ours in self._ours.among(source, job.target, intent.file_name, known, memory.tracks):
             seen = await self._ours.read(source, ours)
@@ -137,23 +138,21 @@ class Deliverer:
                 if not own and known is not None:
                     intent = await self._keeping(intent, known, seen)
             own.append(ours)
-        if (wait := await self._wait_for_viewers(item, source)) is not None:
-            return wait
         if not await self._server.is_there(source):
             return Outcome.parked(MEDIA_AWAY_PAUSE, f"{source.stem} itself cannot be seen now: is its disk mounted?", "media-away")
+        if (wait := await self._wait_for_viewers(item, source)) is not None:
+            return wait
         if own:
             return await self._replace(job, item, source, track, intent, known, own)
         if not self._server.overwrites and (ended := await self._look_for_unlisted(job, item, source, track, intent, known)) is not None:
             return ended
-        if known is not None and known.previous_ref:
-            intent = replace(intent, previous=known.previous or known, previous_ref=known.previous_ref)
         await self._store.record_intent(intent)
         return await self._send(job, item, source, track, intent)
 
     async def _keeping(self, intent: Delivery, known: Delivery, seen: bytes) -> Delivery:
         """The same with what lies there now kept, to be put back should the new track come to nothing."""
         if hash_of(seen) == known.previous_ref:
-            return replace(intent, previous=known.previous or known, previous_ref=known.previous_ref)
+            return intent
         return replace(intent, previous=replace(known, previous=None, previous_ref=None), previous_ref=await self._store.put_document(seen))
 
     @staticmethod
@@ -254,8 +253,7 @@ class Deliverer:
             return Outcome.waiting(Stage.CONFIRM, LOOKS[0], str(error), error.code)
         if sends >= MOST_SENDS and not intent.previous_ref and isinstance(error, ServerRefusesUploads):
             return Outcome.failed(str(error), error.code)
-        pause = min(refusal_pause(sends), REFUSED_AND_AWAY_PAUSE) if intent.previous_ref else refusal_pause(sends)
-        return Outcome.parked(pause, str(error), error.code)
+        return Outcome.parked(refusal_pause(sends), str(error), error.code)
 
     async def _put_back(self, item: Item, source: MediaSource, track: FinishedTrack, known: Delivery) -> bool:
         """Bring back what a delivery replaced, as a delivery of its own that is confirmed like any other; returns whether it was sent."""
