@@ -13,7 +13,21 @@ from fluxcaption.domain.backlog import BacklogStanding
 from fluxcaption.domain.cues import Cue, Span, SubtitleText
 from fluxcaption.domain.fitting import Stretch
 from fluxcaption.domain.gaps import DeliveryState, Memory
-from fluxcaption.domain.jobs import Delivery, Event, HeardWindow, Job, JobState, NewJob, Outcome, SavedTranscript, Stage, Tier, TranscriptKey, TranslationKey
+from fluxcaption.domain.jobs import (
+    Delivery,
+    Event,
+    Grade,
+    HeardWindow,
+    Job,
+    JobState,
+    NewJob,
+    Outcome,
+    SavedTranscript,
+    Stage,
+    Tier,
+    TranscriptKey,
+    TranslationKey,
+)
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, FinishedTrack, Item, Library, MediaIdentity, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId, UnitId
@@ -109,8 +123,8 @@ class MediaServer(Protocol):
             ItemGone: The server does not know it.
         """
 
-    async def read_text_track(self, source: MediaSource, track: SubtitleTrack) -> bytes:
-        """Fetch a text track in its own format, or as SubRip.
+    async def read_text_track(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> bytes:
+        """Fetch a text track in its own format, or as SubRip; found again where its library may have renumbered it.
 
         Raises:
             SubtitleUnreadable: It is not there, empty or larger than 4 MiB.
@@ -129,11 +143,23 @@ class MediaServer(Protocol):
             DiskLow: There is no room.
         """
 
+    async def write_beside(self, source: MediaSource, name: str, content: bytes) -> bool:
+        """Write a file beside the media, over one of that name; False where its folder cannot be reached from here, or may not be written.
+
+        Raises:
+            WriteRefused: It may not be written, and there is no other way.
+            DiskLow: There is no room.
+        """
+
     async def refresh(self, item_id: ItemId) -> None:
         """Ask the library, in the lightest way, to look at the item's files again."""
 
     async def delete(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> None:
-        """Remove one external track, found again by its path in a fresh read; nothing else is touched."""
+        """Remove one external track and nothing else; one that is not there is no error.
+
+        Raises:
+            WriteRefused: It is still there afterwards.
+        """
 
     @property
     def overwrites(self) -> bool:
@@ -424,9 +450,17 @@ class Store(Protocol):
         """
 
     async def note(
-        self, job_id: JobId, *, fingerprint: Fingerprint | None = None, source_ref: ContentHash | None = None, track_ref: ContentHash | None = None
+        self,
+        job_id: JobId,
+        *,
+        fingerprint: Fingerprint | None = None,
+        source_ref: ContentHash | None = None,
+        track_ref: ContentHash | None = None,
+        grade: Grade | None = None,
+        sends: int | None = None,
+        looks: int | None = None,
     ) -> None:
-        """Remember what a stage found, before it ends."""
+        """Remember what a stage found, before it ends; what is not named stays."""
 
     async def job(self, job_id: JobId) -> Job | None:
         """One job."""
@@ -583,7 +617,7 @@ class Store(Protocol):
     # -- deliveries and decisions -----------------------------------------------------------------------------------
 
     async def record_intent(self, delivery: Delivery) -> None:
-        """Promise what is about to be uploaded."""
+        """Promise what is about to be done, before it is done; the delivery is then as given."""
 
     async def delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag) -> Delivery | None:
         """The latest intent for a target."""
@@ -603,7 +637,7 @@ class Store(Protocol):
         """A confirmed track was not listed in a complete pass; the passes are counted."""
 
     async def mark_delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState) -> None:
-        """What became of a track of ours; a promise."""
+        """What became of a track of ours; a promise. Nothing is put back any more."""
 
     async def settle(self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str, code: str, reason: str, now: datetime) -> None:
         """Remember that nothing is to be made of this media in this language with these settings; a promise."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fluxcaption.daemon import run_once
-from fluxcaption.domain.errors import KeyRejected, ServiceUnreachable
+from fluxcaption.domain.errors import KeyRejected, ServiceUnreachable, WriteRefused
 from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.jobs import JobState
 from fluxcaption.domain.units import ItemId, ServerId
@@ -15,8 +15,8 @@ from fluxcaption.jellyfin.server import JellyfinServer
 from fluxcaption.settings import JellyfinServer as Settings
 
 from tests.behaviour.household import READ, clip, jellyfin, settings
-from tests.behaviour.libraries import beside_a_server, films, house_beside
-from tests.behaviour.test_delivery_is_exactly_once import HUMAN, ready
+from tests.behaviour.libraries import beside_a_server, films, house_beside, words
+from tests.behaviour.test_delivery_is_exactly_once import HUMAN, beside_a_folder, posts, ready, work
 from tests.behaviour.test_scans_are_the_truth import store_of
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeJellyfin, Fault, audio, film, text
@@ -223,3 +223,72 @@ async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_a
             outcome = await upload(job)
             assert outcome.stage is Stage.CONFIRM
         assert len([exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]) == 1
+
+
+async def test_a_size_limit_of_a_proxy_is_got_round_by_the_mapped_folder(tmp_path: Path) -> None:
+    async with beside_a_folder(tmp_path) as (fake, clock, house, item, file):
+        fake.chaos = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
+        await ready(store_of(house), item, house)
+        await work(house, fake, clock, hours=1)
+        assert file.read_bytes() == words(item.name)
+        assert posts(fake) == 1
+
+
+async def test_a_size_limit_of_a_proxy_is_told_where_no_folder_is_mapped(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        fake.chaos = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
+        await ready(store_of(house), item, house)
+        await work(house, fake, clock, hours=24)
+        (job,) = await house.store.jobs()
+        assert "limits the size" in job.reason
+        assert posts(fake) <= 4
+
+
+@pytest.mark.parametrize(
+    ("comes", "goes", "told"), [("cs", "", "a file that came at that moment may have gone instead"), ("", "bg", "a file that is not ours vanished")]
+)
+async def test_a_file_of_somebody_that_vanishes_in_place_of_ours_is_told_loudly(comes: str, goes: str, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeJellyfin() as fake:
+        (made,) = films(fake, 1, fake.now())
+        source = made.sources[0]
+        source.sidecars |= {f"{source.stem}.{name}.srt": HUMAN for name in ("bg", "fluxcaption.de", "hu")}
+        server = server_of(fake)
+        item = await server.fetch_item(ItemId(made.id))
+        track = next(track for track in item.sources[0].subtitles if "fluxcaption" in track.file_name)
+
+        def somebody_moves_a_file(name: str) -> Fault | None:
+            if name.startswith("DELETE"):
+                source.sidecars |= {f"{source.stem}.{comes}.srt": HUMAN} if comes else {}
+                source.sidecars.pop(f"{source.stem}.{goes}.srt", None)
+            return None
+
+        fake.chaos = somebody_moves_a_file
+        with pytest.raises(WriteRefused, match="still lists it"):
+            await server.delete(item.id, item.sources[0], track)
+        assert told in caplog.text
+        await server.close()
+
+
+async def test_a_text_is_read_by_the_number_it_has_now() -> None:
+    async with FakeJellyfin() as fake:
+        (made,) = films(fake, 1, fake.now())
+        source = made.sources[0]
+        source.sidecars[f"{source.stem}.hu.srt"] = HUMAN
+        server = server_of(fake)
+        item = await server.fetch_item(ItemId(made.id))
+        track = next(track for track in item.sources[0].subtitles if track.is_external)
+        source.sidecars[f"{source.stem}.cs.srt"] = b"1\n00:00:01,000 --> 00:00:02,000\nAnother.\n"
+        assert await server.read_text_track(item.id, item.sources[0], track) == HUMAN
+        await server.close()
+
+
+async def test_a_file_in_a_mapped_folder_is_removed_by_its_path_and_no_number(tmp_path: Path) -> None:
+    async with beside_a_folder(tmp_path) as (fake, _, house, made, file):
+        file.write_bytes(HUMAN)
+        made.sources[0].look_at_disk()
+        item = await house.server.fetch_item(ItemId(made.id))
+        track = next(track for track in item.sources[0].subtitles if track.file_name == file.name)
+        await house.server.delete(item.id, item.sources[0], track)
+        assert not file.exists()
+        assert not [exchange for exchange in fake.received if exchange.method == "DELETE"]

@@ -7,17 +7,20 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import pytest
 from fluxcaption.domain.cues import Segment
 from fluxcaption.domain.errors import StateError
-from fluxcaption.domain.jobs import Delivery, HeardWindow, JobState, NewJob, Outcome, Stage, Tier, TranscriptKey, TranslationKey
+from fluxcaption.domain.gaps import DeliveryState
+from fluxcaption.domain.jobs import Delivery, Grade, HeardWindow, JobState, NewJob, Outcome, Stage, Tier, TranscriptKey, TranslationKey
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
-from fluxcaption.storage.database import DATABASE
+from fluxcaption.storage.database import DATABASE, MIGRATIONS, migrate
 from fluxcaption.storage.lock import StateLock
 from fluxcaption.storage.store import SqliteStore
 
@@ -244,6 +247,49 @@ async def test_a_claim_needs_no_walk_through_a_long_queue(store: SqliteStore) ->
     )
     assert "jobs_due" in plan[0]["detail"]
     assert not any("TEMP B-TREE" in row["detail"] for row in plan)
+
+
+async def test_a_delivery_is_kept_with_the_one_it_replaces_until_it_is_seen(store: SqliteStore) -> None:
+    earlier = Delivery(
+        ServerId("v"),
+        SourceId("s"),
+        DE,
+        ContentHash("old"),
+        "f.srt",
+        "{}",
+        NOW,
+        confirmed_at=NOW,
+        state=DeliveryState.CONFIRMED,
+        grade=Grade("heard", "ears", 0.7),
+    )
+    intent = replace(earlier, content_hash=ContentHash("new"), state=DeliveryState.INTENDED, previous=earlier, previous_ref=ContentHash("bytes"), sent_at=NOW)
+    await store.record_intent(intent)
+    assert await store.delivery(ServerId("v"), SourceId("s"), DE) == replace(intent, item_id=ItemId("s"), previous=replace(earlier, item_id=ItemId("s")))
+    await store.mark_confirmed(ServerId("v"), SourceId("s"), DE, "/f.srt", "r", NOW)
+    seen = await store.delivery(ServerId("v"), SourceId("s"), DE)
+    assert seen is not None
+    assert (seen.state, seen.previous, seen.previous_ref) == (DeliveryState.CONFIRMED, None, None)
+
+
+async def test_a_state_of_an_earlier_program_keeps_what_was_on_its_way(tmp_path: Path) -> None:
+    before = tmp_path / "scripts"
+    before.mkdir()
+    for name in ("0001_first.sql", "0002_companion.sql"):
+        (before / name).write_text((MIGRATIONS / name).read_text())
+    async with aiosqlite.connect(tmp_path / DATABASE) as connection:
+        await migrate(connection, tmp_path / DATABASE, before)
+        await connection.execute(
+            "INSERT INTO deliveries (server_id, source_id, target, content_hash, file_name, provenance, intended_at, state, grade)"
+            " VALUES ('v','s','de','h','f.srt','{}',1000,'uploaded','translated by nobody')"
+        )
+        await connection.commit()
+    store = await SqliteStore.open(tmp_path)
+    try:
+        (delivery,) = await store.deliveries(ServerId("v"))
+        assert delivery.is_on_its_way
+        assert delivery.grade == Grade("translated by nobody")
+    finally:
+        await store.close()
 
 
 async def test_a_newer_state_is_refused(tmp_path: Path) -> None:

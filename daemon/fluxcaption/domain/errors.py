@@ -160,7 +160,9 @@ class ServerRefusesUploads(ParkedError):
 
     code = "server-refuses-uploads"
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, *, was_sent: bool = True) -> None:
+        self.was_sent = was_sent
+        """Whether it was asked: then it may have left a torso of the file."""
         super().__init__(f"the server takes no subtitle uploads: {detail}")
 
 

@@ -59,6 +59,8 @@ class DeliveryState(StrEnum):
     CONFIRMED = "confirmed"
     MISSING = "missing"
     """It was confirmed and is not listed now."""
+    EDITED = "edited"
+    """Somebody worked on it: it is theirs now."""
     REFUSED = "refused"
     """Somebody removed it: it is not made again by itself."""
     WITHDRAWN = "withdrawn"
@@ -158,7 +160,7 @@ def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, rea
         return decided(Way.RETIRE, f"{_named(human)} came, so ours ({ours[0].file_name}) goes")
     if theirs:
         return decided(Way.COVERED, f"an existing {theirs[0].language} text track serves it ({_named(theirs[0])})")
-    is_stale = bool(ours) and standing.made_for not in {"", source.revision}
+    is_stale = bool(ours) and standing.delivery is not DeliveryState.EDITED and standing.made_for not in {"", source.revision}
     if ours and not is_stale:
         return decided(Way.COVERED, f"our own {ours[0].language} text track serves it ({_named(ours[0])})")
     if why := _why_not_wanted(item, source, wish, wishes):
@@ -172,7 +174,7 @@ def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, rea
         return decided(Way.SETTLED, "our track was removed by somebody: it is not made again unless asked for")
     if standing.settled:
         return decided(Way.SETTLED, standing.settled)
-    if standing.delivery in {DeliveryState.CONFIRMED, DeliveryState.MISSING} and not ours:
+    if standing.delivery in {DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.EDITED} and not ours:
         return decided(Way.MISSING, "our track was there and is not listed now: it is looked for again before anything is concluded")
     if unread:
         return decided(Way.LOOK, f"a text track that says no language could cover it ({_named(unread[0])}): it is read first")

@@ -112,6 +112,27 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Grade:
+    """How a track was made, so that a better one may take its place.
+
+    Attributes:
+        how: The same as a sentence.
+        recognizer: What heard the words; empty where they were read.
+        score: How sure it was on average, 0 to 1.
+        translator: What translated them; empty where they stayed as they were.
+    """
+
+    how: str = ""
+    recognizer: str = ""
+    score: float | None = None
+    translator: str = ""
+
+    def __str__(self) -> str:
+        """Read as the sentence."""
+        return self.how
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One wanted language of one media source.
 
@@ -123,6 +144,9 @@ class Job:
         fingerprint: Of the media, once it was read.
         source_ref: Document with the source cues, once they are known.
         track_ref: Document with the finished track, once it is made.
+        grade: How the finished track was made.
+        sends: How often its track was sent.
+        looks: How often it was looked for in vain since it was sent last.
     """
 
     id: JobId
@@ -146,6 +170,9 @@ class Job:
     ready_at: datetime | None = None
     """When its track was finished and began to wait for delivery."""
     asked: AskedFor = AskedFor()
+    grade: Grade = Grade()
+    sends: int = 0
+    looks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +186,10 @@ class Delivery:
         cues_hash: Over the cues alone: the same wherever the file lies and however a server spells it.
         grade: How it was made: from what, by which backends, with which score.
         track_path: Where the server lists it.
-        previous_ref: Bytes of the track it replaces, until it is confirmed.
-        is_asked: A person asked for it: it does not yield to another's track.
+        previous_ref: Bytes to be put back should this come to nothing; kept until it is confirmed.
+        previous: The delivery those bytes were; None with bytes: this one is being put back itself.
+        sent_at: When sending began; None: nothing was sent.
+        is_asked: A person asked for it beside a human's track: it does not yield to that.
         missing_since: When a complete pass first did not list it.
     """
 
@@ -178,13 +207,25 @@ class Delivery:
     fingerprint: Fingerprint = Fingerprint("")
     made_for: str = ""
     cues_hash: ContentHash = ContentHash("")
-    grade: str = ""
+    grade: Grade = Grade()
     track_path: str = ""
     previous_ref: ContentHash | None = None
+    previous: "Delivery | None" = None
+    sent_at: datetime | None = None
     state: DeliveryState = DeliveryState.INTENDED
     missing_since: datetime | None = None
     missing_passes: int = 0
     is_asked: bool = False
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """Whether it was sent, perhaps arrived, and was not seen yet."""
+        return self.sent_at is not None and self.state in {DeliveryState.INTENDED, DeliveryState.UPLOADED}
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether a file of it should lie there."""
+        return self.is_on_its_way or self.state in {DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.EDITED}
 
 
 PLAYBACK = frozenset({"PlaybackStart", "PlaybackStop"})

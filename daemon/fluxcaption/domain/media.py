@@ -83,6 +83,11 @@ class SubtitleTrack:
         """Name of an external track without its folder, whichever slashes its server uses."""
         return (self.path or "").replace("\\", "/").rsplit("/", 1)[-1]
 
+    @property
+    def folder(self) -> str:
+        """Folder of an external track, with forward slashes."""
+        return (self.path or "").replace("\\", "/").rpartition("/")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class MediaSource:
@@ -102,6 +107,11 @@ class MediaSource:
     subtitles: tuple[SubtitleTrack, ...] = ()
     is_remote: bool = False
     """Its bytes are not a file of the library: a stream address, or a cloud folder mounted as if it were a disk."""
+
+    @property
+    def folder(self) -> str:
+        """Where it lies, with forward slashes."""
+        return self.path.replace("\\", "/").rpartition("/")[0]
 
     @property
     def stem(self) -> str:

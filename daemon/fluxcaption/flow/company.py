@@ -63,10 +63,11 @@ class Companion:
         ended = scan.ended_at.isoformat()
         if before == ended:
             return False
-        await self._store.set_flag(SCAN_END_FLAG, ended)
         if before is None:
+            await self._store.set_flag(SCAN_END_FLAG, ended)
             return False
         began = (scan.started_at or datetime.fromisoformat(before)) - BEFORE_THE_SCAN
         if again := await self._deliverer.look_again(began, self._watcher.server_id):
             log.info("tracks delivered during a library scan are not listed: the server is asked to look", extra={"tracks": again})
+        await self._store.set_flag(SCAN_END_FLAG, ended)
         return True

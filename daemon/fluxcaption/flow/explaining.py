@@ -133,7 +133,11 @@ def _decision(decision: Decision, job: JobStanding | None, delivery: Delivery | 
         delivery=None
         if delivery is None
         else DeliveryView(
-            state=delivery.state.value, file=delivery.file_name, how=delivery.grade, confirmed_at=delivery.confirmed_at, missing_since=delivery.missing_since
+            state=delivery.state.value,
+            file=delivery.file_name,
+            how=str(delivery.grade),
+            confirmed_at=delivery.confirmed_at,
+            missing_since=delivery.missing_since,
         ),
     )
 

@@ -19,7 +19,7 @@ from fluxcaption.domain.errors import (
 )
 from fluxcaption.domain.gaps import Decision, DeliveryState, Memory, Way
 from fluxcaption.domain.hearing import score
-from fluxcaption.domain.jobs import Job, Outcome, Stage, Tier, TranslationKey
+from fluxcaption.domain.jobs import Grade, Job, Outcome, Stage, Tier, TranslationKey
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, Item, MediaIdentity, MediaLocation, MediaSource, SubtitleTrack
 from fluxcaption.domain.rules import wishes_for
@@ -94,10 +94,11 @@ class Maker:
         listener = listener or self._parts.listener
         transcript = await listener.hear(location, track, identity, attempt, progress)
         self._refuse(transcript, target)
-        origin = f"heard in sound track {track.ordinal + 1} by {listener.recognizer.name} (score {score(transcript.segments):.2f})"
-        return SourceText(transcript.language, origin, shape(transcript.segments, transcript.language))
+        sureness = score(transcript.segments)
+        origin = f"heard in sound track {track.ordinal + 1} by {listener.recognizer.name} (score {sureness:.2f})"
+        return SourceText(transcript.language, origin, shape(transcript.segments, transcript.language), listener.recognizer.name, round(sureness, 4))
 
-    async def render(self, text: SourceText, target: LanguageTag, attempt: int) -> tuple[Sequence[Cue], str]:
+    async def render(self, text: SourceText, target: LanguageTag, attempt: int) -> tuple[Sequence[Cue], Grade]:
         """The cues in the target language, and how they came about.
 
         Raises:
@@ -106,14 +107,14 @@ class Maker:
             ReplyUnusable: Too many sentences could not be translated.
         """
         if self._parts.planner.serves(text.language, target):
-            return text.cues, f"written as {text.origin}"
+            return text.cues, Grade(f"written as {text.origin}", text.recognizer, text.score)
         translated, how = await self.translated(text, target, attempt)
         # A long film's cues take a moment, in which the loop must not stand still.
         return await asyncio.to_thread(lambda: [cue for sentence, words in translated for cue in fit(words, sentence.cues, target)]), how
 
     async def translated(
         self, text: SourceText, target: LanguageTag, attempt: int, progress: Progress | None = None
-    ) -> tuple[Sequence[tuple[Sentence, str]], str]:
+    ) -> tuple[Sequence[tuple[Sentence, str]], Grade]:
         """Each sentence of a text with its translation, and who made them; raises as `render` does."""
         willing = [translator for translator in self._parts.planner.translators if translator.knows(text.language, target)]
         if not willing:
@@ -129,7 +130,7 @@ class Maker:
 
     async def _translated_by(
         self, translator: Translator, text: SourceText, target: LanguageTag, attempt: int, progress: Progress | None
-    ) -> tuple[Sequence[tuple[Sentence, str]], str]:
+    ) -> tuple[Sequence[tuple[Sentence, str]], Grade]:
         parts = self._parts
         spoken = await asyncio.to_thread(sentences, text.cues)
         units = [unit for sentence in spoken for unit in sentence.units]
@@ -157,7 +158,8 @@ class Maker:
             raise ReplyUnusable(f"{translator.name} left {left} of {len(units)} sentences untranslated ({first}): try another model")
         texts = {unit.id: report.texts.get(unit.id) or known.get(unit.text) or unit.text for unit in units}
         note = f"; {left} sentences kept their source text" if left else ""
-        return [(sentence, sentence.told(texts)) for sentence in spoken], f"translated by {translator.name} from {text.origin}{note}"
+        grade = Grade(f"translated by {translator.name} from {text.origin}{note}", text.recognizer, text.score, translator.name)
+        return [(sentence, sentence.told(texts)) for sentence in spoken], grade
 
     async def _patience_is_over(self, translator: Translator, error: ServiceUnreachable) -> bool:
         now = self._parts.clock.now()
@@ -276,8 +278,8 @@ class MakingStages:
             return Outcome.next(Stage.LISTEN, "the source words are not kept any more")
         cues, how = await self._maker.render(SourceText.from_bytes(content), job.target, job.attempts)
         track_ref = await parts.store.put_document(parts.codec.write_srt(cues))
-        await parts.store.note(job.id, track_ref=track_ref)
-        return Outcome.next(Stage.UPLOAD, how)
+        await parts.store.note(job.id, track_ref=track_ref, grade=how)
+        return Outcome.next(Stage.UPLOAD, str(how))
 
     async def _decision(self, item: Item, source: MediaSource, job: Job) -> Decision:
         """What is to be done about this job's language now; one that was asked for is made whatever the household usually wants."""

@@ -33,7 +33,7 @@ NEAR = (
 )
 """Written languages that a program takes for one another."""
 
-DELIVERED = frozenset({DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.UPLOADED})
+DELIVERED = frozenset({DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.UPLOADED, DeliveryState.EDITED})
 
 
 def hash_of_cues(text: SubtitleText) -> ContentHash:
@@ -91,12 +91,11 @@ class TrackReading:
         """The words of one text track, wherever it lies."""
         if not track.is_external and not location.is_remote:
             return await asyncio.to_thread(self._media.text_track, location, track.ordinal or 0)
-        source, track = await self._found_again(item, source, track)
         try:
             if track.is_external:
-                content = await self._server.read_text_track(source, track)
+                content = await self._server.read_text_track(item.id, source, track)
                 return await asyncio.to_thread(self._codec.read, _name_for(track, content), content, track.language)
-            if not any(other.is_external for other in source.subtitles) and (text := await self._extracted(source, track)) is not None:
+            if (text := await self._extracted(item, source, track)) is not None:
                 return text
         except ReplyUnusable as error:
             if not is_last_try:
@@ -104,22 +103,10 @@ class TrackReading:
             raise SubtitleUnreadable(track.file_name or source.stem, str(error)) from error
         return await asyncio.to_thread(self._media.text_track, location, track.ordinal or 0)
 
-    async def _found_again(self, item: Item, source: MediaSource, track: SubtitleTrack) -> tuple[MediaSource, SubtitleTrack]:
-        """The track with its index of this moment: every file that comes or goes beside the film moves all of them (contract 4.3)."""
-        now = (await self._server.fetch_item(item.id)).source(source.id)
-        found = next((other for other in now.subtitles if other.key == track.key), None) if now else None
-        if now is None or found is None:
-            raise SubtitleUnreadable(track.file_name or source.stem, "it is not there any more")
-        return now, found
-
-    async def _extracted(self, source: MediaSource, track: SubtitleTrack) -> SubtitleText | None:
-        """An embedded track as the server cuts it out, which spares the network the whole film; None where that cannot be trusted.
-
-        The server keeps what it cut out by an index that moves with every file beside the film, and then answers with another track's text
-        (contract 5.3): so only while no file lies there, and only what fits the film's length and the track's own language.
-        """
+    async def _extracted(self, item: Item, source: MediaSource, track: SubtitleTrack) -> SubtitleText | None:
+        """An embedded track as the server cuts it out, which spares the network the whole film; None where it does not, or what it gives is implausible."""
         try:
-            content = await self._server.read_text_track(source, track)
+            content = await self._server.read_text_track(item.id, source, track)
             text = await asyncio.to_thread(self._codec.read, f"track.{'ass' if track.codec in {'ass', 'ssa'} else 'srt'}", content)
         except SubtitleUnreadable:
             return None
@@ -197,8 +184,7 @@ class TrackReading:
             if (fact := known.get(track.key)) is not None and fact.revision.split(" ")[0] == item.etag:
                 continue
             try:
-                now, found = await self._found_again(item, source, track)
-                content = await self._server.read_text_track(now, found)
+                content = await self._server.read_text_track(item.id, source, track)
                 text = await asyncio.to_thread(self._codec.read, _name_for(track, content), content, track.language)
             except JobError as error:
                 log.info("a track that nothing explains cannot be read", extra={"cause": str(error)})

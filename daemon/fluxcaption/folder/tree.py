@@ -121,7 +121,7 @@ class FolderTree:
                 return item
         raise ItemGone(item_id)
 
-    async def read_text_track(self, source: MediaSource, track: SubtitleTrack) -> bytes:
+    async def read_text_track(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> bytes:
         """Read a sidecar; embedded tracks are cut out of the media by the reader port."""
         if track.path is None:
             raise SubtitleUnreadable(source.stem, "an embedded track is not a file")
@@ -134,6 +134,11 @@ class FolderTree:
     async def upload(self, source: MediaSource, track: FinishedTrack) -> None:
         """Write the sidecar: temporary name, fsync, rename; a reader sees all of it or nothing."""
         await self._run(write_sidecar, Path(source.path), track.file_name(source.stem), track.content)
+
+    async def write_beside(self, source: MediaSource, name: str, content: bytes) -> bool:
+        """The same under a name that is given."""
+        await self._run(write_sidecar, Path(source.path), name, content)
+        return True
 
     async def refresh(self, item_id: ItemId) -> None:
         """Nothing to do: the tree is read afresh each time."""

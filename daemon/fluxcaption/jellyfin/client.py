@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from fluxcaption.domain.errors import JobError, KeyRejected, ServerRefusesUploads, ServiceUnreachable
+from fluxcaption.domain.errors import JobError, KeyRejected, ServiceUnreachable
 from fluxcaption.settings import JellyfinServer
 
 SERVICE = "Jellyfin"
@@ -166,8 +166,6 @@ class JellyfinClient:
             return ServiceUnreachable(SERVICE, self.url, "it redirects: is the base path in server.url right, and http or https?")
         if status == 503:
             return ServiceUnreachable(SERVICE, self.url, "it is starting, or does not let this address in", was_sent=False)
-        if status == 413:
-            return ServerRefusesUploads("a proxy before it limits the size of a request (status 413)")
         if status >= 400:
             return ServiceUnreachable(SERVICE, self.url, f"status {status}")
         return None

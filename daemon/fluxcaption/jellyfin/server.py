@@ -5,6 +5,7 @@ Source: server contract, appendix A and the sections named at each method.
 
 import asyncio
 import base64
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from fluxcaption.mounts import Mounts
 from fluxcaption.plugin_manifest import webhook_plugin
 from fluxcaption.ports import Glance, LibraryScan, SidecarWriter
 from fluxcaption.settings import JellyfinServer as Settings
+
+log = logging.getLogger(__name__)
 
 PAGE = 200
 LEAN_PAGE = 500
@@ -208,9 +211,11 @@ class JellyfinServer:
         ]
 
     async def is_there(self, source: MediaSource) -> bool:
-        """The mapped file, else whether the server would stream it."""
+        """The mapped file, and whether the server would stream it where it is the one that writes: either may have lost its mount."""
         if (path := local_path(source.path, self._pairs)) is not None:
-            return await asyncio.to_thread(_is_file, path)
+            is_file = await asyncio.to_thread(_is_file, path)
+            if not is_file or not self._server_writes:
+                return is_file
         answer = await self._client.call(
             "HEAD", f"/Videos/{source.id}/stream", params={"static": "true", "mediaSourceId": source.id}, expected=frozenset({400, 404, 416, 500})
         )
@@ -256,8 +261,19 @@ class JellyfinServer:
             row["Id"]: read_tags(row) for library in libraries async for rows in self._pages(library, LEAN_PAGE, of_series) for row in rows if row.get("Tags")
         }
 
-    async def read_text_track(self, source: MediaSource, track: SubtitleTrack) -> bytes:
-        """An external track in its own format, an embedded one as the server extracts it (5.1)."""
+    async def read_text_track(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> bytes:
+        """An external track in its own format, an embedded one as the server extracts it (5.1), by the index it has now (4.3).
+
+        What the server cut out it keeps by an index that moves with every file beside the film, and then answers with another track's text (5.3):
+        so nothing is taken from it while a file lies there.
+        """
+        now = (await self.fetch_item(item_id)).source(source.id)
+        found = next((other for other in now.subtitles if other.key == track.key), None) if now else None
+        if now is None or found is None:
+            raise SubtitleUnreadable(track.file_name or source.stem, "the server does not list it any more")
+        if not track.is_external and any(other.is_external for other in now.subtitles):
+            raise SubtitleUnreadable(source.stem, "what the server extracts cannot be trusted while files lie beside the film")
+        track = found
         extension = track.file_name.rsplit(".", 1)[-1].lower() if track.is_external else "ass" if track.codec in {"ass", "ssa"} else "srt"
         try:
             answer = await self._client.call(
@@ -288,12 +304,12 @@ class JellyfinServer:
         mapped = self._mapped(source)
         if self._settings.write == "sidecar":
             if mapped is None:
-                raise ServerRefusesUploads("server.write is sidecar, but server.path_map does not lead to the file")
+                raise ServerRefusesUploads("server.write is sidecar, but server.path_map does not lead to the file", was_sent=False)
             await self._write_beside(mapped, source, track)
             return
         if self._version == REFUSES_ALL_UPLOADS:
             if mapped is None or self._settings.write == "upload":
-                raise ServerRefusesUploads("Jellyfin 10.11.7 refuses every upload: update it, or set server.path_map")
+                raise ServerRefusesUploads("Jellyfin 10.11.7 refuses every upload: update it, or set server.path_map", was_sent=False)
             await self._write_beside(mapped, source, track)
             return
         body = {
@@ -303,7 +319,7 @@ class JellyfinServer:
             "IsHearingImpaired": False,
             "Data": base64.b64encode(track.content).decode(),
         }
-        answer = await self._client.call("POST", f"/Videos/{source.id}/Subtitles", body=body, timeout_s=UPLOAD_S, expected=frozenset({400, 404, 500}))
+        answer = await self._client.call("POST", f"/Videos/{source.id}/Subtitles", body=body, timeout_s=UPLOAD_S, expected=frozenset({400, 404, 413, 500}))
         if answer.status == 404:
             raise ItemGone(source.id)
         if answer.status < 400:
@@ -311,11 +327,26 @@ class JellyfinServer:
         if mapped is not None and self._settings.write == "auto":
             await self._write_beside(mapped, source, track)
             return
+        if answer.status == 413:
+            raise ServerRefusesUploads("a proxy before it limits the size of a request (status 413)")
         raise ServerRefusesUploads(f"status {answer.status} for {track.file_name(source.stem)}: is the library's folder writable for Jellyfin?")
 
     async def _write_beside(self, mapped: Path, source: MediaSource, track: FinishedTrack) -> None:
         await asyncio.to_thread(self._write_sidecar, mapped, track.file_name(source.stem), track.content)
         await self.refresh(ItemId(source.id))
+
+    async def write_beside(self, source: MediaSource, name: str, content: bytes) -> bool:
+        """By the mapped path, unless the owner wants uploads alone; the server is then asked to look."""
+        mapped = self._mapped(source)
+        if mapped is None or self._settings.write == "upload":
+            return False
+        try:
+            await asyncio.to_thread(self._write_sidecar, mapped, name, content)
+        except WriteRefused as error:
+            log.info("a file beside the media is left to the server: %s", error)
+            return False
+        await self.refresh(ItemId(source.id))
+        return True
 
     async def refresh(self, item_id: ItemId) -> None:
         """The lightest refresh that picks up a new sidecar (7.8)."""
@@ -323,16 +354,36 @@ class JellyfinServer:
         await self._client.call("POST", f"/Items/{item_id}/Refresh", params=params, expected=frozenset({404}))
 
     async def delete(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> None:
-        """Delete by an index read just before, and only where the path is still the same; then make sure that it alone vanished (7.7, A6)."""
+        """By its own path where that is mapped; else by an index read just before, then making sure that it alone vanished (7.7, A6)."""
+        if await asyncio.to_thread(self._unlink, source, track):
+            await self.refresh(ItemId(source.id))
+            return
         before = (await self.fetch_item(item_id)).source(source.id)
-        now = next((other for other in before.subtitles if other.is_external and other.path == track.path), None) if before else None
-        if now is None:
+        now = _listed(before, track.path)
+        if before is None or now is None:
             return
         answer = await self._client.call("DELETE", f"/Videos/{source.id}/Subtitles/{now.handle}", timeout_s=DELETE_S, expected=frozenset({400, 404, 500}))
         if answer.status == 500:
             raise WriteRefused(track.file_name, "the server could not delete it")
         if answer.status >= 400:
             raise ServiceUnreachable(SERVICE, self._client.url, f"it answered {answer.status} to the deletion of {track.file_name}")
+        after = (await self.fetch_item(item_id)).source(source.id)
+        strangers = _paths(before) - _paths(after) - {track.path}
+        if strangers:
+            log.error("a file that is not ours vanished while ours was deleted: %s", ", ".join(sorted(map(str, strangers))), extra={"ours": track.path})
+        if _listed(after, track.path) is not None:
+            log.error("the server still lists our file after its deletion: a file that came at that moment may have gone instead", extra={"ours": track.path})
+            raise WriteRefused(track.file_name, "the server still lists it after its deletion")
+
+    def _unlink(self, source: MediaSource, track: SubtitleTrack) -> bool:
+        mapped = self._mapped(source)
+        if mapped is None or self._settings.write == "upload" or track.folder != source.folder:
+            return False
+        try:
+            (mapped.parent / track.file_name).unlink()
+        except OSError:
+            return False
+        return True
 
     @property
     def overwrites(self) -> bool:
@@ -344,6 +395,10 @@ class JellyfinServer:
         await self._client.close()
 
     @property
+    def _server_writes(self) -> bool:
+        return self._settings.write != "sidecar" and self._version != REFUSES_ALL_UPLOADS
+
+    @property
     def _pairs(self) -> Sequence[tuple[str, Path]]:
         return [(pair.server, pair.local) for pair in self._settings.path_map]
 
@@ -353,6 +408,14 @@ class JellyfinServer:
             return path if path is not None and path.stat().st_size == source.size_bytes else None
         except OSError:
             return None
+
+
+def _paths(source: MediaSource | None) -> frozenset[str | None]:
+    return frozenset(track.path for track in source.subtitles if track.is_external) if source else frozenset()
+
+
+def _listed(source: MediaSource | None, path: str | None) -> SubtitleTrack | None:
+    return next((track for track in source.subtitles if track.is_external and track.path == path), None) if source else None
 
 
 def _rows(value: Any) -> Sequence[Mapping[str, Any]]:

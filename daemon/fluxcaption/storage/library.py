@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import aiosqlite
 
@@ -17,7 +18,7 @@ from fluxcaption.domain.sources import KnownTracks
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.ports import ItemRecord, TrackFact
 from fluxcaption.storage.database import Database
-from fluxcaption.storage.values import as_ms, as_time, maybe_time, tag_of
+from fluxcaption.storage.values import as_ms, as_time, grade_of, grade_text, maybe_time, tag_of
 
 
 class LibraryRecords:
@@ -251,33 +252,12 @@ class LibraryRecords:
     # -- deliveries and decisions -----------------------------------------------------------------------------------
 
     async def record_intent(self, delivery: Delivery) -> None:
-        """Promise what is about to be uploaded."""
-
-        async def body(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "INSERT OR REPLACE INTO deliveries (server_id, source_id, target, content_hash, file_name, provenance, intended_at, item_id, title,"
-                " fingerprint, made_for, cues_hash, grade, previous_ref, state, is_asked) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                (
-                    delivery.server_id,
-                    delivery.source_id,
-                    str(delivery.target),
-                    delivery.content_hash,
-                    delivery.file_name,
-                    delivery.provenance,
-                    as_ms(delivery.intended_at),
-                    delivery.item_id,
-                    delivery.title,
-                    delivery.fingerprint,
-                    delivery.made_for,
-                    delivery.cues_hash,
-                    delivery.grade,
-                    delivery.previous_ref,
-                    DeliveryState.INTENDED.value,
-                    int(delivery.is_asked),
-                ),
-            )
-
-        await self._db.promise(body)
+        """Promise what is about to be done, before it is done; the row is then as given."""
+        columns = _columns(delivery)
+        await self._promise_write(
+            f"INSERT OR REPLACE INTO deliveries ({','.join(columns)}) VALUES ({_marks(columns)})",  # noqa: S608 our own words
+            tuple(columns.values()),
+        )
 
     async def delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag) -> Delivery | None:
         """The latest intent for a target."""
@@ -307,7 +287,7 @@ class LibraryRecords:
         """The track was seen where it belongs, for that revision of the media."""
         await self._promise_write(
             "UPDATE deliveries SET confirmed_at=coalesce(confirmed_at, ?), state='confirmed', track_path=?, made_for=?, missing_since=NULL, missing_passes=0,"
-            " previous_ref=NULL WHERE server_id=? AND source_id=? AND target=?",
+            " previous_ref=NULL, previous='' WHERE server_id=? AND source_id=? AND target=?",
             (as_ms(now), track_path, made_for, server_id, source_id, str(target)),
         )
 
@@ -315,15 +295,15 @@ class LibraryRecords:
         """A confirmed track was not listed in a complete pass; the passes are counted."""
         await self._write(
             "UPDATE deliveries SET state='missing', missing_since=coalesce(missing_since, ?), missing_passes=missing_passes+1"
-            " WHERE server_id=? AND source_id=? AND target=? AND state IN ('confirmed','missing')",
+            " WHERE server_id=? AND source_id=? AND target=? AND state IN ('confirmed','missing','edited')",
             (as_ms(now), server_id, source_id, str(target)),
         )
         return await self.delivery(server_id, source_id, target)
 
     async def mark_delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState) -> None:
-        """What became of a track of ours; a promise."""
+        """What became of a track of ours; a promise. Nothing is put back any more."""
         await self._promise_write(
-            "UPDATE deliveries SET state=?, missing_since=NULL, missing_passes=0 WHERE server_id=? AND source_id=? AND target=?",
+            "UPDATE deliveries SET state=?, missing_since=NULL, missing_passes=0, previous_ref=NULL, previous='' WHERE server_id=? AND source_id=? AND target=?",
             (state.value, server_id, source_id, str(target)),
         )
 
@@ -377,7 +357,40 @@ def _item_record(row: aiosqlite.Row) -> ItemRecord:
     return ItemRecord(row["row"], ItemId(row["id"]), row["etag"], row["basis"], bool(row["look_again"]), maybe_time(row["missed_since"]))
 
 
-def _delivery(row: aiosqlite.Row) -> Delivery:
+def _columns(delivery: Delivery) -> dict[str, Any]:
+    """A delivery as its row; the one it replaces lies in it as JSON."""
+    return {
+        "server_id": delivery.server_id,
+        "source_id": delivery.source_id,
+        "target": str(delivery.target),
+        "content_hash": delivery.content_hash,
+        "file_name": delivery.file_name,
+        "provenance": delivery.provenance,
+        "intended_at": as_ms(delivery.intended_at),
+        "uploaded_at": _maybe_ms(delivery.uploaded_at),
+        "confirmed_at": _maybe_ms(delivery.confirmed_at),
+        "item_id": delivery.item_id,
+        "title": delivery.title,
+        "fingerprint": delivery.fingerprint,
+        "made_for": delivery.made_for,
+        "cues_hash": delivery.cues_hash,
+        "grade": grade_text(delivery.grade),
+        "track_path": delivery.track_path,
+        "previous_ref": delivery.previous_ref,
+        "previous": json.dumps(_columns(delivery.previous)) if delivery.previous else "",
+        "sent_at": _maybe_ms(delivery.sent_at),
+        "state": delivery.state.value,
+        "missing_since": _maybe_ms(delivery.missing_since),
+        "missing_passes": delivery.missing_passes,
+        "is_asked": int(delivery.is_asked),
+    }
+
+
+def _maybe_ms(moment: datetime | None) -> int | None:
+    return None if moment is None else as_ms(moment)
+
+
+def _delivery(row: aiosqlite.Row | Mapping[str, Any]) -> Delivery:
     return Delivery(
         server_id=ServerId(row["server_id"]),
         source_id=SourceId(row["source_id"]),
@@ -393,9 +406,11 @@ def _delivery(row: aiosqlite.Row) -> Delivery:
         fingerprint=Fingerprint(row["fingerprint"]),
         made_for=row["made_for"],
         cues_hash=ContentHash(row["cues_hash"]),
-        grade=row["grade"],
+        grade=grade_of(row["grade"]),
         track_path=row["track_path"],
         previous_ref=ContentHash(row["previous_ref"]) if row["previous_ref"] else None,
+        previous=_delivery(json.loads(row["previous"])) if row["previous"] else None,
+        sent_at=maybe_time(row["sent_at"]),
         state=DeliveryState(row["state"]),
         missing_since=maybe_time(row["missing_since"]),
         missing_passes=row["missing_passes"],

@@ -15,6 +15,7 @@ from fluxcaption.domain.jobs import (
     OPEN_STATES,
     AskedFor,
     Event,
+    Grade,
     HeardWindow,
     Job,
     JobState,
@@ -31,7 +32,7 @@ from fluxcaption.domain.retry import REVIVAL_PAUSES
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.library import LibraryRecords
-from fluxcaption.storage.values import as_ms, as_time, maybe_time, tag_of
+from fluxcaption.storage.values import as_ms, as_time, grade_of, grade_text, maybe_time, tag_of
 
 PROMISED = frozenset({JobState.DONE, JobState.SETTLED})
 REPEATED_WITHIN = timedelta(minutes=10)
@@ -104,7 +105,7 @@ class SqliteStore(LibraryRecords):
         last = int(REVIVAL_PAUSES[-1].total_seconds() * 1000)
         statement = (
             "UPDATE jobs SET tier=?, tier_rank=?, is_held=?, state='queued', stage='listen', attempts=0, next_try_at=?, updated_at=?, reason=?, reason_code='',"  # noqa: S608 numbers of ours
-            " source_ref=NULL, track_ref=NULL, ready_at=NULL, begun_at=CASE WHEN ? THEN begun_at ELSE NULL END, asked=?, item_id=?,"
+            " source_ref=NULL, track_ref=NULL, ready_at=NULL, grade='', sends=0, looks=0, begun_at=CASE WHEN ? THEN begun_at ELSE NULL END, asked=?, item_id=?,"
             " revivals=CASE state WHEN 'failed' THEN revivals+1 ELSE 0 END"
             " WHERE server_id=? AND source_id=? AND target=? AND (state IN ('done','settled') OR (state='cancelled' AND (reason_code<>'cancelled' OR ?))"
             f" OR (state='failed' AND (updated_at<=? - CASE revivals {pauses} ELSE {last} END OR ?)))"
@@ -191,12 +192,21 @@ class SqliteStore(LibraryRecords):
         return await (self._db.promise(body) if outcome.state in PROMISED else self._db.checkpoint(body))
 
     async def note(
-        self, job_id: JobId, *, fingerprint: Fingerprint | None = None, source_ref: ContentHash | None = None, track_ref: ContentHash | None = None
+        self,
+        job_id: JobId,
+        *,
+        fingerprint: Fingerprint | None = None,
+        source_ref: ContentHash | None = None,
+        track_ref: ContentHash | None = None,
+        grade: Grade | None = None,
+        sends: int | None = None,
+        looks: int | None = None,
     ) -> None:
         """Remember what a stage found."""
         await self._write(
-            "UPDATE jobs SET fingerprint=coalesce(?, fingerprint), source_ref=coalesce(?, source_ref), track_ref=coalesce(?, track_ref) WHERE id=?",
-            (fingerprint, source_ref, track_ref, job_id),
+            "UPDATE jobs SET fingerprint=coalesce(?, fingerprint), source_ref=coalesce(?, source_ref), track_ref=coalesce(?, track_ref),"
+            " grade=coalesce(?, grade), sends=coalesce(?, sends), looks=coalesce(?, looks) WHERE id=?",
+            (fingerprint, source_ref, track_ref, grade_text(grade) if grade else None, sends, looks, job_id),
         )
 
     async def job(self, job_id: JobId) -> Job | None:
@@ -220,7 +230,7 @@ class SqliteStore(LibraryRecords):
         async def body(connection: aiosqlite.Connection) -> Job | None:
             rows = list(
                 await connection.execute_fetchall(
-                    "UPDATE jobs SET tier='asked', tier_rank=0, is_held=0, attempts=0, next_try_at=?, updated_at=?,"
+                    "UPDATE jobs SET tier='asked', tier_rank=0, is_held=0, attempts=0, sends=0, looks=0, next_try_at=?, updated_at=?,"
                     " stage=CASE WHEN state IN ('queued','parked','failed') THEN stage ELSE 'listen' END, state='queued'"
                     " WHERE id=? AND state<>'running' RETURNING *",
                     (as_ms(now), as_ms(now), job_id),
@@ -519,6 +529,9 @@ def _job(row: aiosqlite.Row) -> Job:
         is_held=bool(row["is_held"]),
         ready_at=maybe_time(row["ready_at"]),
         asked=AskedFor(**json.loads(row["asked"])) if row["asked"] else AskedFor(),
+        grade=grade_of(row["grade"]),
+        sends=row["sends"],
+        looks=row["looks"],
     )
 
 

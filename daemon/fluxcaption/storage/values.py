@@ -1,7 +1,10 @@
 """How values are spelled in the database, both ways."""
 
+import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 
+from fluxcaption.domain.jobs import Grade
 from fluxcaption.domain.language import LanguageTag
 
 
@@ -18,6 +21,16 @@ def as_time(ms: int) -> datetime:
 def maybe_time(ms: int | None) -> datetime | None:
     """And back, where there may be none."""
     return None if ms is None else as_time(ms)
+
+
+def grade_text(grade: Grade) -> str:
+    """How a track was made, as JSON; empty where that is not known."""
+    return json.dumps(asdict(grade), ensure_ascii=False) if grade != Grade() else ""
+
+
+def grade_of(text: str) -> Grade:
+    """And back."""
+    return Grade(**json.loads(text)) if text else Grade()
 
 
 def tag_of(text: str) -> LanguageTag:
