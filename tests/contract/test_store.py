@@ -138,12 +138,12 @@ async def test_the_backlog_is_released_title_by_title_newest_first(store: Sqlite
     first = [await store.claim(Stage.LISTEN, NOW) for _ in range(3)]
     assert [job.source_id if job else None for job in first] == ["0", "0", None]
     standing = await store.backlog_standing(NOW)
-    assert (standing.begun_ever, standing.begun_today, standing.finished_ever) == (1, 1, 0)
+    assert (standing.has_begun, standing.begun_today, standing.has_finished) == (True, 1, False)
     for job in first[:2]:
         assert job is not None
         await store.record(job.id, Outcome.done("made"), NOW)
     assert (await store.backlog_standing(NOW + timedelta(days=2))).begun_today == 0
-    assert (await store.backlog_standing(NOW)).finished_ever == 1
+    assert (await store.backlog_standing(NOW)).has_finished
 
 
 async def test_an_asked_job_leaves_the_backlog(store: SqliteStore) -> None:

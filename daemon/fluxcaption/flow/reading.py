@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+from dataclasses import replace
 
 from fluxcaption.domain.cues import Span, SubtitleText
 from fluxcaption.domain.errors import JobError, MediaUnreadable, SubtitleUnreadable
@@ -91,36 +92,43 @@ class TrackReading:
                 text = await self.text_of(source, track, location)
             except SubtitleUnreadable as error:
                 log.info("a track that says no language cannot be read", extra={"cause": str(error)})
-                fact = TrackFact(track.key, item.etag)
+                fact = TrackFact(track.key, item.etag, media=source.revision)
             else:
                 language = await asyncio.to_thread(self._languages.tell, " ".join(line for cue in text.cues for line in cue.lines))
-                fact = TrackFact(track.key, item.etag, language, hash_of_cues(text) if track.is_external else ContentHash(""))
+                cues_hash = hash_of_cues(text) if track.is_external else ContentHash("")
+                fact = TrackFact(track.key, item.etag, language, cues_hash, media=source.revision)
             await self._store.save_track_fact(item.server_id, source.id, fact)
 
     async def fits(self, item: Item, source: MediaSource, track: SubtitleTrack, location: MediaLocation) -> bool:
         """Lay an external text beside the sound once: one that is unreadable, of another film, cut or language is no source."""
         facts = {fact.track: fact for fact in await self._store.track_facts(item.server_id, source.id)}
         known = facts.get(track.key)
-        revision = f"{item.etag} {source.revision}"
-        if known is not None and known.is_compared and known.revision == revision:
+        is_of_this_media = known is not None and known.is_compared and known.media == source.revision
+        if known is not None and is_of_this_media and known.revision == item.etag:
             return not known.misfit
         try:
             text = await self.text_of(source, track, location)
         except SubtitleUnreadable as error:
             await self.refuse(item, source, track, str(error))
             return False
+        cues_hash = hash_of_cues(text)
+        if known is not None and is_of_this_media and known.cues_hash == cues_hash:
+            # The item was saved for another reason: neither the text nor the sound is another.
+            await self._store.save_track_fact(item.server_id, source.id, replace(known, revision=item.etag))
+            return not known.misfit
         reason = await self._misfit(item, source, track, text, location)
         if reason:
             log.info("a text file is no source: %s", reason, extra={"file": track.file_name})
         language = known.language if known else None
-        fact = TrackFact(track.key, revision, language, hash_of_cues(text), f"{track.file_name}: {reason}" if reason else "", is_compared=True)
+        misfit_reason = f"{track.file_name}: {reason}" if reason else ""
+        fact = TrackFact(track.key, item.etag, language, cues_hash, misfit_reason, is_compared=True, media=source.revision)
         await self._store.save_track_fact(item.server_id, source.id, fact)
         return not reason
 
     async def refuse(self, item: Item, source: MediaSource, track: SubtitleTrack, reason: str) -> None:
         """Remember that a track is no source as long as neither the item nor the media changes."""
         log.info("a text track is no source: %s", reason)
-        fact = TrackFact(track.key, f"{item.etag} {source.revision}", track.language, ContentHash(""), reason, is_compared=True)
+        fact = TrackFact(track.key, item.etag, track.language, ContentHash(""), reason, is_compared=True, media=source.revision)
         await self._store.save_track_fact(item.server_id, source.id, fact)
 
     async def _misfit(self, item: Item, source: MediaSource, track: SubtitleTrack, text: SubtitleText, location: MediaLocation) -> str:
@@ -166,8 +174,9 @@ class TrackReading:
             except JobError as error:
                 log.info("a track that nothing explains cannot be read", extra={"cause": str(error)})
                 continue
-            language = fact.language if fact else track.language
-            await self._store.save_track_fact(item.server_id, source.id, TrackFact(track.key, item.etag, language, cues_hash, fact.misfit if fact else ""))
+            # What was told of the same words still holds; of others nothing is known yet.
+            told = fact if fact is not None and fact.cues_hash == cues_hash else TrackFact(track.key, item.etag, track.language)
+            await self._store.save_track_fact(item.server_id, source.id, replace(told, revision=item.etag, cues_hash=cues_hash))
             was_read = True
         return was_read
 
