@@ -5,9 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from fluxcaption.daemon import run_once
+from fluxcaption.domain.gaps import Way
 from fluxcaption.domain.jobs import JobState
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.units import ItemId
+from fluxcaption.storage.store import SqliteStore
 
 from tests.behaviour.household import READ, clip, jellyfin, settings, windows_heard
+from tests.behaviour.libraries import beside_a_server, films, finish
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film, new_id, text
 from tests.fakes.media import sound_clip
@@ -134,3 +139,40 @@ async def test_a_text_that_cannot_be_read_gives_way_to_the_sound(tmp_path: Path)
         report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
         assert [job.state for job in report.finished] == [JobState.DONE, JobState.DONE], [job.reason for job in report.finished]
         assert all("heard in sound track 1" in job.reason for job in report.finished)
+
+
+async def test_the_same_words_are_laid_beside_the_same_sound_once_however_often_the_item_is_saved(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path / "state") as (fake, clock, house):
+        file = clip(tmp_path / "media", READ)
+        (file.parent / f"{READ}.en.srt").write_text("1\n00:00:01,000 --> 00:00:59,000\nThe man opens the door.\n", encoding="utf-8")
+        made = film(READ, [audio()], library=fake.libraries[0].id, file=file, minutes=61 / 60)
+        fake.add(made)
+        reading = house.scanner._reading
+
+        async def sound_was_fetched() -> bool:
+            item = await house.server.fetch_item(ItemId(made.id))
+            source = item.sources[0]
+            before = len(fake.received)
+            await reading.fits(item, source, source.subtitles[0], house.server.locate(source))
+            return any(exchange.route == "/Videos/{itemId}/stream" for exchange in fake.received[before:])
+
+        assert await sound_was_fetched()
+        made.touch(clock.now())
+        assert not await sound_was_fetched()
+        made.sources[0].etag = new_id("another file")
+        made.touch(clock.now())
+        assert await sound_was_fetched()
+
+
+async def test_a_track_of_no_language_is_read_though_it_was_held_beside_ours(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path, languages={"targets": ["de", "es"]}) as (fake, clock, house):
+        (made,) = films(fake, 1, clock.now())
+        store = house.store
+        assert isinstance(store, SqliteStore)
+        await finish(fake, store, [made], clock.now())
+        source = made.sources[0]
+        source.sidecars[f"{source.stem}.srt"] = b"1\n00:00:01,000 --> 00:00:02,000\nEl hombre abre la puerta y mira el jardin.\n"
+        made.touch(clock.now())
+        await house.scanner.scan(full=True)
+        (decisions,) = await house.planner.plan([await house.server.fetch_item(ItemId(made.id))])
+        assert {decision.target: decision.way for decision in decisions} == {LanguageTag("de"): Way.COVERED, LanguageTag("es"): Way.LOOK}

@@ -530,3 +530,78 @@ async def test_a_language_that_was_read_is_of_that_file_alone(tmp_path: Path) ->
         assert await way() is Way.COVERED
         replace_media(made, clock)
         assert await way() is Way.LOOK
+
+
+# -- media that was replaced under ours ---------------------------------------------------------------------------------
+
+
+async def test_a_track_of_replaced_media_is_made_anew_whatever_the_backlog_says(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, house):
+        items = films(fake, 2, clock.now() - timedelta(days=60))
+        await finish(fake, store_of(house), items[:1], clock.now())
+        assert (await house.scanner.scan(full=True)).queued == 0
+        replace_media(items[0], clock)
+        assert (await house.scanner.scan(full=True)).queued == 1
+        (job,) = await house.store.jobs()
+        assert (job.title, job.state, job.is_held) == (items[0].name, JobState.QUEUED, False)
+
+
+@pytest.mark.parametrize("why", ["settled", "not wanted", "nothing to make it from", "another serves"])
+async def test_a_track_of_replaced_media_goes_where_no_other_is_made(why: str, tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path, languages={"targets": ["de"], "when_spoken": "skip"}) as (fake, clock, house):
+        (made,) = films(fake, 1, clock.now(), [audio("eng")])
+        await finish(fake, store_of(house), [made], clock.now())
+        await house.scanner.scan(full=True)
+        replace_media(made, clock)
+        item = await house.server.fetch_item(ItemId(made.id))
+        source = item.sources[0]
+        await house.store.save_identity(item.server_id, source, MediaIdentity(Fingerprint("new"), source.size_bytes, source.duration_ms))
+        if why == "settled":
+            await house.store.settle(Fingerprint("new"), DE, house.planner.settings_hash, "no-speech", "nobody speaks in it", clock.now())
+        elif why == "not wanted":
+            made.sources[0].streams = [audio("ger")]
+        elif why == "nothing to make it from":
+            made.sources[0].streams = [audio("eng", Title="Director's commentary")]
+        else:
+            made.sources[0].streams = [audio("eng"), text("ger")]
+        ((decision,),) = await house.planner.plan([await house.server.fetch_item(ItemId(made.id))])
+        if why == "another serves":
+            assert decision.way is Way.RETIRE
+            return
+        assert decision.way is Way.WITHDRAW
+        assert "the media was replaced since our track was made" in decision.reason
+        assert (await house.scanner.scan(full=True)).queued == 1
+        job = await house.store.claim(Stage.LISTEN, clock.now())
+        assert job is not None
+        outcome = await house.workers._stages[Stage.LISTEN].run(job)
+        assert (outcome.state, outcome.stage, job.track_ref) == (JobState.QUEUED, Stage.UPLOAD, None)
+
+
+async def test_a_track_beside_a_file_that_only_seems_replaced_stays(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path, languages={"targets": ["de"], "when_spoken": "skip"}) as (fake, clock, house):
+        (made,) = films(fake, 1, clock.now(), [audio("eng")])
+        await finish(fake, store_of(house), [made], clock.now())
+        await house.scanner.scan(full=True)
+        replace_media(made, clock)
+        made.sources[0].streams = [audio("ger")]
+        item = await house.server.fetch_item(ItemId(made.id))
+        source = item.sources[0]
+        # The very bytes it was made for.
+        await house.store.save_identity(item.server_id, source, MediaIdentity(Fingerprint(f"f{made.id}"), source.size_bytes, source.duration_ms))
+        assert (await house.scanner.scan(full=True)).queued == 1
+        job = await house.store.claim(Stage.LISTEN, clock.now())
+        assert job is not None
+        outcome = await house.workers._stages[Stage.LISTEN].run(job)
+        assert (outcome.state, outcome.reason) == (JobState.DONE, "our track was made for this very file, which only seems changed")
+        await house.store.record(job.id, outcome, clock.now())
+        assert [(await house.scanner.scan(full=True)).queued for _ in range(2)] == [0, 0]
+
+
+async def test_a_film_that_replaced_another_and_brought_no_track_is_a_gap_after_one_whole_pass(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (made,) = films(fake, 1, clock.now())
+        await finish(fake, store_of(house), [made], clock.now())
+        await house.scanner.scan(full=True)
+        replace_media(made, clock)
+        made.sources[0].sidecars.clear()
+        assert [(await house.scanner.scan(full=True)).queued for _ in range(2)] == [0, 1]

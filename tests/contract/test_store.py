@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -298,3 +298,35 @@ async def test_kill_9_loses_no_promise(tmp_path: Path) -> None:
         assert (await store._db.read("PRAGMA integrity_check"))[0][0] == "ok"
     finally:
         await store.close()
+
+
+async def test_deliveries_are_found_by_the_time_they_were_sent_though_no_answer_came_back(store: SqliteStore) -> None:
+    server = ServerId("v")
+    for name, at in (("old", NOW - timedelta(days=2)), ("answered", NOW), ("lost", NOW)):
+        await store.record_intent(Delivery(server, SourceId(name), DE, ContentHash("h"), "F.de.srt", "{}", at, item_id=ItemId(f"i-{name}")))
+    await store.mark_uploaded(server, SourceId("answered"), DE, NOW)
+    found = await store.deliveries(server, uploaded_since=NOW - timedelta(hours=1))
+    assert {delivery.source_id for delivery in found} == {"answered", "lost"}
+    assert [delivery.source_id for delivery in await store.deliveries(server, item_id=ItemId("i-lost"))] == ["lost"]
+    assert [delivery.source_id for delivery in await store.deliveries(server, item_id=ItemId("old"))] == ["old"]
+
+
+async def test_what_is_asked_often_walks_no_table(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    read = store._db.read
+
+    async def keep(query: str, values: Iterable[object] = ()) -> list[sqlite3.Row]:
+        asked.append((query, tuple(values)))
+        return await read(query, values)
+
+    monkeypatch.setattr(store._db, "read", keep)
+    await store.backlog_standing(NOW)
+    await store.count_jobs()
+    await store.next_due(NOW)
+    await store.jobs(item_id=ItemId("i"))
+    await store.deliveries(ServerId("v"), item_id=ItemId("i"))
+    await store.item_rows(ServerId("v"), 0, 10)
+    for query, values in asked:
+        plan = [row["detail"] for row in await read(f"EXPLAIN QUERY PLAN {query}", values)]
+        assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] in {"jobs", "ended", "deliveries"} and "USING" not in step], plan
+        assert not ("FROM items" in query and any("TEMP B-TREE" in step for step in plan)), plan
