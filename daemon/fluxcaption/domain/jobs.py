@@ -160,7 +160,7 @@ class Delivery:
         grade: How it was made: from what, by which backends, with which score.
         track_path: Where the server lists it.
         previous_ref: Bytes of the track it replaces, until it is confirmed.
-        is_asked: A person asked for it: it does not yield to another's track.
+        is_asked: A person wanted it although another's track served: it does not yield.
         missing_since: When a complete pass first did not list it.
     """
 

@@ -297,7 +297,7 @@ class SqliteStore(LibraryRecords):
         """Whether titles of the backlog were begun and finished, and how many were begun today; asked every minute, so nothing old is counted."""
         rows = await self._db.read(
             "SELECT EXISTS (SELECT 1 FROM jobs WHERE begun_at IS NOT NULL) AS has_begun,"
-            " (SELECT count(*) FROM (SELECT DISTINCT server_id, source_id FROM jobs WHERE begun_at>?)) AS today,"
+            " (SELECT count(DISTINCT server_id || ' ' || source_id) FROM jobs WHERE begun_at>?) AS today,"
             " EXISTS (SELECT 1 FROM jobs AS ended WHERE begun_at IS NOT NULL AND state NOT IN ('queued','running','parked') AND NOT EXISTS"
             " (SELECT 1 FROM jobs WHERE server_id=ended.server_id AND source_id=ended.source_id AND begun_at IS NOT NULL"
             " AND state IN ('queued','running','parked'))) AS has_finished",
