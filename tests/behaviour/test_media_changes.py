@@ -141,29 +141,6 @@ async def test_a_text_that_cannot_be_read_gives_way_to_the_sound(tmp_path: Path)
         assert all("heard in sound track 1" in job.reason for job in report.finished)
 
 
-async def test_the_same_words_are_laid_beside_the_same_sound_once_however_often_the_item_is_saved(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path / "state") as (fake, clock, house):
-        file = clip(tmp_path / "media", READ)
-        (file.parent / f"{READ}.en.srt").write_text("1\n00:00:01,000 --> 00:00:59,000\nThe man opens the door.\n", encoding="utf-8")
-        made = film(READ, [audio()], library=fake.libraries[0].id, file=file, minutes=61 / 60)
-        fake.add(made)
-        reading = house.scanner._reading
-
-        async def sound_was_fetched() -> bool:
-            item = await house.server.fetch_item(ItemId(made.id))
-            source = item.sources[0]
-            before = len(fake.received)
-            await reading.fits(item, source, source.subtitles[0], house.server.locate(source))
-            return any(exchange.route == "/Videos/{itemId}/stream" for exchange in fake.received[before:])
-
-        assert await sound_was_fetched()
-        made.touch(clock.now())
-        assert not await sound_was_fetched()
-        made.sources[0].etag = new_id("another file")
-        made.touch(clock.now())
-        assert await sound_was_fetched()
-
-
 async def test_a_track_of_no_language_is_read_though_it_was_held_beside_ours(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path, languages={"targets": ["de", "es"]}) as (fake, clock, house):
         (made,) = films(fake, 1, clock.now())

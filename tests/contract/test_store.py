@@ -328,5 +328,7 @@ async def test_what_is_asked_often_walks_no_table(store: SqliteStore, monkeypatc
     await store.item_rows(ServerId("v"), 0, 10)
     for query, values in asked:
         plan = [row["detail"] for row in await read(f"EXPLAIN QUERY PLAN {query}", values)]
-        assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] in {"jobs", "ended", "deliveries"} and "COVERING INDEX" not in step], plan
+        assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] in {"jobs", "ended", "deliveries"} and "COVERING INDEX" not in step], (
+            plan
+        )
         assert not ("FROM items" in query and any("TEMP B-TREE" in step for step in plan)), plan

@@ -103,25 +103,19 @@ class TrackReading:
         """Lay an external text beside the sound once: one that is unreadable, of another film, cut or language is no source."""
         facts = {fact.track: fact for fact in await self._store.track_facts(item.server_id, source.id)}
         known = facts.get(track.key)
-        is_of_this_media = known is not None and known.is_compared and known.media == source.revision
-        if known is not None and is_of_this_media and known.revision == item.etag:
+        if known is not None and known.is_compared and (known.revision, known.media) == (item.etag, source.revision):
             return not known.misfit
         try:
             text = await self.text_of(source, track, location)
         except SubtitleUnreadable as error:
             await self.refuse(item, source, track, str(error))
             return False
-        cues_hash = hash_of_cues(text)
-        if known is not None and is_of_this_media and known.cues_hash == cues_hash:
-            # The item was saved for another reason: neither the text nor the sound is another.
-            await self._store.save_track_fact(item.server_id, source.id, replace(known, revision=item.etag))
-            return not known.misfit
         reason = await self._misfit(item, source, track, text, location)
         if reason:
             log.info("a text file is no source: %s", reason, extra={"file": track.file_name})
         language = known.language if known else None
         misfit_reason = f"{track.file_name}: {reason}" if reason else ""
-        fact = TrackFact(track.key, item.etag, language, cues_hash, misfit_reason, is_compared=True, media=source.revision)
+        fact = TrackFact(track.key, item.etag, language, hash_of_cues(text), misfit_reason, is_compared=True, media=source.revision)
         await self._store.save_track_fact(item.server_id, source.id, fact)
         return not reason
 
