@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
+from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -72,12 +73,14 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=True)
+        found = error.errors(include_url=False, include_context=True)
         deeper = {tuple(one["loc"][:depth]) for one in found for depth in range(len(one["loc"]))}
         for one in found:
             # A list is only too short because its entries were refused, each with its own problem.
             if not (one["type"] == "too_short" and tuple(one["loc"]) in deeper):
                 _explain(one, tree, environment)
+    if settings is not None:
+        _check_the_machine(settings, tree)
     if settings is not None and len(str(settings.state / "control.sock").encode()) > MOST_SOCKET_PATH:
         tree.complain(("state",), f"the path is too long for a socket below it ({MOST_SOCKET_PATH} bytes with /control.sock): choose a shorter one")
     if tree.problems or settings is None:
@@ -128,13 +131,18 @@ def _value(node: yaml.Node, path: KeyPath, tree: _Tree, environment: Mapping[str
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                tree.complain(path, "has a list or a mapping where a key should be")
+                continue
             key = str(key_node.value)
             here = (*path, key)
             if key in found:
                 tree.places[here] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
                 tree.complain(here, "is given twice: remove one")
             tree.places[here] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
-            found[key] = _value(value_node, here, tree, environment)
+            # A key without a value is as good as not written.
+            if (value := _value(value_node, here, tree, environment)) is not None:
+                found[key] = value
         return found
     if isinstance(node, yaml.SequenceNode):
         return [_value(part, (*path, number), tree, environment) for number, part in enumerate(node.value)]
@@ -143,7 +151,8 @@ def _value(node: yaml.Node, path: KeyPath, tree: _Tree, environment: Mapping[str
 
 def _scalar(node: Any, path: KeyPath, tree: _Tree, environment: Mapping[str, str]) -> Any:
     text = str(node.value)
-    if node.style is None:
+    # The C loader says '' of a plain scalar, the other one None.
+    if not node.style:
         if text in {"true", "false"}:
             return text == "true"
         if text in {"", "~", "null"}:
@@ -167,7 +176,7 @@ def _fill_in_secrets(values: dict[str, Any], tree: _Tree, folder: Path, environm
     server = values.get("server")
     if isinstance(server, dict) and server.get("type", "jellyfin") == "jellyfin":
         server.setdefault("type", "jellyfin")
-        if not _secret(server, "api_key", "jellyfin_api_key", ("server",), tree, folder, environment) and "api_key" not in server:
+        if not _secret(server, "api_key", "jellyfin_api_key", ("server",), tree, folder, environment):
             tree.complain(
                 ("server",), "needs api_key, api_key_file or a systemd credential named jellyfin_api_key: make a key in Jellyfin's dashboard under API Keys"
             )
@@ -178,24 +187,30 @@ def _fill_in_secrets(values: dict[str, Any], tree: _Tree, folder: Path, environm
 
 def _secret(section: dict[str, Any], key: str, credential: str, path: KeyPath, tree: _Tree, folder: Path, environment: Mapping[str, str]) -> bool:
     """Put the secret into `section[key]` from its one source; false where there is none."""
-    file = section.get(f"{key}_file")
-    if key in section and file is not None:
-        tree.complain((*path, key), f"is given as {key} and as {key}_file: remove one")
-        return True
+    file, folder_of_credentials = section.get(f"{key}_file"), environment.get("CREDENTIALS_DIRECTORY")
+    given = Path(folder_of_credentials, credential) if folder_of_credentials else None
+    sources = [name for name in (key, f"{key}_file") if name in section]
+    if given is not None and given.is_file():
+        sources.append(f"systemd credential {credential}")
+    if len(sources) > 1:
+        tree.complain((*path, key), f"is given as {' and as '.join(sources)}: remove one")
     if key in section:
+        section[key] = str(section[key])
+        if not section[key].strip():
+            tree.complain((*path, key), "is empty: write the secret, or remove the line")
         return True
-    source: Path | None = None
-    if isinstance(file, str):
-        source = folder / file
-    elif environment.get("CREDENTIALS_DIRECTORY"):
-        candidate = Path(environment["CREDENTIALS_DIRECTORY"], credential)
-        source = candidate if candidate.is_file() else None
-    if source is None:
+    if not sources:
         return False
+    source = folder / str(file) if file is not None else given
+    assert source is not None
     try:
-        section[key] = SecretStr(source.read_text(encoding="utf-8").strip())
+        secret = source.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         tree.complain((*path, f"{key}_file"), f"{source} cannot be read ({getattr(error, 'strerror', None) or 'not text'})")
+        return True
+    if not secret:
+        tree.complain((*path, f"{key}_file"), f"{source} is empty: write the secret into it")
+    section[key] = SecretStr(secret)
     return True
 
 
@@ -238,8 +253,59 @@ def _explain(found: Any, tree: _Tree, environment: Mapping[str, str]) -> None:
         )
     elif kind == "missing":
         tree.complain(path, "is needed")
+    elif kind in {"literal_error", "union_tag_invalid"}:
+        words = re.findall(r"'([^']*)'", found["ctx"].get("expected") or found["ctx"]["expected_tags"])
+        given = found["input"].get("type") if isinstance(found["input"], dict) else found["input"]
+        close = difflib.get_close_matches(str(given), words, n=1)
+        where = (*path, "type") if kind == "union_tag_invalid" else path
+        tree.complain(where, f"is one of {', '.join(words)}" + (f" (did you mean {close[0]}?)" if close else ""))
+    elif kind == "string_pattern_mismatch":
+        tree.complain(path, _PATTERNS.get(str(path[-1] if isinstance(path[-1], str) else path[-2]), f"must look like {found['ctx']['pattern']}"))
+    elif kind in _SENTENCES:
+        tree.complain(path, _SENTENCES[kind].format(**found.get("ctx", {})))
     else:
         tree.complain(path, found["msg"].removeprefix("Value error, "))
+
+
+_SENTENCES = {
+    "string_type": "write one line of text",
+    "tuple_type": "write a list: [one, another]",
+    "too_short": "needs at least {min_length} entry",
+    "too_long": "has too many entries: {max_length} at most",
+    "model_type": "is a group of settings: write its keys below it",
+    "model_attributes_type": "is a group of settings: write its keys below it",
+    "union_tag_not_found": "needs a type",
+    "int_type": "write a whole number",
+    "int_parsing": "write a whole number",
+    "int_from_float": "write a whole number",
+    "float_type": "write a number",
+    "float_parsing": "write a number",
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "path_type": "write a path",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+}
+_PATTERNS = {
+    "url": "write an address such as http://jellyfin:8096",
+    "public_url": "write an address such as http://fluxcaption:8765",
+    "listen": "write an address and a port, such as 127.0.0.1:8765",
+    "pause": "write hours such as 18:00-23:30",
+    "marker": "write a word of 3 to 31 small letters, digits and dashes",
+}
+
+
+def _check_the_machine(settings: Settings, tree: _Tree) -> None:
+    """What only this machine can tell: whether files that must be there are, and which time zones it knows."""
+    server = settings.server
+    if isinstance(server, JellyfinServer) and server.ca_file is not None and not server.ca_file.is_file():
+        tree.complain(("server", "ca_file"), f"{server.ca_file} is not there")
+    if settings.schedule.timezone != "auto":
+        try:
+            ZoneInfo(settings.schedule.timezone)
+        except (ValueError, OSError, KeyError):
+            close = difflib.get_close_matches(settings.schedule.timezone, available_timezones(), n=1)
+            tree.complain(("schedule", "timezone"), "is no time zone: write one such as Europe/Berlin" + (f" (did you mean {close[0]}?)" if close else ""))
 
 
 def _in_file(location: tuple[str | int, ...], tree: _Tree) -> KeyPath:

@@ -4,19 +4,19 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fluxcaption.clock import SystemClock
-from fluxcaption.domain.errors import FluxCaptionError, JobError, KeyRejected, ModelMissing, ServiceUnreachable, StateError
+from fluxcaption.domain.errors import JobError, ModelMissing, UsageError
 from fluxcaption.domain.gaps import Decision
-from fluxcaption.domain.jobs import AskedFor, Event, Job, JobState
+from fluxcaption.domain.jobs import PLAYBACK, AskedFor, Job, JobState
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.media import ServerIdentity
 from fluxcaption.domain.units import ItemId, Ms
 from fluxcaption.flow.explaining import explain
+from fluxcaption.flow.passes import WantedPasses
 from fluxcaption.flow.scan import ScanReport
+from fluxcaption.loops import SERVER, Loops
 from fluxcaption.memory import trim_memory
 from fluxcaption.ports import Clock, MediaServer, Recognizer, Store, Translator
 from fluxcaption.schedule import Timetable
@@ -34,9 +34,6 @@ log = logging.getLogger(__name__)
 PAUSED_FLAG = "paused"
 WATCH_S, IDLE_WATCH_S, LIBRARY_LOOK_S = 20.0, 60.0, 60.0
 """How often the server is asked who watches (contract 11: every 15 to 30 s while there is work) and whether its library scan has ended."""
-
-FIRST_PAUSE_S, MOST_PAUSE_S = 5.0, 60.0
-"""While the server is away it is asked again at doubling pauses between these."""
 
 
 @dataclass(slots=True)
@@ -110,7 +107,10 @@ class Daemon:
         self._given_server = server
         self._stop = asyncio.Event()
         self._new_event = asyncio.Event()
-        self._scan_lock = asyncio.Lock()
+        self._minute = asyncio.Event()
+        self._greet = asyncio.Event()
+        self._passes = WantedPasses()
+        self._idle_since: float | None = None
         self._is_paused = False
         self.health = Health(self._clock)
         self.web: WebServer | None = None
@@ -120,13 +120,14 @@ class Daemon:
         """Begin the end; a second call changes nothing."""
         self._stop.set()
 
-    async def run(self, on_ready: Callable[[], object] | None = None) -> None:
+    async def run(self, on_ready: Callable[[], object] = lambda: None, on_stopping: Callable[[], object] = lambda: None) -> None:
         """Start everything, work, and stop everything in reverse."""
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(_signals(self.stop))
             store = await _open_state(stack, self._settings)
             self.health.say("database", PartState.OK)
-            self._is_paused = await store.flag(PAUSED_FLAG) == "yes"
+            if await store.flag(PAUSED_FLAG) == "yes":
+                self._note_paused(True)
             timetable = Timetable(self._settings.schedule)
             house = build_house(
                 self._settings, store, server=self._given_server, clock=self._clock, may_listen=timetable.may_listen, may_work=lambda: not self._is_paused
@@ -134,37 +135,37 @@ class Daemon:
             self.house = house
             stack.push_async_callback(house.close)
             _give_back_memory_at_end(stack, house)
-            await store.requeue_interrupted(self._clock.now())
-            webhook, self.web = await self._open_web(stack, house)
-            group = await stack.enter_async_context(_Tasks())
-            group.start(self._connect(house, webhook), "connect")
-            group.start(self._work(house), "workers")
-            group.start(self._follow_events(house), "events")
-            group.start(self._unload_when_idle(house), "unload")
-            group.start(self._look_at_models(house), "models")
-            group.start(self._keep_company(house), "company")
-            timetable.start(
-                scan=lambda: group.start(self._scan(house, full=False), "scan"),
-                full_scan=lambda: group.start(self._scan(house, full=True), "full-scan"),
-                every_minute=lambda: group.start(self._every_minute(house), "minute"),
-            )
+            self.web = await self._open_web(stack, house)
+            loops = await stack.enter_async_context(Loops(self.health, self._clock, self._greet.set))
+            for wake in (self._greet, self._minute, self._new_event):
+                wake.set()
+            loops.keep(lambda: self._meet_server(house), "connect")
+            loops.keep(lambda: self._work(house), "workers")
+            loops.keep(lambda: self._follow_events(house), "events")
+            loops.keep(lambda: self._passes.serve(lambda full: self._scan(house, full=full)), "scans")
+            loops.keep(lambda: self._watch_viewers(house), "viewers")
+            loops.keep(lambda: self._watch_library(house), "library")
+            loops.keep(lambda: self._every_minute(house), "minute")
+            loops.keep(lambda: self._unload_when_idle(house), "unload")
+            loops.start(self._look_at_models(house), "models")
+            timetable.start(scan=lambda: self._passes.want(full=False), full_scan=lambda: self._passes.want(full=True), every_minute=self._minute.set)
             stack.callback(timetable.stop)
             self.health.phase = "running"
-            if on_ready:
-                on_ready()
+            on_ready()
             await self._stop.wait()
             self.health.phase = "stopping"
+            on_stopping()
             log.info("stopping: work in hand goes on at the next start")
             house.workers.stop()
 
-    async def _open_web(self, stack: contextlib.AsyncExitStack, house: House) -> tuple[Webhook, WebServer]:
+    async def _open_web(self, stack: contextlib.AsyncExitStack, house: House) -> WebServer:
         secret = self._settings.web.webhook_secret
-        webhook = Webhook(house.store, self._clock, secret.get_secret_value() if secret else "", None, self._new_event.set)
+        webhook = Webhook(house.store, self._clock, secret.get_secret_value() if secret else "", lambda: house.watcher.server_id, self._new_event.set)
         api = Api(
             house.store,
             self._clock,
             self.health,
-            scan=lambda: self._scan(house, full=True),
+            scan=lambda: self._passes.report(full=True),
             wake=house.workers.wake,
             abandon=house.workers.abandon,
             set_paused=lambda paused: self._set_paused(house, paused),
@@ -176,82 +177,58 @@ class Daemon:
         stack.push_async_callback(web.close)
         await web.listen(self._settings.web.listen)
         await web.listen_on_socket(self._settings.state / "control.sock")
-        return webhook, web
+        return web
 
     async def _ask(self, house: House, body: AskBody) -> Sequence[Decision]:
         try:
             targets = [LanguageTag.parse(text) for text in body.targets]
         except ValueError as error:
-            raise JobError(str(error)) from error
+            raise UsageError(str(error)) from error
         return await house.intake.take_asked(ItemId(body.item_id), targets, AskedFor(source=body.source, model=body.model, redo=body.redo))
 
-    async def _connect(self, house: House, webhook: Webhook) -> None:
-        """Find the server, however long that takes, then make the first scan."""
-        identity = await self._patiently(house.server.connect)
-        webhook.server_id = identity.id
-        house.introduce(identity)
-        log.info("connected", extra={"server": identity.name, "version": identity.version})
+    async def _meet_server(self, house: House) -> None:
+        """Find the server, however long that takes, and have its news come at once; again whenever it may have started anew."""
+        await self._greet.wait()
+        if await self._introduce(house):
+            # Full, since the configuration may ask for more than it did before.
+            self._passes.want(full=True)
+        self.health.say(SERVER, PartState.OK)
         self._new_event.set()
-        await self._hurry_news(house)
-        # Full, since the configuration may ask for more than it did before.
-        await self._scan(house, full=True)
-
-    async def _hurry_news(self, house: House) -> None:
-        """While work is expected, news come at once instead of with the plugin's own timer."""
         try:
             await house.server.hurry_news()
         except JobError as error:
             log.info("the server's webhook tasks cannot be kicked: %s", error)
+        self._greet.clear()
+
+    async def _introduce(self, house: House) -> bool:
+        """Ask the server who it is; returns whether it is another one, or another version, than before."""
+        identity = await house.server.connect()
+        is_news = identity != house.scanner.identity
+        if is_news:
+            house.introduce(identity)
+            log.info("connected", extra={"server": identity.name, "version": identity.version})
+        return is_news
 
     async def _work(self, house: House) -> None:
-        """Run the pools; where the database fails them, say so and try again."""
-        while True:
-            cause: Exception | None = None
-            try:
-                await house.workers.run()
-            except* StateError as group:
-                cause = group.exceptions[0]
-            if cause is None:
-                return
-            self.health.say("database", PartState.DOWN, str(cause))
-            log.error("the queue cannot be worked at: %s", cause)
-            await self._clock.sleep(MOST_PAUSE_S)
-            await house.store.requeue_interrupted(self._clock.now())
-            self.health.say("database", PartState.OK)
-
-    async def _patiently(self, call: Callable[[], Awaitable[ServerIdentity]]) -> ServerIdentity:
-        pause = FIRST_PAUSE_S
-        while True:
-            try:
-                identity = await call()
-            except (ServiceUnreachable, KeyRejected) as error:
-                if self.health.say("server", PartState.DOWN, str(error)):
-                    log.warning("the server cannot be used yet: %s", error)
-                await self._clock.sleep(pause)
-                pause = min(MOST_PAUSE_S, pause * 2)
-            else:
-                if self.health.say("server", PartState.OK):
-                    log.info("the server answers")
-                return identity
+        """Run the pools, beginning with what an end or a fault left in hand."""
+        await house.store.requeue_interrupted(self._clock.now())
+        await house.workers.run()
+        await self._stop.wait()
 
     async def _scan(self, house: House, *, full: bool) -> ScanReport:
-        async with self._scan_lock:
-            try:
-                # Asked each time: an upgraded server reads everything by new rules.
-                house.introduce(await house.server.connect())
-                report = await house.scanner.scan(full=full)
-            except JobError as error:
-                if self.health.say("server", PartState.DOWN, str(error)):
-                    log.warning("scan given up: %s", error)
-                return ScanReport()
-            if self.health.say("server", PartState.OK):
-                log.info("the server answers again")
-            for code in ("service-unreachable", "key-rejected"):
-                await house.store.unpark(code, self._clock.now())
+        # Asked each time: another server or version reads everything by new rules.
+        is_news = await self._introduce(house)
+        if is_news:
+            self._greet.set()
+        report = await house.scanner.scan(full=full or is_news)
+        for code in ("service-unreachable", "key-rejected"):
+            await house.store.unpark(code, self._clock.now())
         await self._release(house)
         return report
 
     async def _every_minute(self, house: House) -> None:
+        await self._minute.wait()
+        self._minute.clear()
         room = has_room(self._settings.state, self._settings.limits.disk_free)
         self.health.say("disk", PartState.OK if room else PartState.DEGRADED, "" if room else f"less than limits.disk_free is left at {self._settings.state}")
         self._new_event.set()
@@ -259,29 +236,27 @@ class Daemon:
         house.workers.step_aside()
         await self._release(house)
 
-    async def _keep_company(self, house: House) -> None:
-        """See who watches, and follow the server's own passes over its folders."""
-        looked_at_library: float | None = None
-        while True:
-            await self._clock.sleep(WATCH_S if house.workers.running else IDLE_WATCH_S)
-            if not house.watcher.server_id:
-                continue
-            try:
-                if await house.companion.look_at_viewers():
-                    house.workers.step_aside()
-                    house.workers.wake()
-                now = self._clock.monotonic()
-                if looked_at_library is None or now - looked_at_library >= LIBRARY_LOOK_S:
-                    looked_at_library = now
-                    if await house.companion.library_scan_has_ended():
-                        await self._hurry_news(house)
-                        await self._scan(house, full=False)
-            except JobError as error:
-                if self.health.say("server", PartState.DOWN, str(error)):
-                    log.warning("the server cannot be asked who watches: %s", error)
-            else:
-                if self.health.say("server", PartState.OK):
-                    log.info("the server answers again")
+    async def _watch_viewers(self, house: House) -> None:
+        await self._clock.sleep(WATCH_S if house.workers.running else IDLE_WATCH_S)
+        if house.watcher.server_id:
+            await self._look_at_viewers(house)
+
+    async def _look_at_viewers(self, house: House) -> None:
+        """See who watches, and step aside for them."""
+        if await house.companion.look_at_viewers():
+            house.workers.step_aside()
+            house.workers.wake()
+
+    async def _watch_library(self, house: House) -> None:
+        """Follow the server's own passes over its folders: while one runs, and after it, its news are wanted."""
+        await self._clock.sleep(LIBRARY_LOOK_S)
+        if not house.watcher.server_id:
+            return
+        if await house.companion.library_scan_has_ended():
+            self._passes.want(full=False)
+            self._greet.set()
+        elif house.companion.server_is_scanning:
+            self._greet.set()
 
     async def _release(self, house: House) -> None:
         if await house.scanner.release_backlog():
@@ -289,37 +264,31 @@ class Daemon:
         house.workers.wake()
 
     async def _follow_events(self, house: House) -> None:
-        while True:
-            await self._new_event.wait()
-            self._new_event.clear()
-            while events := await house.store.open_events(self._clock.now()):
-                if not await self._take_events(house, events):
-                    break
-                house.workers.wake()
-
-    async def _take_events(self, house: House, events: Sequence[Event]) -> bool:
+        await self._new_event.wait()
+        self._new_event.clear()
         try:
-            await house.intake.take_events(events)
-        except JobError as error:
-            # The events stay open: they are looked at again with the next minute.
-            log.warning("events wait: %s", error)
-            return False
-        return True
+            while house.watcher.server_id and (events := await house.store.open_events(self._clock.now())):
+                await house.intake.take_events(events, house.watcher.server_id)
+                house.workers.wake()
+                if any(event.kind in PLAYBACK for event in events):
+                    await self._look_at_viewers(house)
+        except Exception:
+            # They stay open, and are looked at again after the pause.
+            self._new_event.set()
+            raise
 
     async def _unload_when_idle(self, house: House) -> None:
         """Give the models' memory back when nothing was worked at for a while."""
         after = self._settings.asr.unload_after.total_seconds()
-        idle_since: float | None = None
-        while True:
-            await self._clock.sleep(max(1.0, min(after, 15.0)))
-            if house.workers.running:
-                idle_since = None
-            elif idle_since is None:
-                idle_since = self._clock.monotonic()
-            elif self._clock.monotonic() - idle_since >= after and house.engines.recognizer.is_loaded:
-                await house.engines.unload()
-                await asyncio.to_thread(trim_memory)
-                log.info("models unloaded after idle time")
+        await self._clock.sleep(max(1.0, min(after, 15.0)))
+        if house.workers.running:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = self._clock.monotonic()
+        elif self._clock.monotonic() - self._idle_since >= after and house.engines.recognizer.is_loaded:
+            await house.engines.unload()
+            await asyncio.to_thread(trim_memory)
+            log.info("models unloaded after idle time")
 
     async def _look_at_models(self, house: House) -> None:
         """Say before the first job whether the models it needs are there."""
@@ -335,40 +304,13 @@ class Daemon:
                 self.health.say(name, PartState.OK)
 
     async def _set_paused(self, house: House, paused: bool) -> None:
-        self._is_paused = paused
         await house.store.set_flag(PAUSED_FLAG, "yes" if paused else "no")
-        self.health.say("queue", PartState.OK, "paused by a person" if paused else "")
+        self._note_paused(paused)
         house.workers.wake()
 
-
-class _Tasks:
-    """Named tasks that end together; a fault in one is logged, not spread."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    def start(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
-        task = asyncio.create_task(self._guarded(coroutine, name), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _guarded(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
-        try:
-            await coroutine
-        except asyncio.CancelledError:
-            raise
-        except FluxCaptionError as error:
-            log.error("%s stopped: %s", name, error)
-        except Exception:
-            log.exception("%s stopped unexpectedly", name)
-
-    async def __aenter__(self) -> "_Tasks":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    def _note_paused(self, paused: bool) -> None:
+        self._is_paused = paused
+        self.health.say("queue", PartState.OK, "paused by a person" if paused else "")
 
 
 async def _open_state(stack: contextlib.AsyncExitStack, settings: Settings) -> Store:

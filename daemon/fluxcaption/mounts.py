@@ -22,13 +22,13 @@ class Mounts:
         self._by_folder: dict[str, str] = {}
 
     def is_cloud(self, path: Path) -> bool:
-        """Whether a path lies on cloud storage; no where the system does not say."""
+        """Whether a path lies on cloud storage, links followed; no where the system does not say. Looks at the disk, so it may block."""
         return self._type_of(path) in CLOUD_TYPES
 
     def _type_of(self, path: Path) -> str:
         if time.monotonic() - self._read_at >= KEPT_S:
             self._by_folder, self._read_at = _read(self._table), time.monotonic()
-        folder = os.path.abspath(path)
+        folder = os.path.realpath(path)
         while True:
             if (kind := self._by_folder.get(folder)) is not None:
                 return kind

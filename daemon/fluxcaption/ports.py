@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fluxcaption.domain.backlog import BacklogStanding
 from fluxcaption.domain.cues import Cue, Span, SubtitleText
+from fluxcaption.domain.fitting import Stretch
 from fluxcaption.domain.forecast import ItemCount
 from fluxcaption.domain.gaps import DeliveryState, Memory
 from fluxcaption.domain.jobs import Delivery, Event, HeardWindow, Job, JobState, NewJob, Outcome, SavedTranscript, Stage, Tier, TranscriptKey, TranslationKey
@@ -110,10 +111,11 @@ class MediaServer(Protocol):
         """
 
     async def read_text_track(self, source: MediaSource, track: SubtitleTrack) -> bytes:
-        """Fetch a text track in its own format.
+        """Fetch a text track in its own format, or as SubRip.
 
         Raises:
             SubtitleUnreadable: It is not there, empty or larger than 4 MiB.
+            ReplyUnusable: The server stumbled over it.
         """
 
     def locate(self, source: MediaSource) -> MediaLocation:
@@ -291,8 +293,8 @@ class Translator(Protocol):
 class SubtitleCodec(Protocol):
     """Reads and writes subtitle files."""
 
-    def read(self, name: str, content: bytes) -> SubtitleText:
-        """Read a file of any supported format.
+    def read(self, name: str, content: bytes, language: LanguageTag | None = None) -> SubtitleText:
+        """Read a file of any supported format; its language, where it is told, tells its encoding.
 
         Raises:
             SubtitleUnreadable: It is no text subtitle, or over 4 MiB or 20,000 cues.
@@ -301,7 +303,7 @@ class SubtitleCodec(Protocol):
     def write_srt(self, cues: Sequence[Cue]) -> bytes:
         """Write SubRip: UTF-8, line feeds."""
 
-    def rewrite(self, name: str, content: bytes, texts: Sequence[str]) -> bytes:
+    def rewrite(self, name: str, content: bytes, texts: Sequence[str], language: LanguageTag | None = None) -> bytes:
         """Replace the text of each dialogue cue in the original file, in the order `read` gave, and keep everything else.
 
         Formats that cannot be written (ttml, sami, MicroDVD) come out as SubRip.
@@ -477,7 +479,7 @@ class Store(Protocol):
     # -- events -----------------------------------------------------------------------------------------------------
 
     async def add_event(self, server_id: ServerId, kind: str, item_id: ItemId, now: datetime) -> int:
-        """Store an event as a promise; a repeat of one not handled yet has the same id."""
+        """Store an event as a promise; a repeat of one not handled yet, or only lately, is the same event, open again."""
 
     async def open_events(self, now: datetime, limit: int = 100) -> Sequence[Event]:
         """Events that are due and not handled yet, oldest first."""
@@ -531,6 +533,12 @@ class Store(Protocol):
 
     async def track_facts(self, server_id: ServerId, source_id: SourceId) -> Sequence[TrackFact]:
         """What reading the tracks of a media source has told."""
+
+    async def speech_map(self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int) -> Sequence[Stretch] | None:
+        """Where somebody speaks in some stretches of a sound track of that file, if they were listened to."""
+
+    async def save_speech_map(self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int, heard: Sequence[Stretch]) -> None:
+        """Remember it, in the place of an older one."""
 
     async def save_track_fact(self, server_id: ServerId, source_id: SourceId, fact: TrackFact) -> None:
         """Remember what reading a track told."""

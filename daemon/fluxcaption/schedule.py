@@ -1,6 +1,6 @@
 """When scans happen and when nothing is listened to; the door of APScheduler.
 
-Scheduled functions only start a task: the scheduler's executor cannot wait for a coroutine at shutdown.
+Scheduled functions only leave a word: the scheduler's executor cannot wait for a coroutine at shutdown.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Timetable:
     def start(self, scan: Callable[[], None], full_scan: Callable[[], None], every_minute: Callable[[], None]) -> None:
         """Begin; the functions must return at once."""
         # The library's own default skips a run that is one second late, without a word.
-        options = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        options = {"coalesce": True, "misfire_grace_time": None}
         self._scheduler.add_job(_called(scan), "interval", seconds=self._settings.scan.total_seconds(), **options)
         self._scheduler.add_job(_called(full_scan), CronTrigger.from_crontab(self._settings.full_scan, timezone=self._zone), **options)
         self._scheduler.add_job(_called(every_minute), "interval", seconds=60, **options)

@@ -9,11 +9,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, field_validator, model_validator
 from pydantic.json_schema import WithJsonSchema
 
-from fluxcaption.domain.language import LanguageTag, Strictness
+from fluxcaption.domain.language import LanguageTag, Strictness, normalise
+from fluxcaption.domain.media import SubtitleTrack
+from fluxcaption.domain.sources import MACHINE_MARKS
+from fluxcaption.domain.titles import told_by_title
 
+MOST_THREADS = 256
+LEAST_SCAN = timedelta(minutes=1)
+MOST_PORT = 65535
+_CRON_FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_CRON_PART = re.compile(r"(?:\*|(\d+|[a-z]{3})(?:-(\d+|[a-z]{3}))?)(?:/([1-9]\d*))?")
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)")
@@ -72,7 +80,7 @@ Language = Annotated[
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True, coerce_numbers_to_str=True)
 
 
 class PathMapping(Section):
@@ -93,6 +101,12 @@ class JellyfinServer(Section):
     ca_file: Path | None = Field(None, description="Certificate authority of a self-signed server.")
     path_map: tuple[PathMapping, ...] = Field((), description="Where the server's folders lie here; empty: audio is streamed from the server.")
     write: Literal["auto", "upload", "sidecar"] = Field("auto", description="auto: upload, sidecar where an upload cannot work.")
+
+    @model_validator(mode="after")
+    def _refuse_a_sidecar_nowhere(self) -> "JellyfinServer":
+        if self.write == "sidecar" and not self.path_map:
+            raise ValueError("write: sidecar needs path_map, which says where the server's folders lie here")
+        return self
 
 
 class FolderServer(Section):
@@ -119,6 +133,17 @@ TargetEntry = Annotated[
 ]
 
 
+NOTHING_UNDERSTOOD = "when: foreign needs languages.understood: name the languages the household follows without subtitles"
+
+
+def _refuse_doubles(key: str, targets: tuple[Target, ...]) -> None:
+    seen: set[LanguageTag] = set()
+    for target in targets:
+        if target.language in seen:
+            raise ValueError(f"{key} names {target.language} twice")
+        seen.add(target.language)
+
+
 class Languages(Section):
     """Which languages are wanted, and when."""
 
@@ -126,6 +151,13 @@ class Languages(Section):
     understood: tuple[Language, ...] = Field((), description="What the household follows without subtitles.")
     when_spoken: Literal["skip", "make"] = Field("skip", description="What to do where the target is the spoken language.")
     strictness: Strictness = Field(Strictness.LANGUAGE, description="language | script | region: how exactly a track must match.")
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_work(self) -> "Languages":
+        _refuse_doubles("targets", self.targets)
+        if not self.understood and any(target.when == "foreign" for target in self.targets):
+            raise ValueError(NOTHING_UNDERSTOOD)
+        return self
 
 
 class RuleEntry(Section):
@@ -149,6 +181,9 @@ class RuleEntry(Section):
             raise ValueError("a rule needs a condition: library, series, path, tag, collection or type")
         if not (self.targets or self.sources or self.skip or self.remote or self.sdh_covers is not None):
             raise ValueError("a rule needs an effect: targets, sources, skip, remote or sdh_covers")
+        if self.skip and (self.targets or self.sources or self.remote or self.sdh_covers is not None):
+            raise ValueError("a rule that skips makes nothing: remove skip, or targets, sources, remote and sdh_covers")
+        _refuse_doubles("targets", self.targets)
         return self
 
 
@@ -167,7 +202,9 @@ class LocalSpeech(Section):
     type: Literal["local"] = "local"
     model: str = Field("auto", description="auto, or a CTranslate2 directory.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    compute_type: str = Field("auto", description="auto, int8, int8_float16, float16, float32 …")
+    compute_type: Literal["auto", "default", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"] = Field(
+        "auto", description="How the model computes; auto picks what the device is good at."
+    )
 
 
 class Speech(Section):
@@ -222,21 +259,56 @@ class Subtitles(Section):
     marker: str = Field("fluxcaption", pattern=r"^[a-z][a-z0-9-]{2,30}$", description="Part of every file name we write; not a language word.")
     yield_to_human: bool = Field(True, description="Our track goes when a human's in the same language arrives.")
 
+    @field_validator("marker")
+    @classmethod
+    def _refuse_what_servers_take_for_something_else(cls, marker: str) -> str:
+        if marker not in MACHINE_MARKS and (language := normalise(marker)) is not None:
+            raise ValueError(f"{marker} names a language ({language}), and a server may read it as one: choose another word")
+        named_so = told_by_title(SubtitleTrack("", None, "subrip", title=marker))
+        if not named_so.could_serve or named_so.is_hearing_impaired or any(word in marker for word in ("default", "forced", "foreign")):
+            raise ValueError(f"{marker} says something of a track in the name of its file: choose another word")
+        return marker
+
+
+def _threads(value: Any) -> Any:
+    if value in {"half", "all"} or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_THREADS):
+        return value
+    raise ValueError(f"write half, all, or a number from 1 to {MOST_THREADS}")
+
+
+Threads = Annotated[Literal["half", "all"] | int, BeforeValidator(_threads)]
+
 
 class Limits(Section):
     """What the daemon may use of the machine."""
 
     speech_jobs: int = Field(1, ge=1, le=16)
-    threads: Literal["half", "all"] | Annotated[int, Field(ge=1, le=256)] = "half"
+    threads: Threads = Field("half", description="half | all | a number: cores that engines may use.")
     nice: int = Field(10, ge=0, le=19)
     disk_free: Size = Field(5 * 2**30, description="New work waits while the state directory has less room than this.")
+
+
+def _cron(value: Any) -> Any:
+    fields = value.lower().split() if isinstance(value, str) else []
+    parts = [(part, borders) for field, borders in zip(fields, _CRON_FIELDS, strict=False) for part in field.split(",")]
+    if len(fields) == len(_CRON_FIELDS) and all(_is_cron_part(*part) for part in parts):
+        return value
+    raise ValueError("write five fields, minute hour day month weekday, such as 0 4 * * *")
+
+
+def _is_cron_part(part: str, borders: tuple[int, int]) -> bool:
+    match = _CRON_PART.fullmatch(part)
+    return match is not None and all(not number.isdecimal() or borders[0] <= int(number) <= borders[1] for number in match.groups()[:2] if number)
+
+
+Cron = Annotated[str, BeforeValidator(_cron)]
 
 
 class Schedule(Section):
     """When things happen."""
 
     scan: Duration = Field(timedelta(minutes=15), description="Incremental scan.")
-    full_scan: str = Field("0 4 * * *", description="Cron expression of the full scan.")
+    full_scan: Cron = Field("0 4 * * *", description="Cron expression of the full scan.")
     timezone: str = Field("auto", description="auto: the machine's.")
     while_playing: Literal["pause", "slow", "ignore"] = Field(
         "pause", description="Listening and local translation of what nobody asked for, while somebody watches; the very next episode goes on slowly."
@@ -244,6 +316,13 @@ class Schedule(Section):
     pause: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")], ...] = Field(
         (), description="No speech recognition then: 18:00-23:30."
     )
+
+    @field_validator("scan")
+    @classmethod
+    def _leave_the_server_alone(cls, value: timedelta) -> timedelta:
+        if value < LEAST_SCAN:
+            raise ValueError("must be at least 1m")
+        return value
 
 
 class Web(Section):
@@ -255,6 +334,13 @@ class Web(Section):
         None, description="What Jellyfin's webhook sends; or webhook_secret_file, or a systemd credential named webhook_secret."
     )
     webhook_secret_file: Path | None = None
+
+    @field_validator("listen")
+    @classmethod
+    def _refuse_no_port(cls, value: str) -> str:
+        if int(value.rsplit(":", 1)[1]) > MOST_PORT:
+            raise ValueError(f"the port must be at most {MOST_PORT}")
+        return value
 
 
 class Log(Section):
@@ -282,9 +368,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> "Settings":
-        seen: set[str] = set()
-        for target in self.languages.targets:
-            if str(target.language) in seen:
-                raise ValueError(f"languages.targets names {target.language} twice")
-            seen.add(str(target.language))
+        if not self.languages.understood:
+            for number, rule in enumerate(self.rules, 1):
+                if any(target.when == "foreign" for target in rule.targets):
+                    raise ValueError(f"rule {number}: {NOTHING_UNDERSTOOD}")
         return self

@@ -176,7 +176,7 @@ class House:
         await self.server.close()
 
 
-def build_one_shot(engines: Engines, store: Store, strictness: Strictness, marker: str) -> OneShot:
+def build_one_shot(engines: Engines, store: Store, strictness: Strictness, marker: str, max_untranslated: float) -> OneShot:
     """What single files on the command line are made with: whoever asks wants it, whatever is spoken and however unsure."""
     planner = Planner(Household(Wishes((), (), makes_spoken=True, strictness=strictness, marker=marker)), engines.translators, store)
     clock = SystemClock()
@@ -190,7 +190,7 @@ def build_one_shot(engines: Engines, store: Store, strictness: Strictness, marke
         clock=clock,
         min_score=0.0,
         patience=timedelta(0),
-        max_untranslated=1.0,
+        max_untranslated=max_untranslated,
     )
     return OneShot(parts, write_file, clock)
 
@@ -242,6 +242,7 @@ def build_house(
         ),
         server,
         reading,
+        watcher.refresh_quietly,
         progress,
     )
     deliverer = Deliverer(server, store, engines.codec, planner, watcher, clock, VERSION)

@@ -10,6 +10,7 @@ from tests.fakes.jellyfin import audio, text
 
 TARGETS = ("de", "en", "zh-Hans")
 HEAR = ("listen", "sound track 1 (en) is listened to")
+HEAR_JA = ("listen", "sound track 1 (ja) is listened to")
 SPOKEN = ("not-wanted", "en is spoken in it")
 READ_EN = ("translate", "the en text track in the spoken language is translated")
 COVERED = ("covered", "serves it")
@@ -28,6 +29,7 @@ class Situation:
         item: Fields of the item that differ.
         source: Fields of its media source that differ.
         other_version: Stem of a second version beside it.
+        stem: What its file is called.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Situation:
     item: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
     other_version: str = ""
+    stem: str = "Film"
 
 
 def all_of(way: tuple[str, str]) -> dict[str, tuple[str, str]]:
@@ -70,6 +73,15 @@ SITUATIONS = [
     S("another tool's track covers and is no source", (EN,), {**USUAL, "en": COVERED}, ("Film.ai.en.srt",)),
     S("our track covers and is no source", (EN,), {**USUAL, "en": ("covered", "our own en text track")}, ("Film.fluxcaption.en.srt",)),
     S("a default track covers", (EN, text("ger", IsDefault=True)), {**USUAL, "de": COVERED, "zh-Hans": ("translate", "the de text track")}),
+    S("a hyphen hides no machine's mark", (EN,), {**USUAL, "en": COVERED}, ("Film.faster-whisper.en.srt",)),
+    S("a track that was generated is no source", (JA, text("eng", Title="Auto-generated")), {"de": HEAR_JA, "en": COVERED, "zh-Hans": HEAR_JA}),
+    S("a film may be called after a tool", (EN,), FROM_EN, ("The Whisper (2021).en.srt",), stem="The Whisper (2021)"),
+    S("a film may be called after a tool, and a tool's track is still known", (EN,), {**USUAL, "en": COVERED}, ("Auto (2023).whisper.en.srt",), stem="Auto (2023)"),
+    S("a film called after a tool with our track", (EN,), {**USUAL, "en": ("covered", "our own")}, ("AI.Love.You.fluxcaption.en.srt",), stem="AI.Love.You"),
+    S("a track called after its film covers", (EN, text("ger", Title="Signs (2002)")), {**USUAL, "de": COVERED, "zh-Hans": ("translate", "the de text track")}),
+    S("a track that says it is not forced covers", (EN, text("ger", Title="Full (non-forced)")), {**USUAL, "de": COVERED, "zh-Hans": ("translate", "the de text track")}),
+    S("an English file marked hin is for the hearing impaired", (EN,), FROM_EN, ("Film.en.hin.srt",)),
+    S("a track behind one that the library hides", (EN, text("ger", "PGSSUB", IsHidden=True), text("eng")), {**FROM_EN, "en": ("covered", "embedded track 2")}),
     # what does not
     S("a forced German track", (EN, text("ger", IsForced=True)), {**USUAL, "de": ("listen", "the de track is forced only")}),
     S("a forced German file", (EN,), {**USUAL, "de": ("listen", "the de track is forced only")}, ("Film.de.forced.srt",)),
@@ -78,6 +90,12 @@ SITUATIONS = [
     S("a German VobSub track", (EN, text("ger", "DVDSUB")), {**USUAL, "de": ("listen", "is a picture")}),
     S("a German DVB track", (EN, text("ger", "DVBSUB")), {**USUAL, "de": ("listen", "is a picture")}),
     S("German teletext", (EN, text("ger", "DVBTXT")), {**USUAL, "de": ("listen", "is a picture")}),
+    S("a German track of pictures by another spelling", (EN, text("ger", "dvd_subtitle")), {**USUAL, "de": ("listen", "is a picture")}),
+    S("a German XSUB track", (EN, text("ger", "xsub")), {**USUAL, "de": ("listen", "is a picture")}),
+    S("a track forced by a title in German", (EN, text("ger", Title="Zwangsuntertitel")), {**USUAL, "de": ("listen", "forced only")}),
+    S("a track of the foreign parts", (EN, text("ger", Title="Foreign Parts Only")), {**USUAL, "de": ("listen", "forced only")}),
+    S("a commentary by a title in Japanese", (EN, text("ger", Title="コメンタリー")), {**USUAL, "de": ("listen", "of a commentary")}),
+    S("a file of a commentary", (EN,), {**USUAL, "de": ("listen", "of a commentary")}, ("Film.Kommentar.de.srt",)),
     S("an English PGS track is named", (JA, text("eng", "PGSSUB")), all_of(("listen", "which nobody can translate"))),
     S("a commentary track", (EN, text("ger", Title="Kommentar des Regisseurs")), {**USUAL, "de": ("listen", "of a commentary")}),
     S("a signs track", (EN, text("ger", Title="Signs & Songs")), {**USUAL, "de": ("listen", "signs and songs only")}),

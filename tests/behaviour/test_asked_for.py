@@ -66,3 +66,26 @@ async def test_a_track_that_is_not_there_is_told(tmp_path: Path) -> None:
             (job,) = await house.store.jobs()
             assert job.state is JobState.FAILED
             assert "there is no usable track 'audio 7'" in job.reason
+
+
+async def test_again_keeps_to_the_named_sources_and_takes_no_text_that_is_known_not_to_fit(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = prepared(fake, tmp_path / "media")
+        item.sources[0].sidecars[f"{READ}.en.srt"] = (
+            "1\n00:00:01,000 --> 00:00:59,000\nDer Mann öffnet die Tür und schaut am Morgen in den Garten hinaus.\n".encode()
+        )
+        rules = [{"library": "Movies", "sources": ["en"]}]
+        async with house_beside(fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}, rules=rules) as house:
+            for redo in (False, True):
+                await house.intake.take_asked(ItemId(item.id), [], AskedFor(redo=redo))
+                await house.workers.run(until_idle=True)
+                (job,) = await house.store.jobs()
+                assert job.state is JobState.DONE, job.reason
+                assert "embedded en text track 1" in job.reason
+        del item.sources[0].sidecars[f"{READ}.en.srt"]
+        rules = [{"library": "Movies", "sources": ["fr"]}]
+        async with house_beside(fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}, rules=rules) as house:
+            await house.intake.take_asked(ItemId(item.id), [], AskedFor(redo=True))
+            await house.workers.run(until_idle=True)
+            (job,) = await house.store.jobs()
+            assert (job.state, "named sources (fr)" in job.reason) == (JobState.FAILED, True), job.reason

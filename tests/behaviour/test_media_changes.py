@@ -5,16 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from fluxcaption.daemon import run_once
-from fluxcaption.domain.gaps import Way
 from fluxcaption.domain.jobs import JobState
-from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.units import ItemId
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.domain.media import MediaLocation
+from fluxcaption.media.files import MediaFiles
+from fluxcaption.subtitles.codec import Pysubs2Codec
 
-from tests.behaviour.household import READ, clip, jellyfin, settings, windows_heard
-from tests.behaviour.libraries import beside_a_server, films, finish
+from tests.behaviour.household import DEMO, READ, clip, jellyfin, settings, windows_heard
 from tests.fakes.clock import FastClock
-from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film, new_id, text
+from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.media import sound_clip
 
 
@@ -141,15 +139,90 @@ async def test_a_text_that_cannot_be_read_gives_way_to_the_sound(tmp_path: Path)
         assert all("heard in sound track 1" in job.reason for job in report.finished)
 
 
-async def test_a_track_of_no_language_is_read_though_it_was_held_beside_ours(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path, languages={"targets": ["de", "es"]}) as (fake, clock, house):
-        (made,) = films(fake, 1, clock.now())
-        store = house.store
-        assert isinstance(store, SqliteStore)
-        await finish(fake, store, [made], clock.now())
-        source = made.sources[0]
-        source.sidecars[f"{source.stem}.srt"] = b"1\n00:00:01,000 --> 00:00:02,000\nEl hombre abre la puerta y mira el jardin.\n"
-        made.touch(clock.now())
-        await house.scanner.scan(full=True)
-        (decisions,) = await house.planner.plan([await house.server.fetch_item(ItemId(made.id))])
-        assert {decision.target: decision.way for decision in decisions} == {LanguageTag("de"): Way.COVERED, LanguageTag("es"): Way.LOOK}
+def what_is_said() -> bytes:
+    """The embedded text of the clip, as a file."""
+    read = MediaFiles().text_track(MediaLocation(str(DEMO / READ / f"{READ}.mkv")), 0)
+    return Pysubs2Codec().write_srt(read.cues)
+
+
+def lines(words: str) -> bytes:
+    return "\n".join(f"{n}\n00:00:{n:02d},000 --> 00:00:{n:02d},900\n{words}\n" for n in range(1, 50, 2)).encode()
+
+
+async def test_a_file_that_comes_while_the_sound_is_looked_at_is_not_taken_for_the_source(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = film(READ, [audio()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        source = item.sources[0]
+        source.sidecars[f"{READ}.en.srt"] = what_is_said()
+        fake.add(item)
+
+        def somebody_adds_a_file(name: str) -> None:
+            if name.endswith("/stream"):
+                source.sidecars[f"{READ}.cs.srt"] = lines("Muž otevírá dveře a dívá se ráno do zahrady.")
+
+        fake.chaos = somebody_adds_a_file
+        report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
+        assert [job.state for job in report.finished] == [JobState.DONE], [job.reason for job in report.finished]
+        made = source.sidecars[f"{READ}.fluxcaption.es.srt"].decode()
+        assert "en text file" in report.finished[0].reason
+        assert "otev" not in made
+
+
+async def test_a_server_that_stumbles_over_a_text_is_asked_again(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = film(READ, [audio()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        item.sources[0].sidecars[f"{READ}.en.srt"] = what_is_said()
+        fake.add(item)
+        fake.break_next("GET /Videos/{itemId}/{mediaSourceId}/Subtitles", Fault(status=500))
+        wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
+        clock = FastClock()
+        assert (await run_once(wanted, print, clock=clock)).exit_code == 75
+        await clock.sleep(120)
+        report = await run_once(wanted, print, clock=clock)
+        assert [job.state for job in report.finished] == [JobState.DONE]
+        assert "text file" in report.finished[0].reason
+
+
+async def test_a_text_too_large_to_be_one_gives_way_to_the_sound(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = film(READ, [audio()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        item.sources[0].sidecars[f"{READ}.en.srt"] = lines("The man opens the door.") * 5000
+        fake.add(item)
+        report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
+        assert [job.state for job in report.finished] == [JobState.DONE], [job.reason for job in report.finished]
+        assert "heard in sound track 1" in report.finished[0].reason
+
+
+async def test_the_sound_is_looked_at_once_for_all_texts_beside_it(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = film(READ, [audio()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        source = item.sources[0]
+        source.sidecars[f"{READ}.en.srt"] = what_is_said()
+        fake.add(item)
+        await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
+        # The second text is laid beside what is known of the sound: a film so large is not fetched over the network for it.
+        del source.sidecars[f"{READ}.en.srt"]
+        source.sidecars[f"{READ}.eng.srt"] = what_is_said()
+        item.touch(fake.now())
+        before = len(fake.received)
+        report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es", "de"]), print)
+        assert [job.state for job in report.finished] == [JobState.DONE], [job.reason for job in report.finished]
+        assert not [exchange for exchange in fake.received[before:] if exchange.path.endswith("/stream") and exchange.method == "GET"]
+
+
+async def test_tracks_are_found_again_when_their_numbers_move_while_they_are_read(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        item = film(READ, [audio()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        source = item.sources[0]
+        source.sidecars[f"{READ}.x1.srt"] = lines("Der Mann öffnet die Tür und schaut am Morgen in den Garten hinaus.")
+        source.sidecars[f"{READ}.x2.srt"] = lines("El hombre abre la puerta y mira el jardín por la mañana.")
+        fake.add(item)
+
+        def somebody_adds_a_file(name: str) -> None:
+            if "Stream." in name or "Subtitles" in name:
+                source.sidecars.setdefault(f"{READ}.x0.srt", lines("Der Mann öffnet die Tür und schaut am Morgen in den Garten hinaus."))
+
+        fake.chaos = somebody_adds_a_file
+        report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
+        assert [job.state for job in report.finished] == [JobState.DONE], [job.reason for job in report.finished]
+        assert "existing es text track serves it" in report.finished[0].reason

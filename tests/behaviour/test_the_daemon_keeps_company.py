@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,9 +13,9 @@ from fluxcaption.daemon import Daemon
 from fluxcaption.domain.jobs import Tier
 
 from tests.behaviour.household import jellyfin, settings
-from tests.behaviour.libraries import films
+from tests.behaviour.libraries import beside_a_server, films
 from tests.fakes.clock import SimulatedClock
-from tests.fakes.jellyfin import FakeJellyfin, audio, film
+from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film
 
 
 async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path: Path) -> None:
@@ -32,7 +34,8 @@ async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path:
         assert house is not None
         while not await house.store.flag("scan-basis"):
             await asyncio.sleep(0.01)
-        assert fake.tasks["WebhookItemAdded"].is_armed
+        while not fake.tasks["WebhookItemAdded"].is_armed:
+            await asyncio.sleep(0.01)
         assert await house.store.jobs() == []
 
         fake.somebody_plays(old[0])
@@ -54,6 +57,84 @@ async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path:
         assert [(job.item_id, job.tier) for job in jobs] == [(new.id, Tier.NEW)]
         daemon.stop()
         await running
+
+
+@asynccontextmanager
+async def beside(fake: FakeJellyfin, clock: SimulatedClock, tmp_path: Path) -> AsyncIterator[Daemon]:
+    """A daemon after its first pass."""
+    fake.now = clock.now
+    daemon = Daemon(settings(tmp_path / "state", jellyfin(fake), ["de"], backlog={"mode": "none"}), clock=clock)
+    ready = asyncio.Event()
+    running = asyncio.create_task(daemon.run(on_ready=ready.set))
+    await ready.wait()
+    assert daemon.house is not None
+    while not await daemon.house.store.flag("scan-basis"):
+        await asyncio.sleep(0.01)
+    yield daemon
+    daemon.stop()
+    await running
+
+
+async def test_news_are_hurried_while_the_server_scans_and_after_it_was_away(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        clock = SimulatedClock()
+        fake.install_webhook()
+        async with beside(fake, clock, tmp_path):
+            task = fake.tasks["WebhookItemAdded"]
+            await clock.run_for(timedelta(minutes=10))
+            idle = task.kicks
+            fake.begin_library_scan()
+            await clock.run_for(timedelta(minutes=5))
+            assert task.kicks - idle >= 4
+            fake.end_library_scan()
+            await clock.run_for(timedelta(minutes=5))
+            scanned = task.kicks
+            await clock.run_for(timedelta(minutes=5))
+            assert task.kicks == scanned
+            fake.is_starting = True
+            await clock.run_for(timedelta(minutes=3))
+            fake.is_starting = False
+            await clock.run_for(timedelta(minutes=3))
+            assert task.kicks == scanned + 1
+
+
+async def test_viewers_are_seen_during_a_slow_pass_and_wishes_meanwhile_become_one_pass(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        clock = SimulatedClock()
+        (item,) = films(fake, 1, clock.now())
+        async with beside(fake, clock, tmp_path) as daemon:
+            assert daemon.house is not None
+            slow = Fault(delay_s=1.0)
+            fake.break_next("GET /Library/VirtualFolders", slow)
+            daemon._passes.want(full=True)
+            while slow.times:
+                await asyncio.sleep(0.01)
+            before = sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received)
+            for _ in range(5):
+                daemon._passes.want(full=False)
+            fake.somebody_plays(item)
+            await clock.run_for(timedelta(minutes=2))
+            assert daemon.house.watcher.somebody_watches
+            assert sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before, "the pass is still on its way"
+            report = await daemon._passes.report(full=True)
+            assert report.items == 1
+            assert sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before + 2
+
+
+@pytest.mark.parametrize("fault", [Fault(status=500, times=1000), Fault(nonsense={"Items": [{"Id": "1" * 32}]}, times=1000)])
+async def test_a_next_episode_that_cannot_be_read_hides_no_viewer(fault: Fault, tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, house):
+        shows = films(fake, 3, clock.now(), [audio("eng")])
+        for number, show in enumerate(shows):
+            show.kind = "Episode"
+            show.extra = {"SeriesName": "Show", "SeriesId": "5" * 32, "ParentIndexNumber": 1, "IndexNumber": number + 1}
+        await house.scanner.scan(full=True)
+        fake.break_next("GET /Items", fault)
+        fake.somebody_plays(shows[0])
+        assert await house.companion.look_at_viewers()
+        fake.faults.clear()
+        await house.companion.look_at_viewers()
+        assert {job.item_id for job in await house.store.jobs()} == {show.id for show in shows[1:]}
 
 
 @pytest.mark.parametrize("version", ["10.10.7", "12.0.0"])

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 from fluxcaption.daemon import Daemon
 from fluxcaption.domain.jobs import JobState
-from fluxcaption.domain.units import ItemId
+from fluxcaption.domain.media import ServerIdentity
+from fluxcaption.domain.units import ItemId, ServerId
 
 from tests.behaviour.household import jellyfin, settings
 from tests.behaviour.libraries import films
@@ -71,7 +72,7 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(count
             if not await daemon.house.store.open_events(clock.now()):
                 break
             await asyncio.sleep(0.02)
-        await daemon._scan(daemon.house, full=True)
+        await daemon._passes.report(full=True)
         jobs = await daemon.house.store.jobs(limit=100_000)
         assert {job.item_id for job in jobs} == {ItemId(item.id) for item in gaps}
         assert len(jobs) == len(gaps)
@@ -151,7 +152,158 @@ async def test_each_shape_is_taken_and_a_repeat_has_the_same_answer(body: Any, c
                     answers.append((await answer.json())["id"])
         daemon.stop()
         await running
-        assert len(answers) == 2
+        assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [(b"Bearer a-secret", 202), (b"bearer a-secret", 202), (b"a-secret", 401), (b"Basic a-secret", 401), (b"Bearer \xff\xfe", 401), (b"", 401)],
+)
+async def test_the_secret_is_a_bearer_token_whatever_bytes_are_sent_instead(authorization: bytes, status: int, tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        daemon, running, _ = await listening(tmp_path, fake)
+        assert daemon.web is not None
+        reader, writer = await asyncio.open_connection("127.0.0.1", daemon.web.port)
+        body = json.dumps({"NotificationType": "ItemAdded", "ItemId": new_id("x")}).encode()
+        head = f"POST /webhook/jellyfin HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\nAuthorization: "
+        writer.write(head.encode() + authorization + b"\r\n\r\n" + body)
+        answer = await reader.read()
+        assert int(answer.split()[1]) == status
+        writer.close()
+        await writer.wait_closed()
+        daemon.stop()
+        await running
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (json.dumps({"NotificationType": "ItemAdded", "ItemId": new_id("x"), "Name": "[" * 50}), "application/json"),
+        (json.dumps({"NotificationType": "ItemAdded", "ItemId": new_id("x"), "Name": '\\" [[[[[[[[[[[[[[[[[[[[[ "'}), "application/json"),
+        (f'{{"NotificationType": "ItemAdded", "ItemId": "{new_id("x")}", "Overview": "one line\nand another\tone"}}', "text/plain"),
+        ("&".join([f"NotificationType=ItemAdded&ItemId={new_id('x')}", *(f"Subtitle_{number}_Codec=srt" for number in range(1200))]), "application/x-www-form-urlencoded"),
+        (json.dumps({"NotificationType": "PlaybackProgress", "ItemId": new_id("x")}), "application/json"),
+        (json.dumps({"NotificationType": "UserCreated", "UserId": new_id("x")}), "application/json"),
+    ],
+    ids=["brackets in a name", "quotes and brackets in a name", "line breaks in an overview", "a form of many fields", "a type of no use", "a type without item"],
+)  # fmt: skip
+async def test_what_a_plugin_may_send_is_taken(body: str, content_type: str, tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        daemon, running, url = await listening(tmp_path, fake)
+        async with aiohttp.ClientSession() as session, session.post(url, data=body.encode(), headers={**BEARER, "Content-Type": content_type}) as answer:
+            assert answer.status == 202, await answer.text()
+        daemon.stop()
+        await running
+
+
+async def jobs_after(daemon: Daemon, clock: SimulatedClock, length: timedelta) -> set[ItemId]:
+    """For which items there are jobs, after so long."""
+    assert daemon.house is not None
+    await clock.run_for(length)
+    for _ in range(20):
+        await asyncio.sleep(0.02)
+    return {job.item_id for job in await daemon.house.store.jobs()}
+
+
+async def beside(fake: FakeJellyfin, clock: SimulatedClock, tmp_path: Path) -> tuple[Daemon, "asyncio.Task[None]"]:
+    """A daemon whose first pass over an empty library is over, and that listens to nothing."""
+    fake.now = clock.now
+    more = {"backlog": {"mode": "none"}, "schedule": {"pause": ["00:00-12:00", "12:00-23:59"]}}
+    daemon = Daemon(settings(tmp_path / "state", jellyfin(fake), ["de"], **more), clock=clock)
+    ready = asyncio.Event()
+    running = asyncio.create_task(daemon.run(on_ready=ready.set))
+    await ready.wait()
+    assert daemon.house is not None
+    while not await daemon.house.store.flag("scan-basis"):
+        await asyncio.sleep(0.01)
+    return daemon, running
+
+
+@pytest.mark.parametrize("trouble", ["the server fails at it", "it is not to be understood"])
+async def test_an_event_that_cannot_be_followed_holds_up_no_other(trouble: str, tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        clock = SimulatedClock()
+        daemon, running = await beside(fake, clock, tmp_path)
+        assert daemon.web is not None
+        assert daemon.house is not None
+        new = films(fake, 4, clock.now())
+        bad = "0" * 31 + "1"
+        if trouble == "it is not to be understood":
+            fake.keeps_exchanges = False
+            new[0].sources[0].extra["Size"] = "large"
+            bad = new[0].id
+        async with aiohttp.ClientSession() as session:
+            for item_id in (bad, *(item.id for item in new[1:])):
+                await send(session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "ItemAdded", item_id)
+        assert await jobs_after(daemon, clock, timedelta(minutes=1)) == {item.id for item in new[1:]}
+        (waiting,) = await daemon.house.store.open_events(clock.now() + timedelta(days=1))
+        assert waiting.item_id == bad
+        assert waiting.looks >= 1
+        daemon.stop()
+        await running
+
+
+@pytest.mark.parametrize("kind", ["Audio", "Trailer", "Recording"])
+async def test_what_no_pass_reads_gets_no_job_from_an_event_either(kind: str, tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        clock = SimulatedClock()
+        daemon, running = await beside(fake, clock, tmp_path)
+        assert daemon.web is not None
+        new = films(fake, 2, clock.now())
+        new[0].kind = kind
+        async with aiohttp.ClientSession() as session:
+            for item in new:
+                await send(session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "ItemAdded", item.id)
+        assert await jobs_after(daemon, clock, timedelta(minutes=1)) == {new[1].id}
+        daemon.stop()
+        await running
+
+
+async def test_events_of_another_server_that_came_before_the_first_answer_are_dropped(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        clock = SimulatedClock()
+        fake.now = clock.now
+        fake.is_starting = True
+        daemon = Daemon(settings(tmp_path / "state", jellyfin(fake), ["de"], backlog={"mode": "none"}), clock=clock)
+        ready = asyncio.Event()
+        running = asyncio.create_task(daemon.run(on_ready=ready.set))
+        await ready.wait()
+        assert daemon.web is not None
+        assert daemon.house is not None
+        own, foreign = films(fake, 2, clock.now())
+        url = f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin"
+        async with aiohttp.ClientSession() as session:
+            for item, server_id in ((own, SERVER_ID), (foreign, "f" * 32)):
+                body = {"NotificationType": "ItemAdded", "ItemId": item.id, "ServerId": server_id}
+                async with session.post(url, json=body, headers=BEARER) as answer:
+                    assert answer.status == 202
+            fake.is_starting = False
+            assert await jobs_after(daemon, clock, timedelta(minutes=2)) == {own.id}
+            assert not await daemon.house.store.open_events(clock.now() + timedelta(days=1))
+            async with session.post(url, json={"NotificationType": "ItemAdded", "ItemId": own.id, "ServerId": "f" * 32}, headers=BEARER) as answer:
+                assert answer.status == 403
+            daemon.house.introduce(ServerIdentity(ServerId("f" * 32), "its successor", "10.11.11"))
+            async with session.post(url, json={"NotificationType": "ItemAdded", "ItemId": own.id, "ServerId": "f" * 32}, headers=BEARER) as answer:
+                assert answer.status == 202
+        daemon.stop()
+        await running
+
+
+async def test_word_that_somebody_began_to_play_has_the_server_asked_at_once(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        clock = SimulatedClock()
+        daemon, running = await beside(fake, clock, tmp_path)
+        assert daemon.web is not None
+        assert daemon.house is not None
+        (item,) = films(fake, 1, clock.now())
+        fake.somebody_plays(item)
+        async with aiohttp.ClientSession() as session:
+            await send(session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "PlaybackStart", item.id)
+        async with asyncio.timeout(10):
+            while not daemon.house.watcher.somebody_watches:
+                await asyncio.sleep(0.01)
+        daemon.stop()
+        await running
 
 
 async def test_the_plugin_repository_is_empty_until_there_is_a_plugin_of_our_own(tmp_path: Path) -> None:

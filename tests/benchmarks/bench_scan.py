@@ -72,9 +72,9 @@ async def measured(url: str, state: Path) -> None:
     ready = asyncio.Event()
 
     async def first_scan_is_ours(*_: Any) -> None:
-        return None
+        await asyncio.Event().wait()
 
-    daemon._connect = first_scan_is_ours  # type: ignore[method-assign, assignment]
+    daemon._meet_server = first_scan_is_ours  # type: ignore[method-assign, assignment]
     running = asyncio.create_task(daemon.run(on_ready=ready.set))
     await ready.wait()
     assert daemon.house is not None

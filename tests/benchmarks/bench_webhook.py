@@ -52,7 +52,7 @@ def floor(folder: str, told: Connection) -> None:
 def ours(folder: str, told: Connection) -> None:
     async def run() -> None:
         store = await SqliteStore.open(Path(folder))
-        webhook = Webhook(store, SystemClock(), "a-secret", ServerId("s" * 32), lambda: None)
+        webhook = Webhook(store, SystemClock(), "a-secret", lambda: ServerId("s" * 32), lambda: None)
         await serve(webhook.receive, told)
 
     asyncio.run(run())

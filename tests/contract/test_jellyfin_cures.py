@@ -120,6 +120,7 @@ async def test_the_plugins_timers_are_armed_only_where_a_start_left_them_waiting
     async with FakeJellyfin() as fake:
         fake.install_webhook()
         fake.tasks["WebhookItemDeleted"].ended = fake.now()
+        fake.tasks["WebhookItemAdded"].takes_s = 0.7
         server = server_of(fake)
         await server.hurry_news()
         assert (fake.tasks["WebhookItemAdded"].is_armed, fake.tasks["WebhookItemAdded"].kicks) == (True, 1)

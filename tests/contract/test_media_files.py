@@ -1,10 +1,13 @@
 """Media files by PyAV: tracks, sound on the film's clock, text, and what is no media."""
 
 import asyncio
+import contextlib
 import itertools
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -21,6 +24,7 @@ from tests.fakes.media import RATE, repeated, sound_clip
 MEDIA = MediaFiles()
 CLIP = MediaLocation(str(DEMO / HEARD / f"{HEARD}.mkv"))
 TEXT = MediaLocation(str(DEMO / READ / f"{READ}.mkv"))
+CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 Samples = npt.NDArray[np.float32]
 
 
@@ -50,6 +54,23 @@ def test_tracks_are_described(tmp_path: Path) -> None:
     assert 60_000 < duration < 63_000
     assert [(track.ordinal, str(track.language), track.codec) for track in audio] == [(0, "en", "opus")]
     assert [(track.ordinal, str(track.language), track.is_text) for track in subtitles] == [(0, "en", True)]
+
+
+def test_a_title_that_is_no_text_is_no_obstacle(tmp_path: Path) -> None:
+    clip = sound_clip(tmp_path / "odd.mkv", [("eng", beeps(2))])
+    title = "Kommentar*"
+    with av.open(str(tmp_path / "titled.mkv"), "w") as out, av.open(str(clip)) as source:
+        stream = out.add_stream_from_template(source.streams.audio[0])
+        stream.metadata["title"] = title
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    content = (tmp_path / "titled.mkv").read_bytes()
+    (tmp_path / "titled.mkv").write_bytes(content.replace(title.encode(), b"Kommentar\xe9"))
+    _, (track,), _ = MEDIA.probe(MediaLocation(str(tmp_path / "titled.mkv")))
+    assert (track.title, track.is_commentary) == ("Kommentar�", True)
+    assert heard(MediaLocation(str(tmp_path / "titled.mkv")))[0] == 0
 
 
 @pytest.mark.parametrize(("rate", "layout", "suffix"), [(16_000, "mono", "mkv"), (44_100, "stereo", "mkv"), (48_000, "stereo", "flac")])
@@ -127,6 +148,105 @@ def test_another_encoding_of_the_sound_is_known(tmp_path: Path) -> None:
     again = sound_clip(tmp_path / "c.mka", [("eng", samples * 0.7)], codec="flac")
     sketcher = EnergySketcher(MEDIA)
     assert sketcher.is_same(sketcher.sketch(CLIP, 0, Ms(70_000)), sketcher.sketch(MediaLocation(str(again)), 0, Ms(70_000)))
+
+
+def test_a_joined_broadcast_whose_clock_and_form_change_is_heard_to_the_end(tmp_path: Path) -> None:
+    parts = [sound_clip(tmp_path / f"{layout}.ts", [("eng", beeps(6, rate=48_000))], rate=48_000, layout=layout, codec="mp2") for layout in ("stereo", "mono")]
+    joined = tmp_path / "broadcast.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    _, samples = heard(MediaLocation(str(joined)))
+    assert len(samples) / RATE == pytest.approx(12, abs=0.3)
+    assert len(onsets(samples)) == 12
+
+
+def test_time_stamps_that_jump_far_ahead_move_no_sound(tmp_path: Path) -> None:
+    clip = sound_clip(tmp_path / "a.mkv", [("eng", beeps(5))], start_s=10, then=(1000 * 3600.0, beeps(5)))
+    _, samples = heard(MediaLocation(str(clip)))
+    assert len(onsets(samples)) == 10
+    assert len(samples) / RATE < 60
+
+
+class Peer:
+    """A server of media that can be told to misbehave, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.breaks = 0
+        self.address = ""
+
+    async def film(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append((request.host, request.headers.get("Authorization", "")))
+        if request.headers.get("Authorization") != "right":
+            return web.Response(status=401)
+        if self.breaks and not request.headers["Range"].startswith("bytes=0-"):
+            self.breaks -= 1
+            assert request.transport is not None
+            request.transport.close()
+        return web.FileResponse(CLIP.address)
+
+    async def elsewhere(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append((request.host, request.headers.get("Authorization", "")))
+        raise web.HTTPFound(self.address.replace("127.0.0.1", "localhost") + "/film")
+
+    async def playlist(self, request: web.Request) -> web.StreamResponse:
+        body = f"#EXTM3U\n#EXT-X-TARGETDURATION:70\n#EXTINF:70,\n{self.address}/film\n#EXT-X-ENDLIST\n".encode()
+        return web.Response(status=206, body=body, headers={"Content-Range": f"bytes 0-{len(body) - 1}/{len(body)}"})
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/film", self.film)
+        app.router.add_get("/elsewhere", self.elsewhere)
+        app.router.add_get("/film.m3u8", self.playlist)
+        return app
+
+
+@contextlib.asynccontextmanager
+async def listening(peer: Peer, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    runner = web.AppRunner(peer.app(), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    peer.address = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+    yield peer.address
+    await runner.cleanup()
+
+
+KEY = (("Authorization", "right"),)
+
+
+async def test_a_connection_that_breaks_off_is_taken_up_where_it_was() -> None:
+    peer = Peer()
+    async with listening(peer) as address:
+        peer.breaks = 2
+        _, samples = await asyncio.to_thread(heard, MediaLocation(f"{address}/film", KEY))
+    assert np.array_equal(samples, heard(CLIP)[1])
+
+
+@pytest.mark.parametrize("call", ["probe", "identify"])
+async def test_the_key_goes_to_no_other_host_and_over_no_untrusted_line(call: str) -> None:
+    def ask(location: MediaLocation) -> object:
+        return MEDIA.probe(location) if call == "probe" else MEDIA.identify(location, Ms(1))
+
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(CERTIFICATE)
+    peer = Peer()
+    async with listening(peer, tls) as address:
+        with pytest.raises(ServiceUnreachable, match="certificate"):
+            await asyncio.to_thread(ask, MediaLocation(f"{address}/film", KEY))
+        assert peer.asked == []
+        assert await asyncio.to_thread(ask, MediaLocation(f"{address}/film", KEY, str(CERTIFICATE)))
+    peer = Peer()
+    async with listening(peer) as address:
+        with pytest.raises(ServiceUnreachable, match="redirects"):
+            await asyncio.to_thread(ask, MediaLocation(f"{address}/elsewhere", KEY))
+        assert [host.split(":")[0] for host, _ in peer.asked] == ["127.0.0.1"]
+
+
+async def test_a_file_behind_http_names_no_other_address() -> None:
+    peer = Peer()
+    async with listening(peer) as address:
+        with pytest.raises(MediaUnreadable):
+            await asyncio.to_thread(MEDIA.probe, MediaLocation(f"{address}/film.m3u8", KEY))
+        assert peer.asked == []
 
 
 @pytest.fixture

@@ -154,13 +154,18 @@ async def test_an_asked_job_leaves_the_backlog(store: SqliteStore) -> None:
     assert job.tier is Tier.ASKED
 
 
-async def test_a_repeated_event_has_the_same_id_until_it_is_handled(store: SqliteStore) -> None:
+async def test_a_repeated_event_has_the_same_id_and_is_open_again_for_ten_minutes_after_it_was_handled(store: SqliteStore) -> None:
     first, again = await asyncio.gather(*(store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), NOW) for _ in range(2)))
     other = await store.add_event(ServerId("v"), "ItemAdded", ItemId("j"), NOW)
     assert first == again != other
     assert [event.id for event in await store.open_events(NOW)] == [first, other]
+    await store.put_off_event(first, NOW + timedelta(minutes=1))
     await store.close_events([first], NOW)
-    assert await store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), NOW) not in {first, other}
+    later = NOW + timedelta(minutes=9)
+    assert await store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), later) == first
+    assert [(event.id, event.looks) for event in await store.open_events(NOW)] == [(first, 0), (other, 0)]
+    await store.close_events([first], later)
+    assert await store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), later + timedelta(minutes=11)) not in {first, other}
 
 
 async def test_promises_that_wait_together_each_get_their_own_answer(store: SqliteStore) -> None:

@@ -1,10 +1,14 @@
 """Subtitle files in and out: nothing lost, nothing hostile believed."""
 
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from fluxcaption.domain.cues import Cue
 from fluxcaption.domain.errors import SubtitleUnreadable
+from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import Ms
 from fluxcaption.subtitles.codec import MOST_CUES, Pysubs2Codec
 from hypothesis import given
@@ -60,6 +64,139 @@ def test_other_formats_come_out_as_srt() -> None:
     read = CODEC.read("a.sub", sub)
     assert [cue.lines for cue in read.cues] == [("Hello there", "second line"), ("Bye",)]
     assert CODEC.rewrite("a.sub", sub, ["Hallo", "Ade"]).startswith(b"1\n00:00:01,000 --> 00:00:02,000\nHallo\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("The man <i>opens</i> the door.", "El hombre abre la puerta.", "El hombre <i>abre</i> la puerta."),
+        ("{\\an8}<i>The man opens</i>\n<i>the door.</i>", "El hombre\nabre.", "{\\an8}<i>El hombre\nabre.</i>"),
+        ("- <i>Who is it?</i>\n- Me.", "- ¿Quién es?\n- Yo.", "- <i>¿Quién es?</i>\n- Yo."),
+        ("<i>One</i> <b>two</b> three", "Uno", "<i><b>Uno</i></b>"),
+    ],
+)
+def test_formatting_goes_to_the_words_at_the_same_part_of_the_text(old: str, new: str, expected: str) -> None:
+    content = f"1\n00:00:01,000 --> 00:00:02,000\n{old}\n"
+    assert CODEC.rewrite("a.srt", content.encode(), [new]).decode() == content.replace(old, expected)
+
+
+def test_ass_keeps_karaoke_and_the_fields_in_the_order_of_the_file() -> None:
+    head = "[Events]\nFormat: Start, End, Layer, Style, Text\nDialogue: 0:00:01.00,0:00:02.00,0,Song,"
+    read = CODEC.read("a.ass", f"{head}{{\\k20}}Where {{\\k30}}is {{\\k10}}the cat?\n".encode())
+    assert [(cue.text, cue.style, cue.start) for cue in read.cues] == [("Where is the cat?", "Song", 1000)]
+    written = CODEC.rewrite("a.ass", f"{head}{{\\k20}}Where {{\\k30}}is {{\\k10}}the cat?\n".encode(), ["¿Dónde está el gato?"]).decode()
+    assert written == f"{head}{{\\k20}}¿Dónde {{\\k30}}está {{\\k10}}el gato?\n"
+
+
+def test_signs_that_mean_something_in_webvtt_are_written_as_its_entities() -> None:
+    written = CODEC.rewrite("a.vtt", VTT.encode(), ["a < b & c --> d", "Ja."])
+    assert b"<v Ann>a &lt; b &amp; c --&gt; d\n" in written
+    assert CODEC.read("a.vtt", written).cues[0].text == "a < b & c --> d"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(("encoding", "written_as"), [("utf-8", "utf-8"), ("utf-8-sig", "utf-8-sig"), ("utf-16", "utf-8-sig"), ("cp1252", "utf-8")])
+def test_line_ends_and_byte_order_mark_stay(newline: str, encoding: str, written_as: str) -> None:
+    text = "1\n00:00:01,000 --> 00:00:02,000\nSeñor.\n\n".replace("\n", newline)
+    assert CODEC.rewrite("a.srt", text.encode(encoding), ["Uno."]) == text.replace("Señor.", "Uno.").encode(written_as)
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding", "text"),
+    [
+        ("ru", "cp1251", "Мужчина открывает дверь. Где моя кошка?"),
+        ("ru", "koi8-r", "Мужчина открывает дверь. Где моя кошка?"),
+        ("el", "cp1253", "Πού είναι η γάτα; Καλημέρα."),
+        ("pl", "cp1250", "Mężczyzna otwiera drzwi, zażółć gęślą jaźń."),
+        ("tr", "cp1254", "Kapıyı açan adam güneşi gördü."),
+        ("he", "cp1255", "איפה החתול שלי?"),
+        ("ar", "cp1256", "أين القطة؟ صباح الخير."),
+        ("th", "cp874", "แมวอยู่ที่ไหน"),
+        ("ja", "cp932", "これは猫です。TVを見る。"),
+        ("ja", "euc_jp", "これは猫です。"),
+        ("ko", "cp949", "고양이는 어디에 있나요?"),
+        ("zh", "gb18030", "猫在哪里？你好，世界。"),
+        ("zh-TW", "big5", "貓在哪裡？你好。"),
+    ],
+)
+def test_an_old_code_page_is_told_by_the_language_and_never_guessed(language: str, encoding: str, text: str) -> None:
+    content = f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n".encode(encoding)
+    assert CODEC.read("a.srt", content, LanguageTag.parse(language)).cues[0].text == text
+    if language not in {"pl", "tr"}:
+        with pytest.raises(SubtitleUnreadable, match="encoding"):
+            CODEC.read("a.srt", content, LanguageTag("en"))
+
+
+def test_a_few_lines_in_another_encoding_are_read_as_what_they_are() -> None:
+    content = "1\n00:00:01,000 --> 00:00:02,000\nCafé\n\n2\n00:00:03,000 --> 00:00:04,000\n".encode() + "Señor\n".encode("cp1252")
+    assert [cue.text for cue in CODEC.read("a.srt", content).cues] == ["Café", "Señor"]
+
+
+def test_text_after_an_empty_line_belongs_to_the_cue() -> None:
+    content = "1\n00:00:01,000 --> 00:00:02,000\n\nOne.\n\nTwo.\n40\n\n2\n00:00:03,000 --> 00:00:04,000\nThree.\n\nFour.\n"
+    assert [cue.lines for cue in CODEC.read("a.srt", content.encode()).cues] == [("One.", "Two.", "40"), ("Three.", "Four.")]
+    written = CODEC.rewrite("a.srt", content.encode(), ["Uno.", "Tres."]).decode()
+    assert written == "1\n00:00:01,000 --> 00:00:02,000\nUno.\n\n2\n00:00:03,000 --> 00:00:04,000\nTres.\n"
+
+
+def test_the_frame_rate_at_the_top_of_a_microdvd_file_is_believed() -> None:
+    (cue,) = CODEC.read("a.sub", b"{1}{1}23.976\n{2400}{2448}Hello there\n").cues
+    assert (cue.start, cue.end, cue.text) == (100_100, 102_102, "Hello there")
+
+
+def test_a_long_ttml_file_may_be_one_line() -> None:
+    cues = "".join(f'<p begin="00:{number // 60:02d}:{number % 60:02d}.000" end="00:{number // 60:02d}:{number % 60:02d}.900">Hi</p>' for number in range(1000))
+    content = f'<tt xmlns="http://www.w3.org/ns/ttml"><body><div>{cues}</div></body></tt>'
+    assert len(CODEC.read("a.ttml", content.encode()).cues) == 1000
+
+
+HOSTILE = {
+    "tags.srt": "1\n00:00:01,000 --> 00:00:02,000\n" + ("<v " * 6_000 + "\n") * 200,
+    "brackets.srt": "1\n00:00:01,000 --> 00:00:02,000\n" + ("<" * 19_999 + "\n") * 200,
+    "entities.srt": "1\n00:00:01,000 --> 00:00:02,000\n" + ("&#x;" * 4_999 + "\n") * 200,
+    "words.srt": "".join(f"{n}\n00:00:01,000 --> 00:00:02,000\n{'a ' * 999}\n\n" for n in range(600)),
+    "lines.srt": "1\n00:00:01,000 --> 00:00:02,000\n" + "ab\n" * 1_300_000,
+    "line.srt": "1\n00:00:01,000 --> 00:00:02,000\n" + "a" * 4_000_000,
+    "arrows.srt": ("00:00:01,000 --> " * 1_100 + "\n") * 200,
+    "cues.srt": "1\n00:00:01,000 --> 00:00:02,000\nx\n\n" * MOST_CUES,
+    "scales.ass": "[Events]\nDialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,{" + "\\p1" * 1_000_000,
+    "overrides.ass": "[Events]\n" + ("Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,," + "{\\an8" * 2_000 + "\n") * 300,
+    "spans.ttml": '<tt xmlns="http://www.w3.org/ns/ttml"><body><div>' + "<span>" * 100_000 + "</span>" * 100_000 + "</div></body></tt>",
+    "sync.smi": "<SAMI><BODY>" + "<SYNC Start=1><P>" * 9_900,
+    "codes.sub": "{1}{2}" + "{y:i}" * 800_000,
+}
+READ = """
+import resource, sys, time
+from pathlib import Path
+from fluxcaption.domain.errors import SubtitleUnreadable
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.shaping import fit, sentences, spread
+from fluxcaption.subtitles.codec import Pysubs2Codec
+import pysubs2
+file = Path(sys.argv[1])
+content = file.read_bytes()
+used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+began = time.process_time()
+try:
+    spoken = sentences(Pysubs2Codec().read(file.name, content).cues)
+    for sentence in spoken:
+        fit(sentence.text, sentence.cues, LanguageTag("es"))
+    texts = [text for sentence in spoken for text in spread(sentence.text, sentence.cues, LanguageTag("es"))]
+    Pysubs2Codec().rewrite(file.name, content, texts)
+except SubtitleUnreadable:
+    pass
+print(time.process_time() - began, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used) / 1024)
+"""
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_take_bounded_time_and_memory(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(HOSTILE[name])
+    told = subprocess.run([sys.executable, "-c", READ, str(tmp_path / name)], capture_output=True, text=True, timeout=60, check=True)
+    seconds, mebibytes = map(float, told.stdout.split())
+    # Many times what it takes, and a small part of what it took unbounded.
+    assert seconds < 15
+    assert mebibytes < 100
 
 
 CUES = st.lists(

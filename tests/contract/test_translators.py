@@ -3,12 +3,10 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from fluxcaption.domain.cues import Cue
 from fluxcaption.domain.errors import FluxCaptionError, ModelMissing, ReplyUnusable, ServiceUnreachable, UnsupportedLanguagePair
 from fluxcaption.domain.jobs import TranslationKey
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.shaping import Sentence
-from fluxcaption.domain.units import Ms, UnitId
+from fluxcaption.domain.units import UnitId
 from fluxcaption.domain.work import TextUnit, UnitResult, WorkUnit
 from fluxcaption.flow.translating import ThroughExecutor, TranslationReport, translate_all, translation_handler
 from fluxcaption.miniatures import TRANSLATION
@@ -54,10 +52,10 @@ async def film(fake: FakeOllama, texts: list[str]) -> tuple[TranslationReport, d
     async def save(new: dict[str, str]) -> None:
         saved.update(new)
 
-    sentences = [Sentence(UnitId(str(number)), text, (Cue(Ms(number * 1000), Ms(number * 1000 + 900), (text,)),)) for number, text in enumerate(texts, 1)]
+    units = [TextUnit(UnitId(str(number)), text) for number, text in enumerate(texts, 1)]
     through = ThroughExecutor(translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1)
     try:
-        return await translate_all(sentences, through, save), saved
+        return await translate_all(units, through, save), saved
     finally:
         await translator.close()
 
@@ -106,9 +104,9 @@ async def test_what_was_saved_before_the_backend_went_away_stays_saved(fake: Fak
     async def save(new: dict[str, str]) -> None:
         saved.update(new)
 
-    sentences = [Sentence(UnitId(str(number)), text, (Cue(Ms(number * 1000), Ms(number * 1000 + 900), (text,)),)) for number, text in enumerate(TEXTS, 1)]
+    units = [TextUnit(UnitId(str(number)), text) for number, text in enumerate(TEXTS, 1)]
     with pytest.raises(ServiceUnreachable):
-        await translate_all(sentences, ThroughExecutor(translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1), save)
+        await translate_all(units, ThroughExecutor(translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1), save)
     await translator.close()
     assert len(saved) == 20
 

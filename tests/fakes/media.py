@@ -46,8 +46,9 @@ def sound_clip(
     layout: str = "mono",
     start_s: float = 0.0,
     codec: str = "flac",
+    then: tuple[float, npt.NDArray[np.float32]] | None = None,
 ) -> Path:
-    """A clip with one sound track for each (language, samples)."""
+    """A clip with one sound track for each (language, samples); `then` goes on with more sound whose time stamps jump by so many seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
         streams: list[Any] = []
@@ -58,10 +59,13 @@ def sound_clip(
             streams.append(stream)
         for stream, (_, samples) in zip(streams, tracks, strict=True):
             channels = 2 if layout == "stereo" else 1
-            for at in range(0, len(samples), 4096):
-                piece = np.repeat((samples[None, at : at + 4096] * 32767).astype(np.int16), channels, axis=0)
+            jump_s, more = then or (0.0, samples[:0])
+            whole = np.concatenate([samples, more])
+            for at in range(0, len(whole), 4096):
+                jump = int(jump_s * rate) if at >= len(samples) else 0
+                piece = np.repeat((whole[None, at : at + 4096] * 32767).astype(np.int16), channels, axis=0)
                 frame = av.AudioFrame.from_ndarray(piece, format="s16p", layout=layout)
-                frame.sample_rate, frame.pts, frame.time_base = rate, at + int(start_s * rate), Fraction(1, rate)
+                frame.sample_rate, frame.pts, frame.time_base = rate, at + int(start_s * rate) + jump, Fraction(1, rate)
                 resampler = av.AudioResampler(format=stream.codec_context.format.name, layout=layout, rate=rate)
                 for ready in resampler.resample(frame):
                     ready.pts = frame.pts

@@ -103,6 +103,19 @@ def test_commands_steer_the_running_daemon(config: Path) -> None:
         assert ended(process)[0] == 0
 
 
+def test_a_pass_that_is_given_up_is_reported_and_is_worth_another_try(config: Path) -> None:
+    media = config.parent / "media"
+    with daemon(config) as process:
+        media.rename(config.parent / "elsewhere")
+        running = fluxcaption("scan", "--config", config)
+        assert ended(process)[0] == 0
+    alone = fluxcaption("scan", "--config", config)
+    assert (running.returncode, running.stderr) == (alone.returncode, alone.stderr)
+    assert running.returncode == 75
+    assert str(media) in running.stderr
+    assert running.stdout == ""
+
+
 def test_a_dry_run_changes_nothing_and_says_what_it_would_cost(config: Path) -> None:
     before = sorted(path.name for path in config.parent.rglob("*"))
     made = fluxcaption("scan", "--dry-run", "--json", "--config", config)
@@ -129,8 +142,10 @@ def test_systemd_is_told_when_it_is_ready(config: Path, tmp_path: Path) -> None:
         )
         try:
             assert listener.recv(100) == b"READY=1"
-            assert ended(process)[0] == 0
+            process.send_signal(signal.SIGTERM)
             assert listener.recv(100) == b"STOPPING=1"
+            assert process.poll() is None, "it is told when the end begins"
+            assert process.wait(30) == 0
         finally:
             if process.poll() is None:
                 process.kill()

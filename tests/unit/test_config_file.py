@@ -51,10 +51,51 @@ def test_norwegian_is_a_language_and_not_false(tmp_path: Path) -> None:
         ("- 1\n", "must be a mapping"),
         ("", "must be a mapping"),
         (FOLDER + "languages: {targets: [en]}\nschedule: {scan: 15}\n", "write a duration"),
+        ("server: {type: folder, path: }\nlanguages: {targets: [en]}\n", "1:24: server.path: is needed"),
+        ("server: {url: 'http://x', api_key: }\nlanguages: {targets: [en]}\n", "needs api_key"),
+        ("server: {url: 'http://x', api_key: ''}\nlanguages: {targets: [en]}\n", "1:27: server.api_key: is empty"),
+        ("server: {url: 'http://x', api_key: '${BLANK}'}\nlanguages: {targets: [en]}\n", "server.api_key: is empty"),
+        ("server: {url: 'http://x', api_key: a, write: sidecar}\nlanguages: {targets: [en]}\n", "needs path_map"),
+        ("server: {url: 'http://x', api_key: a, ca_file: nowhere.pem}\nlanguages: {targets: [en]}\n", "nowhere.pem is not there"),
+        ("server: {type: jelyfin}\nlanguages: {targets: [en]}\n", "1:10: server.type: is one of jellyfin, folder (did you mean jellyfin?)"),
+        ("server: {[a, b]: 1}\nlanguages: {targets: [en]}\n", "a list or a mapping where a key should be"),
+        (FOLDER + "languages: {targets: en}\n", "languages.targets: write a list"),
+        (FOLDER + "languages: {targets: [en]}\nweb: yes\n", "web: is a group of settings"),
+        (FOLDER + "languages: {targets: [en]}\nweb: {listen: '127.0.0.1:99999'}\n", "the port must be at most 65535"),
+        (FOLDER + "languages: {targets: [en]}\nlimits: {threads: many}\n", "3:10: limits.threads: write half, all, or a number"),
+        (FOLDER + "languages: {targets: [en]}\nschedule: {full_scan: every day}\n", "write five fields"),
+        (FOLDER + "languages: {targets: [en]}\nschedule: {full_scan: 0 24 * * *}\n", "write five fields"),
+        (FOLDER + "languages: {targets: [en]}\nschedule: {timezone: Europe/Berlni}\n", "did you mean Europe/Berlin?"),
+        (FOLDER + "languages: {targets: [en]}\nschedule: {scan: 0s}\n", "must be at least 1m"),
+        (FOLDER + "languages: {targets: [en]}\nschedule: {while_playing: paus}\n", "(did you mean pause?)"),
+        (FOLDER + "languages: {targets: [en]}\nasr: {backends: [{type: local, compute_type: int9}]}\n", "compute_type: is one of auto"),
+        (FOLDER + "languages: {targets: [{language: en, when: foreign}]}\n", "2:1: languages: when: foreign needs languages.understood"),
+        (
+            FOLDER + "languages: {targets: [en]}\nrules: [{library: x, targets: [{language: de, when: foreign}]}]\n",
+            "rule 1: when: foreign needs languages.understood",
+        ),
+        (FOLDER + "languages: {targets: [en]}\nrules: [{library: x, skip: true, targets: [de]}]\n", "3:9: rules.0: a rule that skips makes nothing"),
+        (FOLDER + "languages: {targets: [en]}\nrules: [{library: x, targets: [fr, fra]}]\n", "names fr twice"),
     ],
 )
 def test_a_mistake_is_named_with_its_mending(tmp_path: Path, text: str, expected: str) -> None:
-    assert expected in "\n".join(problems(tmp_path, text, LANG="de_DE.UTF-8"))
+    assert expected in "\n".join(problems(tmp_path, text, LANG="de_DE.UTF-8", BLANK=""))
+
+
+@pytest.mark.parametrize(
+    "marker", ["run", "car", "new", "fin", "german", "zh-hans", "sdh", "forced", "my-default", "foreigner", "signs", "karaoke", "commentary"]
+)
+def test_a_marker_that_servers_take_for_something_else_is_refused(tmp_path: Path, marker: str) -> None:
+    (found,) = problems(tmp_path, FOLDER + f"languages: {{targets: [en]}}\nsubtitles: {{marker: {marker}}}\n")
+    assert found.startswith(f"3:13: subtitles.marker: {marker} ")
+    assert "choose another word" in found
+
+
+@pytest.mark.parametrize("marker", ["fluxcaption", "auto", "llm", "made-by-us"])
+def test_other_markers_are_taken(tmp_path: Path, marker: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(FOLDER + f"languages: {{targets: [en]}}\nsubtitles: {{marker: {marker}}}\n", encoding="utf-8")
+    assert load_settings(file, {}).subtitles.marker == marker
 
 
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
@@ -73,6 +114,31 @@ def test_a_secret_comes_from_any_of_its_sources_and_never_shows(tmp_path: Path, 
     assert settings.server.api_key is not None
     assert settings.server.api_key.get_secret_value() == "hush-hush"
     assert "hush-hush" not in repr(settings)
+
+
+@pytest.mark.parametrize("also", [{}, {"CREDENTIALS_DIRECTORY": "."}])
+def test_a_blank_secret_file_or_two_sources_of_a_secret_are_mistakes(tmp_path: Path, also: dict[str, str]) -> None:
+    (tmp_path / "empty").write_text(" \n", encoding="utf-8")
+    (tmp_path / "jellyfin_api_key").write_text("other", encoding="utf-8")
+    environment = {name: str(tmp_path) for name in also}
+    found = problems(tmp_path, "server: {url: 'http://x', api_key_file: empty}\nlanguages: {targets: [en]}\n", **environment)
+    assert (
+        any("remove one" in line for line in found)
+        if also
+        else found == [f"1:27: server.api_key_file: {tmp_path / 'empty'} is empty: write the secret into it"]
+    )
+
+
+def test_numbers_are_numbers_and_a_word_of_digits_is_a_word(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    text = "server: {url: 'http://x', api_key: 0123456789}\nlanguages: {targets: [en]}\nlimits: {disk_free: 5368709120, threads: 3}\nstate:\n"
+    file.write_text(text, encoding="utf-8")
+    settings = load_settings(file, {})
+    assert (settings.limits.disk_free, settings.limits.threads) == (5 * 2**30, 3)
+    assert isinstance(settings.server, JellyfinServer)
+    assert settings.server.api_key is not None
+    assert settings.server.api_key.get_secret_value() == "0123456789"
+    assert settings.state == Path("/var/lib/fluxcaption")
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
@@ -99,7 +165,7 @@ def test_every_commented_line_of_the_example_is_a_setting(tmp_path: Path) -> Non
         if line.startswith(("# server:", "# yaml", "#   type: folder", "#   path: /media")) or "A folder tree" in line:
             continue
         bare = line[2:] if line.startswith("# ") else line
-        lines.append(bare if ":" in bare and not bare[0].isupper() and ": null" not in bare and not bare.startswith("everything") else "")
+        lines.append(bare if ":" in bare and not bare[0].isupper() and not bare.startswith("everything") else "")
     file = tmp_path / "config.yaml"
     file.write_text("\n".join(lines), encoding="utf-8")
     load_settings(file, {"JELLYFIN_API_KEY": "a-key"})

@@ -17,7 +17,7 @@ from fluxcaption.domain.language import LanguageTag, Strictness
 from fluxcaption.flow.oneshot import OneShot
 from fluxcaption.logs import set_up_logging
 from fluxcaption.ports import Store
-from fluxcaption.settings import LocalSpeech, LocalTranslation, Settings, Subtitles, TranslationBackend
+from fluxcaption.settings import LocalSpeech, LocalTranslation, Settings, Subtitles, Translation, TranslationBackend
 from fluxcaption.storage.lock import StateLock
 from fluxcaption.storage.store import SqliteStore
 from fluxcaption.wiring import Engines, build_engines, build_one_shot, thread_count
@@ -152,7 +152,8 @@ async def _open(stack: AsyncExitStack, speech: LocalSpeech, backends: Sequence[T
     stack.push_async_callback(engines.unload)
     strictness = settings.languages.strictness if settings else Strictness.LANGUAGE
     marker = settings.subtitles.marker if settings else Subtitles().marker
-    return build_one_shot(engines, await _memory(stack), strictness, marker)
+    translation = settings.translation if settings else Translation()
+    return build_one_shot(engines, await _memory(stack), strictness, marker, translation.max_untranslated)
 
 
 async def _memory(stack: AsyncExitStack) -> Store:

@@ -30,8 +30,7 @@ def run(config: Path | None, once: bool) -> int:
 
 
 async def _run(settings: Settings) -> None:
-    await Daemon(settings).run(on_ready=lambda: notify("READY=1"))
-    notify("STOPPING=1")
+    await Daemon(settings).run(on_ready=lambda: notify("READY=1"), on_stopping=lambda: notify("STOPPING=1"))
 
 
 def _once(settings: Settings) -> int:

@@ -50,12 +50,14 @@ class Cue:
         end: First moment it is gone again; always after `start`.
         lines: Display lines in reading order, plain text without markup.
         sentence: Cues of one sentence share this number; they are translated together.
+        style: The format's own name for how it is shown, where it has one: a sign and what is said differ in it.
     """
 
     start: Ms
     end: Ms
     lines: tuple[str, ...]
     sentence: int = 0
+    style: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a cue nobody could see."""

@@ -6,7 +6,7 @@ where one text came back hundreds of times.
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby
 
 from fluxcaption.domain.cues import Segment, Span
 from fluxcaption.domain.units import Ms
@@ -39,12 +39,9 @@ def snap_to_speech(heard: Sequence[HeardSegment], speech: Sequence[Span]) -> tup
 def gate(segments: Sequence[Segment]) -> tuple[Segment, ...]:
     """Drop what a recogniser invents over a whole film: loops of one text."""
     kept: list[Segment] = []
-    run = 1
-    for before, segment in pairwise([None, *segments]):
-        assert segment is not None
-        run = run + 1 if before is not None and before.text == segment.text else 1
-        if run < LOOP_LENGTH:
-            kept.append(segment)
+    for _, group in groupby(segments, key=lambda segment: segment.text):
+        alike = list(group)
+        kept += alike if len(alike) < LOOP_LENGTH else alike[:1]
     return tuple(kept)
 
 

@@ -187,6 +187,10 @@ class Delivery:
     is_asked: bool = False
 
 
+PLAYBACK = frozenset({"PlaybackStart", "PlaybackStop"})
+"""Kinds of events that tell of viewers, not of the library."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """A hint from outside that something changed."""

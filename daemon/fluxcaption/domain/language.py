@@ -4,6 +4,7 @@ Source: the result tables of the server contract (sections 4.4 and 4.5) and the 
 behaviour of langcodes 3.5; langcodes alone misreads `cht`, `pob`, `tl` and the servers' long names.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -29,6 +30,9 @@ ALIASES = {
     "tgl": "fil",
     "mo": "ro",
     "cmn": "zh",
+    "arb": "ar",
+    "pes": "fa",
+    "zsm": "ms",
 }
 """Codes langcodes cannot know, or reads as another language."""
 
@@ -37,18 +41,21 @@ NAMES = {
     "arabic": "ar",
     "basque": "eu",
     "bengali": "bn",
+    "bokmal": "nb",
+    "bokmål": "nb",
     "bosnian": "bs",
     "bulgarian": "bg",
+    "cantonese": "yue",
     "catalan": "ca",
     "chinese": "zh",
-    "chinese simplified": "zh-Hans",
-    "chinese traditional": "zh-Hant",
     "croatian": "hr",
     "czech": "cs",
     "danish": "da",
     "dutch": "nl",
     "english": "en",
     "estonian": "et",
+    "farsi": "fa",
+    "filipino": "fil",
     "finnish": "fi",
     "french": "fr",
     "galician": "gl",
@@ -66,22 +73,26 @@ NAMES = {
     "lithuanian": "lt",
     "macedonian": "mk",
     "malay": "ms",
+    "mandarin": "zh",
     "norwegian": "no",
+    "norwegian bokmal": "nb",
+    "norwegian bokmål": "nb",
+    "norwegian nynorsk": "nn",
+    "nynorsk": "nn",
     "persian": "fa",
     "polish": "pl",
     "portuguese": "pt",
     "romanian": "ro",
     "russian": "ru",
     "serbian": "sr",
-    "simplified chinese": "zh-Hans",
     "slovak": "sk",
     "slovenian": "sl",
     "spanish": "es",
     "swedish": "sv",
+    "tagalog": "fil",
     "tamil": "ta",
     "telugu": "te",
     "thai": "th",
-    "traditional chinese": "zh-Hant",
     "turkish": "tr",
     "ukrainian": "uk",
     "urdu": "ur",
@@ -124,10 +135,16 @@ HINTS = {
         "繁": "Hant",
     },
     "sr": {"cyrillic": "Cyrl", "latin": "Latn"},
-    "pt": {"brazilian": "BR", "brazil": "BR", "brasil": "BR"},
-    "es": {"latin": "419", "latino": "419", "latinoamérica": "419", "latinoamericano": "419", "castilian": "ES", "castellano": "ES"},
+    "pt": {"brazilian": "BR", "brazil": "BR", "brasil": "BR", "portugal": "PT", "european": "PT"},
+    "es": {"latin": "419", "latino": "419", "latinoamérica": "419", "latinoamericano": "419", "castilian": "ES", "castellano": "ES", "spain": "ES"},
+    "fr": {"canadian": "CA", "canada": "CA"},
 }
 """Words in a track's title that name its script or region."""
+
+_FILLERS = frozenset({"america", "american"})
+"""Words beside those that name nothing of themselves: `Spanish (Latin America)`."""
+
+_WORDS = re.compile(r"[^\W\d_]+")
 
 
 class Strictness(StrEnum):
@@ -185,7 +202,7 @@ class LanguageTag:
 def normalise(text: str | None) -> LanguageTag | None:
     """Read any spelling a server, a file or a recogniser uses; None when it names no language."""
     spelling = (text or "").strip().replace("_", "-").lower()
-    spelling = ALIASES.get(spelling) or NAMES.get(spelling.replace("-", " ")) or NAMES.get(spelling) or spelling
+    spelling = ALIASES.get(spelling) or NAMES.get(spelling) or _by_name(spelling) or spelling
     if spelling.lower() in UNKNOWN or ("qaa" <= spelling <= "qtz" and len(spelling) == 3):
         return None
     if len(spelling) > 35 or not spelling.replace("-", "").isalnum() or not spelling.isascii():
@@ -201,6 +218,18 @@ def normalise(text: str | None) -> LanguageTag | None:
     if not script and (language, region) in SCRIPT_BY_REGION:
         script, region = SCRIPT_BY_REGION[(language, region)], "" if region in {"CN", "TW"} else region
     return LanguageTag(language, script, region)
+
+
+def _by_name(spelling: str) -> str | None:
+    """A language by its name and what tells its script or region: `Portuguese (Brazil)`, `Traditional Chinese`, `Catalan; Valencian`."""
+    words = _WORDS.findall(spelling.split(";")[0])
+    if (whole := NAMES.get(" ".join(words))) is not None:
+        return whole
+    for word in words:
+        code = NAMES.get(word)
+        if code is not None and all(other in HINTS.get(code, {}) or other in _FILLERS for other in words if other != word):
+            return str(refine(LanguageTag(code), " ".join(words)))
+    return None
 
 
 def refine(tag: LanguageTag, title: str) -> LanguageTag:
@@ -220,8 +249,9 @@ def refine(tag: LanguageTag, title: str) -> LanguageTag:
 
 def satisfies(have: LanguageTag, want: LanguageTag, strictness: Strictness = Strictness.LANGUAGE) -> bool:
     """Whether somebody who asked for `want` is served by `have`."""
-    if have.language != want.language:
-        return MACRO.get(have.language) == want.language and strictness is Strictness.LANGUAGE
+    if have.language != want.language and MACRO.get(have.language) != want.language:
+        # Norwegian of no named standard is nearly always Bokmål; it is not named, though.
+        return strictness is Strictness.LANGUAGE and (have.language, want.language) == ("no", "nb")
     if have.script and want.script and have.script != want.script:
         return False
     if strictness is Strictness.LANGUAGE:
@@ -232,4 +262,4 @@ def satisfies(have: LanguageTag, want: LanguageTag, strictness: Strictness = Str
 
 
 MACRO = {"nb": "no", "nn": "no"}
-"""A written standard satisfies a wish for its macro-language."""
+"""A written standard satisfies a wish for its macro-language, however strict."""

@@ -10,6 +10,14 @@ from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, Serve
 TEXT_CODECS = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "vtt", "text", "ttml", "sami", "microdvd"})
 """Subtitle codecs that carry text; teletext (dvbtxt) and pictures (pgs, vobsub, dvb) do not count."""
 
+_PICTURES = ("pgs", "dvdsub", "vobsub", "dvbsub", "xsub", "dvbtxt", "teletext")
+
+
+def is_picture_codec(codec: str) -> bool:
+    """Whether a subtitle codec carries pictures or teletext, in the spelling of any server or library."""
+    name = codec.lower().replace("_", "")
+    return name in {"sub", "sup"} or any(picture in name for picture in _PICTURES)
+
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
@@ -38,6 +46,7 @@ class SubtitleTrack:
         handle: How the adapter that listed it finds it again in this answer; not valid in another answer.
         ordinal: Position among the embedded subtitle tracks, from 0; None for an external track.
         path: Where an external track lies, as its library spells it.
+        suffix: What the name of an external track has beyond its media's: `fluxcaption.de.srt`.
     """
 
     handle: str
@@ -46,6 +55,7 @@ class SubtitleTrack:
     title: str = ""
     ordinal: int | None = None
     path: str | None = None
+    suffix: str = ""
     is_forced: bool = False
     is_hearing_impaired: bool = False
     is_text: bool = True
@@ -96,8 +106,13 @@ class MediaSource:
     @property
     def stem(self) -> str:
         """File name without folder and extension: what its sidecars start with."""
-        name = self.path.replace("\\", "/").rsplit("/", 1)[-1]
-        return name.rsplit(".", 1)[0] if "." in name[1:] else name
+        return stem_of(self.path)
+
+
+def stem_of(path: str) -> str:
+    """Name of a media file without folder and extension, whichever slashes its library uses."""
+    name = path.replace("\\", "/").rsplit("/", 1)[-1]
+    return name.rsplit(".", 1)[0] if "." in name[1:] else name
 
 
 class ItemKind(StrEnum):
@@ -173,10 +188,12 @@ class MediaLocation:
     Attributes:
         address: A local path or an http(s) URL.
         headers: Sent with every request for a URL; hold secrets and are hidden from repr.
+        verify: Whether the certificate of a URL is checked, or the file of the authority that it is checked by.
     """
 
     address: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    verify: bool | str = True
 
     @property
     def is_remote(self) -> bool:

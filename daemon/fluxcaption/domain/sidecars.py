@@ -6,11 +6,17 @@ Source: server contract, section 7.6: the dot is the only delimiter, tokens are 
 from dataclasses import dataclass
 
 from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.sources import MACHINE_MARKS
 
 EXTENSIONS = ("ass", "sami", "smi", "srt", "ssa", "ttml", "vtt")
 """Text subtitles that are looked for beside a media file."""
 
 _HEARING_IMPAIRED = frozenset({"cc", "hi", "sdh"})
+_NO_LANGUAGES = MACHINE_MARKS | {"cc", "sdh"}
+"""Codes of rare languages among them that no server knows."""
+
+_HINDI = LanguageTag("hi")
+"""Its code stands for the hearing impaired, too: where another language lies to the left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +34,14 @@ class SidecarName:
     is_hearing_impaired: bool
 
 
+def suffix_of(stem: str, file_name: str) -> str:
+    """What the name of a file says right of a media file's stem, without the dot; empty when it is not called after it."""
+    return file_name[len(stem) + 1 :] if file_name.lower().startswith(stem.lower() + ".") else ""
+
+
 def read_sidecar_name(stem: str, file_name: str) -> SidecarName | None:
     """Read the name of a file beside a media file with that stem; None when it is not its sidecar."""
-    if not file_name.lower().startswith(stem.lower() + "."):
-        return None
-    *tokens, extension = file_name[len(stem) + 1 :].split(".")
+    *tokens, extension = suffix_of(stem, file_name).split(".")
     if extension.lower() not in EXTENSIONS:
         return None
     language: LanguageTag | None = None
@@ -40,14 +49,16 @@ def read_sidecar_name(stem: str, file_name: str) -> SidecarName | None:
     title: list[str] = []
     for token in reversed(tokens):
         lower = token.lower()
+        tag = normalise(token) if lower not in _NO_LANGUAGES else None
+        if "default" in lower:
+            continue
         if "forced" in lower or "foreign" in lower:
             forced = True
-        elif language is None and lower in _HEARING_IMPAIRED and len(tokens) > 1:
-            impaired = True
-        elif language is None and (tag := normalise(token)) is not None:
+        elif tag is not None and (language is None or language == _HINDI):
+            impaired = impaired or language is not None
             language = tag
         elif lower in _HEARING_IMPAIRED:
             impaired = True
-        elif lower != "default":
+        else:
             title.insert(0, token)
     return SidecarName(language, ".".join(title), extension.lower(), forced, impaired)

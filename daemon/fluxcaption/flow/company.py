@@ -3,7 +3,7 @@
 import logging
 from datetime import datetime, timedelta
 
-from fluxcaption.domain.errors import ItemGone
+from fluxcaption.domain.errors import ItemGone, JobError, StateError
 from fluxcaption.domain.jobs import Tier
 from fluxcaption.domain.units import ItemId
 from fluxcaption.flow.delivery import Deliverer
@@ -27,23 +27,36 @@ class Companion:
         self._deliverer = deliverer
         self._intake = intake
         self._preferred: dict[ItemId, Tier] = {}
+        self.server_is_scanning = False
+        """Whether the server walked its folders at the last look."""
 
     async def look_at_viewers(self) -> bool:
         """See who watches, and put the next episodes forward; returns whether watching began or ended."""
         changed = await self._watcher.look()
         wanted = dict(await self._watcher.next_episodes())
-        for item_id, tier in wanted.items():
-            if self._preferred.get(item_id) != tier:
-                try:
-                    await self._intake.take(item_id, tier)
-                except ItemGone:
-                    log.info("the next episode is gone", extra={"item": item_id})
-        self._preferred = wanted
+        self._preferred = {item_id: tier for item_id, tier in wanted.items() if self._preferred.get(item_id) == tier or await self._put_forward(item_id, tier)}
         return changed
+
+    async def _put_forward(self, item_id: ItemId, tier: Tier) -> bool:
+        """Queue one episode earlier; returns false where the next look tries again."""
+        try:
+            await self._intake.take(item_id, tier)
+        except ItemGone:
+            log.info("the next episode is gone", extra={"item": item_id})
+        except JobError as error:
+            log.info("the next episode is not put forward yet: %s", error, extra={"item": item_id})
+            return False
+        except StateError:
+            raise
+        except Exception:
+            # Said once: whoever watches is seen all the same, and a pass finds the episode.
+            log.exception("the next episode cannot be put forward", extra={"item": item_id})
+        return True
 
     async def library_scan_has_ended(self) -> bool:
         """Whether the server has finished a pass over its folders since the last look; what we delivered during it is looked at again."""
         scan = await self._server.library_scan()
+        self.server_is_scanning = scan.is_running
         if scan.ended_at is None:
             return False
         before = await self._store.flag(SCAN_END_FLAG)

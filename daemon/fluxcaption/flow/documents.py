@@ -23,12 +23,12 @@ class SourceText:
 
     def to_bytes(self) -> bytes:
         """Spell it as JSON."""
-        cues: Sequence[object] = [[cue.start, cue.end, cue.sentence, list(cue.lines)] for cue in self.cues]
+        cues: Sequence[object] = [[cue.start, cue.end, cue.sentence, list(cue.lines), cue.style] for cue in self.cues]
         return json.dumps({"language": str(self.language), "origin": self.origin, "cues": cues}, ensure_ascii=False).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "SourceText":
         """Read it back."""
         value = json.loads(content)
-        cues = tuple(Cue(Ms(start), Ms(end), tuple(lines), sentence) for start, end, sentence, lines in value["cues"])
+        cues = tuple(Cue(Ms(start), Ms(end), tuple(lines), sentence, *style) for start, end, sentence, lines, *style in value["cues"])
         return cls(LanguageTag.parse(value["language"]), value["origin"], cues)

@@ -5,11 +5,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from fluxcaption.domain.backlog import BacklogRules, belongs_to_backlog
+from fluxcaption.domain.errors import DiskLow, JobError, StateError
 from fluxcaption.domain.gaps import Decision, Way
 from fluxcaption.domain.jobs import AskedFor, Event, NewJob, Tier
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item
-from fluxcaption.domain.units import ItemId
+from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.flow.planning import Planner
 from fluxcaption.ports import Clock, MediaServer, Store
 
@@ -59,29 +60,68 @@ class Intake:
         await self._store.add_jobs([self._job(decision, Tier.ASKED, asked) for decision in wanted], self._clock.now())
         return decisions
 
-    async def take_events(self, events: Sequence[Event]) -> None:
-        """Follow hints, many with few requests; what is not there or not ready yet is looked at again a few times, what is gone needs nothing."""
+    async def take_events(self, events: Sequence[Event], server_id: ServerId) -> None:
+        """Follow hints, many with few requests; one that cannot be followed is put off without the others.
+
+        Args:
+            events: At least one.
+            server_id: The server in use; hints of another one are dropped.
+
+        Raises:
+            ParkedError: The server is away: what is open stays open.
+        """
+        own = [event for event in events if event.server_id in {"", server_id}]
+        if len(own) < len(events):
+            log.warning("events of another server are dropped", extra={"events": len(events) - len(own)})
+            await self._store.close_events([event.id for event in events if event not in own], self._clock.now())
+        if own:
+            await self._take_or_part(own)
+
+    async def _take_or_part(self, events: Sequence[Event]) -> None:
+        try:
+            await self._take_together(events)
+        except (StateError, DiskLow):
+            raise
+        except Exception as error:
+            # Where the server answers nothing at all, it is not about these events.
+            await self._server.connect()
+            if len(events) == 1:
+                log.warning(
+                    "an event cannot be followed: %s", error, extra={"item": events[0].item_id}, exc_info=None if isinstance(error, JobError) else error
+                )
+                await self._put_off(events, self._clock.now())
+            else:
+                middle = len(events) // 2
+                for half in (events[:middle], events[middle:]):
+                    await self._take_or_part(half)
+
+    async def _take_together(self, events: Sequence[Event]) -> None:
+        """What is not there or not ready yet is looked at again a few times, what is gone needs nothing."""
         now = self._clock.now()
         added = [event for event in events if event.kind == "ItemAdded"]
         found = {item.id: item for item in await self._server.fetch_items(list(dict.fromkeys(event.item_id for event in added)))}
-        ready: list[Item] = []
-        put_off: set[int] = set()
+        ready: dict[ItemId, Item] = {}
+        put_off: list[Event] = []
         for event in added:
             item = found.get(event.item_id)
             inside = [item] if item is not None else []
             if item is not None and item.is_folder:
                 inside = list(await self._server.fetch_items(await self._server.expand(item.id)))
-            ready += [part for part in inside if not part.is_settling]
+            ready |= {part.id: part for part in inside if not part.is_settling}
             if any(part.is_settling for part in inside) or not inside:
-                put_off.add(event.id)
+                put_off.append(event)
         if ready:
-            ready = list({item.id: item for item in ready}.values())
-            await self._store.follow_new_ids(ready)
-            await self._add([decision for decisions in await self._planner.plan(ready) for decision in decisions], Tier.NEW)
-        for event in added:
-            if event.id in put_off and event.looks < len(LOOKS_FOR_NEW):
+            await self._store.follow_new_ids(list(ready.values()))
+            await self._add([decision for decisions in await self._planner.plan(list(ready.values())) for decision in decisions], Tier.NEW)
+        await self._store.close_events([event.id for event in events if event not in put_off], now)
+        await self._put_off(put_off, now)
+
+    async def _put_off(self, events: Sequence[Event], now: datetime) -> None:
+        """Look at events again later, and after the last look no more: a pass finds what is left."""
+        for event in events:
+            if event.looks < len(LOOKS_FOR_NEW):
                 await self._store.put_off_event(event.id, now + LOOKS_FOR_NEW[event.looks])
-        await self._store.close_events([event.id for event in events if event.id not in put_off or event.looks >= len(LOOKS_FOR_NEW)], now)
+        await self._store.close_events([event.id for event in events if event.looks >= len(LOOKS_FOR_NEW)], now)
 
     async def take_scanned(self, item: Item, decisions: Sequence[Decision], first_scan_at: datetime) -> int:
         """Queue what a scanned item lacks: at once if it is new, else as the backlog settings say; returns how many jobs are new."""

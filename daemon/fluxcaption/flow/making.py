@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,14 +17,15 @@ from fluxcaption.domain.errors import (
     SubtitleUnreadable,
     UnsupportedLanguagePair,
 )
-from fluxcaption.domain.gaps import Decision, DeliveryState, Way
+from fluxcaption.domain.gaps import Decision, DeliveryState, Memory, Way
 from fluxcaption.domain.hearing import score
 from fluxcaption.domain.jobs import Job, Outcome, Stage, Tier, TranslationKey
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, Item, MediaIdentity, MediaLocation, MediaSource, SubtitleTrack
+from fluxcaption.domain.rules import wishes_for
 from fluxcaption.domain.shaping import Sentence, fit, sentences, shape
-from fluxcaption.domain.sources import FromSound, FromText, SourceChoice, choose_source
-from fluxcaption.domain.units import ItemId, Ms
+from fluxcaption.domain.sources import FromSound, FromText, KnownTracks, SourceChoice, choose_source
+from fluxcaption.domain.units import ItemId, Ms, SourceId
 from fluxcaption.flow.documents import SourceText
 from fluxcaption.flow.finding import find_source
 from fluxcaption.flow.listening import UNKNOWN_LANGUAGE, Listener, Progress
@@ -34,6 +35,9 @@ from fluxcaption.flow.translating import ThroughExecutor, translate_all
 from fluxcaption.ports import Clock, Executor, MediaReader, MediaServer, Store, SubtitleCodec, Translator
 
 log = logging.getLogger(__name__)
+
+PATIENT_TRIES = 3
+"""So often a source that the server stumbles over is tried before another is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,48 +108,56 @@ class Maker:
         if self._parts.planner.serves(text.language, target):
             return text.cues, f"written as {text.origin}"
         translated, how = await self.translated(text, target, attempt)
-        return [cue for sentence, words in translated for cue in fit(words, sentence.cues, target)], how
+        # A long film's cues take a moment, in which the loop must not stand still.
+        return await asyncio.to_thread(lambda: [cue for sentence, words in translated for cue in fit(words, sentence.cues, target)]), how
 
-    async def translated(self, text: SourceText, target: LanguageTag, attempt: int) -> tuple[Sequence[tuple[Sentence, str]], str]:
+    async def translated(
+        self, text: SourceText, target: LanguageTag, attempt: int, progress: Progress | None = None
+    ) -> tuple[Sequence[tuple[Sentence, str]], str]:
         """Each sentence of a text with its translation, and who made them; raises as `render` does."""
         willing = [translator for translator in self._parts.planner.translators if translator.knows(text.language, target)]
         if not willing:
-            raise UnsupportedLanguagePair(str(text.language), str(target), "no configured backend")
+            names = " and ".join(translator.name for translator in self._parts.planner.translators)
+            raise UnsupportedLanguagePair(str(text.language), str(target), names or "what is configured")
         for number, translator in enumerate(willing):
             try:
-                return await self._translated_by(translator, text, target, attempt)
+                return await self._translated_by(translator, text, target, attempt, progress)
             except ServiceUnreachable as error:
                 if number + 1 == len(willing) or not await self._patience_is_over(translator, error):
                     raise
         raise AssertionError("the loop returns or raises")
 
-    async def _translated_by(self, translator: Translator, text: SourceText, target: LanguageTag, attempt: int) -> tuple[Sequence[tuple[Sentence, str]], str]:
+    async def _translated_by(
+        self, translator: Translator, text: SourceText, target: LanguageTag, attempt: int, progress: Progress | None
+    ) -> tuple[Sequence[tuple[Sentence, str]], str]:
         parts = self._parts
-        units = sentences(text.cues)
+        spoken = await asyncio.to_thread(sentences, text.cues)
+        units = [unit for sentence in spoken for unit in sentence.units]
         # What the backend says of itself may need a file's hash; the loop must not wait for the disk.
         revision = await asyncio.to_thread(lambda: translator.revision)
         key = TranslationKey(text.language, target, translator.name, revision)
-        wanted = {unit.text for unit in units}
-        known = dict(await parts.store.translations(key, wanted))
+        known = dict(await parts.store.translations(key, {unit.text for unit in units}))
 
         async def save(texts: dict[str, str]) -> None:
             await parts.store.save_translations(key, texts)
 
         began = parts.clock.monotonic()
         missing = [unit for unit in units if unit.text not in known]
+        shown_ms = sum(cue.end - cue.start for sentence in spoken for cue in sentence.cues)
+        new_ms = Ms(shown_ms * len(missing) // max(1, len(units)))
         through = ThroughExecutor(translator, parts.executor, key, attempt)
-        report = await translate_all(missing, through, save)
+        tell = (lambda done: progress(Ms(new_ms * done // len(missing)), new_ms)) if progress else None
+        report = await translate_all(missing, through, save, tell)
         if missing:
-            took = Ms(int((parts.clock.monotonic() - began) * 1000))
-            await parts.store.record_speed("translate", Ms(sum(cue.end - cue.start for unit in missing for cue in unit.cues)), took)
+            await parts.store.record_speed("translate", new_ms, Ms(int((parts.clock.monotonic() - began) * 1000)))
         await parts.store.set_flag(_away_flag(translator), "")
         left = len(report.untranslated)
         if units and left / len(units) > parts.max_untranslated:
             first = next(iter(report.untranslated.values()))
             raise ReplyUnusable(f"{translator.name} left {left} of {len(units)} sentences untranslated ({first}): try another model")
-        pairs = [(unit, report.texts.get(unit.id) or known.get(unit.text) or unit.text) for unit in units]
+        texts = {unit.id: report.texts.get(unit.id) or known.get(unit.text) or unit.text for unit in units}
         note = f"; {left} sentences kept their source text" if left else ""
-        return pairs, f"translated by {translator.name} from {text.origin}{note}"
+        return [(sentence, sentence.told(texts)) for sentence in spoken], f"translated by {translator.name} from {text.origin}{note}"
 
     async def _patience_is_over(self, translator: Translator, error: ServiceUnreachable) -> bool:
         now = self._parts.clock.now()
@@ -172,11 +184,19 @@ class Maker:
 class MakingStages:
     """Runs the stages `listen` and `translate` of jobs."""
 
-    def __init__(self, parts: MakingParts, server: MediaServer, reading: TrackReading, progress: Callable[[Job, Ms, Ms], None] | None = None) -> None:
+    def __init__(
+        self,
+        parts: MakingParts,
+        server: MediaServer,
+        reading: TrackReading,
+        refresh: Callable[[ItemId, SourceId], Awaitable[bool]],
+        progress: Callable[[Job, Ms, Ms], None] | None = None,
+    ) -> None:
         self._parts = parts
         self._maker = Maker(parts)
         self._server = server
         self._reading = reading
+        self._refresh = refresh
         self._progress = progress
 
     async def listen(self, job: Job) -> Outcome:
@@ -185,13 +205,20 @@ class MakingStages:
         item, source = await find_source(self._server, job)
         location = self._server.locate(source)
         decision = await self._decision(item, source, job)
+        is_last_try = job.attempts >= PATIENT_TRIES
         if decision.way is Way.LOOK:
-            await self._reading.tell_languages(item, source, location)
+            await self._reading.tell_languages(item, source, location, is_last_try=is_last_try)
             decision = await self._decision(item, source, job)
-        while isinstance(decision.choice, FromText) and decision.choice.track.is_external and not job.asked.source:
-            if await self._reading.fits(item, source, decision.choice.track, location):
-                break
-            decision = await self._decision(item, source, job)
+        text: SourceText | None = None
+        while text is None and isinstance(decision.choice, FromText):
+            track, is_asked = decision.choice.track, bool(job.asked.source)
+            try:
+                read = await self._reading.source_text(item, source, track, location, is_asked=is_asked, is_last_try=is_last_try)
+                text = SourceText(decision.choice.language, _origin(decision.choice), read.cues)
+            except SubtitleUnreadable:
+                if is_asked:
+                    raise
+                decision = await self._decision(item, source, job)
         if (ended := self._without_making(decision)) is not None:
             return ended
         identity = await self._identify(source, location, item)
@@ -205,16 +232,7 @@ class MakingStages:
             await parts.store.unsettle(identity.fingerprint, job.target)
         elif (settled := await parts.store.settled(identity.fingerprint, job.target, settings_hash)) is not None:
             return Outcome.settled(settled[1], settled[0])
-        if isinstance(decision.choice, FromText):
-            try:
-                read = await self._reading.text_of(source, decision.choice.track, location)
-            except SubtitleUnreadable as error:
-                if job.asked.source:
-                    raise
-                await self._reading.refuse(item, source, decision.choice.track, str(error))
-                return Outcome.waiting(Stage.LISTEN, timedelta(0), f"{error}; another source is looked for", "source-unreadable")
-            text = SourceText(decision.choice.language, _origin(decision.choice), read.cues)
-        elif isinstance(decision.choice, FromSound):
+        if text is None and isinstance(decision.choice, FromSound):
             tell = self._progress
             progress: Progress | None = (lambda done, whole: tell(job, done, whole)) if tell else None
             try:
@@ -223,7 +241,7 @@ class MakingStages:
             except NothingToMake as error:
                 await parts.store.settle(identity.fingerprint, job.target, settings_hash, error.code, str(error), parts.clock.now())
                 return Outcome.settled(str(error), error.code)
-        else:
+        if text is None:
             raise NoUsableSource(decision.reason)
         await parts.store.note(job.id, source_ref=await parts.store.put_document(text.to_bytes()))
         return Outcome.next(Stage.TRANSLATE, f"the words are known: {len(text.cues)} cues, {text.origin}")
@@ -271,22 +289,24 @@ class MakingStages:
     async def _decision(self, item: Item, source: MediaSource, job: Job) -> Decision:
         """What is to be done about this job's language now; one that was asked for is made whatever the household usually wants."""
         planner = self._parts.planner.naming([job.target]) if job.tier is Tier.ASKED else self._parts.planner
-        (decisions,) = await planner.plan([item])
+        memory = await self._parts.store.recall([item], planner.settings_hash)
+        decisions = planner.decide(item, memory)
         found = next((decision for decision in decisions if (decision.source.id, decision.target) == (source.id, job.target)), None)
         if found is None:
             return Decision(item, source, job.target, Way.NOT_WANTED, f"{job.target} is no longer among the targets")
         if job.tier is Tier.ASKED and (job.asked.redo or job.asked.source or job.asked.model or found.way in {Way.SETTLED, Way.MISSING}):
-            return self._as_asked(found, job)
+            return self._as_asked(found, job, planner, memory.get(source.id, Memory()).tracks)
         return found
 
-    def _as_asked(self, decision: Decision, job: Job) -> Decision:
-        source = decision.source
-        wishes = self._parts.planner.wishes
+    @staticmethod
+    def _as_asked(decision: Decision, job: Job, planner: Planner, known: KnownTracks) -> Decision:
+        item, source = decision.item, decision.source
         choice: SourceChoice
         if job.asked.source:
             choice = source_named(source, job.asked.source)
         else:
-            choice = choose_source(decision.item, source, decision.target, self._parts.planner.reads, wishes.marker)
+            wishes = wishes_for(item, source, planner.household.defaults, planner.household.rules)
+            choice = choose_source(item, known.applied_to(source), decision.target, planner.reads, wishes.marker, wishes.sources, known)
         way = Way.TRANSLATE if isinstance(choice, FromText) else Way.LISTEN if isinstance(choice, FromSound) else Way.CANNOT
         return replace(decision, way=way, reason=f"asked for; {choice.reason}", choice=choice)
 
@@ -297,7 +317,7 @@ class MakingStages:
             duration_ms = source.duration_ms or (await asyncio.to_thread(parts.media.probe, location))[0]
             identity = await asyncio.to_thread(parts.media.identify, location, duration_ms)
             if source.size_bytes and identity.size_bytes != source.size_bytes:
-                await self._server.refresh(ItemId(source.id))
+                await self._refresh(item.id, source.id)
                 raise MediaStillGrowing(source.stem)
             await parts.store.save_identity(item.server_id, source, identity)
         return identity

@@ -3,10 +3,11 @@
 import asyncio
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from fluxcaption.domain.cues import Span, SubtitleText
-from fluxcaption.domain.errors import JobError, MediaUnreadable, SubtitleUnreadable
+from fluxcaption.domain.errors import JobError, MediaUnreadable, ReplyUnusable, SubtitleUnreadable
 from fluxcaption.domain.fitting import Stretch, misfit, stretches
 from fluxcaption.domain.gaps import DeliveryState, Memory
 from fluxcaption.domain.language import LanguageTag, satisfies
@@ -52,18 +53,64 @@ class TrackReading:
         self._languages = languages
         self._voices = voices
 
-    async def text_of(self, source: MediaSource, track: SubtitleTrack, location: MediaLocation) -> SubtitleText:
-        """The words of one text track, wherever it lies.
+    async def source_text(
+        self, item: Item, source: MediaSource, track: SubtitleTrack, location: MediaLocation, *, is_asked: bool = False, is_last_try: bool = False
+    ) -> SubtitleText:
+        """The words of a track that is to be translated; an external one is laid beside the sound once.
+
+        Args:
+            item: What it belongs to.
+            source: Its version.
+            track: The text track.
+            location: Where the media lies.
+            is_asked: A person named this very track: whether it fits is theirs to say.
+            is_last_try: A server that stumbles is not waited for any more.
 
         Raises:
-            SubtitleUnreadable: There is no text in it.
+            SubtitleUnreadable: It has no text, or is clearly another film's, cut's or language's; that is remembered, so that it is chosen no more.
+            ReplyUnusable: The server stumbled.
         """
-        if not track.is_external:
-            if location.is_remote and not any(other.is_external for other in source.subtitles) and (text := await self._extracted(source, track)) is not None:
+        facts = {fact.track: fact for fact in await self._store.track_facts(item.server_id, source.id)}
+        known = facts.get(track.key, TrackFact(track.key, ""))
+        fact = TrackFact(track.key, item.etag, known.language, is_compared=True, media=source.revision)
+        try:
+            text = await self._text_of(item, source, track, location, is_last_try=is_last_try)
+            if not track.is_external or is_asked or (known.is_compared and (known.revision, known.media) == (fact.revision, fact.media)):
                 return text
+            fact = replace(fact, cues_hash=hash_of_cues(text))
+            if reason := await self._misfit(item, source, track, text, location):
+                raise SubtitleUnreadable(track.file_name, reason)
+        except SubtitleUnreadable as error:
+            log.info("a text track is no source: %s", error)
+            await self._store.save_track_fact(item.server_id, source.id, replace(fact, misfit=str(error)))
+            raise
+        await self._store.save_track_fact(item.server_id, source.id, fact)
+        return text
+
+    async def _text_of(self, item: Item, source: MediaSource, track: SubtitleTrack, location: MediaLocation, *, is_last_try: bool) -> SubtitleText:
+        """The words of one text track, wherever it lies."""
+        if not track.is_external and not location.is_remote:
             return await asyncio.to_thread(self._media.text_track, location, track.ordinal or 0)
-        content = await self._server.read_text_track(source, track)
-        return await asyncio.to_thread(self._codec.read, track.file_name, content)
+        source, track = await self._found_again(item, source, track)
+        try:
+            if track.is_external:
+                content = await self._server.read_text_track(source, track)
+                return await asyncio.to_thread(self._codec.read, _name_for(track, content), content, track.language)
+            if not any(other.is_external for other in source.subtitles) and (text := await self._extracted(source, track)) is not None:
+                return text
+        except ReplyUnusable as error:
+            if not is_last_try:
+                raise
+            raise SubtitleUnreadable(track.file_name or source.stem, str(error)) from error
+        return await asyncio.to_thread(self._media.text_track, location, track.ordinal or 0)
+
+    async def _found_again(self, item: Item, source: MediaSource, track: SubtitleTrack) -> tuple[MediaSource, SubtitleTrack]:
+        """The track with its index of this moment: every file that comes or goes beside the film moves all of them (contract 4.3)."""
+        now = (await self._server.fetch_item(item.id)).source(source.id)
+        found = next((other for other in now.subtitles if other.key == track.key), None) if now else None
+        if now is None or found is None:
+            raise SubtitleUnreadable(track.file_name or source.stem, "it is not there any more")
+        return now, found
 
     async def _extracted(self, source: MediaSource, track: SubtitleTrack) -> SubtitleText | None:
         """An embedded track as the server cuts it out, which spares the network the whole film; None where that cannot be trusted.
@@ -78,66 +125,54 @@ class TrackReading:
             return None
         if not text.cues or (source.duration_ms and text.cues[-1].end > source.duration_ms * LONGEST):
             return None
-        told = await asyncio.to_thread(self._languages.tell, " ".join(line for cue in text.cues for line in cue.lines))
+        told = await self._language_of(text)
         if told is not None and track.language is not None and told.language != track.language.language:
             return None
         return text
 
-    async def tell_languages(self, item: Item, source: MediaSource, location: MediaLocation) -> None:
-        """Read every text track that says no language and could serve, and remember what it is in."""
+    async def _language_of(self, text: SubtitleText) -> LanguageTag | None:
+        return await asyncio.to_thread(self._languages.tell, " ".join(line for cue in text.cues for line in cue.lines))
+
+    async def tell_languages(self, item: Item, source: MediaSource, location: MediaLocation, *, is_last_try: bool = False) -> None:
+        """Read every text track that says no language and could serve, and remember what it is in.
+
+        Raises:
+            ReplyUnusable: The server stumbled.
+        """
         for track in source.subtitles:
             if not track.could_serve or track.language is not None:
                 continue
             try:
-                text = await self.text_of(source, track, location)
+                text = await self._text_of(item, source, track, location, is_last_try=is_last_try)
             except SubtitleUnreadable as error:
                 log.info("a track that says no language cannot be read", extra={"cause": str(error)})
                 fact = TrackFact(track.key, item.etag, media=source.revision)
             else:
-                language = await asyncio.to_thread(self._languages.tell, " ".join(line for cue in text.cues for line in cue.lines))
                 cues_hash = hash_of_cues(text) if track.is_external else ContentHash("")
-                fact = TrackFact(track.key, item.etag, language, cues_hash, media=source.revision)
+                fact = TrackFact(track.key, item.etag, await self._language_of(text), cues_hash, media=source.revision)
             await self._store.save_track_fact(item.server_id, source.id, fact)
 
-    async def fits(self, item: Item, source: MediaSource, track: SubtitleTrack, location: MediaLocation) -> bool:
-        """Lay an external text beside the sound once: one that is unreadable, of another film, cut or language is no source."""
-        facts = {fact.track: fact for fact in await self._store.track_facts(item.server_id, source.id)}
-        known = facts.get(track.key)
-        if known is not None and known.is_compared and (known.revision, known.media) == (item.etag, source.revision):
-            return not known.misfit
-        try:
-            text = await self.text_of(source, track, location)
-        except SubtitleUnreadable as error:
-            await self.refuse(item, source, track, str(error))
-            return False
-        reason = await self._misfit(item, source, track, text, location)
-        if reason:
-            log.info("a text file is no source: %s", reason, extra={"file": track.file_name})
-        language = known.language if known else None
-        misfit_reason = f"{track.file_name}: {reason}" if reason else ""
-        fact = TrackFact(track.key, item.etag, language, hash_of_cues(text), misfit_reason, is_compared=True, media=source.revision)
-        await self._store.save_track_fact(item.server_id, source.id, fact)
-        return not reason
-
-    async def refuse(self, item: Item, source: MediaSource, track: SubtitleTrack, reason: str) -> None:
-        """Remember that a track is no source as long as neither the item nor the media changes."""
-        log.info("a text track is no source: %s", reason)
-        fact = TrackFact(track.key, item.etag, track.language, ContentHash(""), reason, is_compared=True, media=source.revision)
-        await self._store.save_track_fact(item.server_id, source.id, fact)
-
     async def _misfit(self, item: Item, source: MediaSource, track: SubtitleTrack, text: SubtitleText, location: MediaLocation) -> str:
-        told = await asyncio.to_thread(self._languages.tell, " ".join(line for cue in text.cues for line in cue.lines))
+        told = await self._language_of(text)
         if told is not None and track.language is not None and told.language != track.language.language and not _are_near(told, track.language):
             return f"it is in {told}, not in {track.language}"
         spoken = spoken_track(item, source)
-        if spoken is None or not source.duration_ms or (location.is_remote and source.size_bytes > MOST_REMOTE_BYTES):
-            return misfit(text.cues, [], source.duration_ms)
+        heard = await self._speech_in(item, source, spoken.ordinal, location) if spoken is not None and source.duration_ms else []
+        return misfit(text.cues, heard, source.duration_ms)
+
+    async def _speech_in(self, item: Item, source: MediaSource, ordinal: int, location: MediaLocation) -> Sequence[Stretch]:
+        """Where somebody speaks in three stretches, listened to once; nothing of a large film that is far away."""
+        if (known := await self._store.speech_map(item.server_id, source.id, source.revision, ordinal)) is not None:
+            return known
+        if location.is_remote and source.size_bytes > MOST_REMOTE_BYTES:
+            return []
         try:
-            heard = await asyncio.to_thread(self._map_of_speech, location, spoken.ordinal, source.duration_ms)
+            heard = await asyncio.to_thread(self._map_of_speech, location, ordinal, source.duration_ms)
         except MediaUnreadable as error:
             log.info("the sound cannot be laid beside a text: %s", error)
-            heard = []
-        return misfit(text.cues, heard, source.duration_ms)
+            return []
+        await self._store.save_speech_map(item.server_id, source.id, source.revision, ordinal, heard)
+        return heard
 
     def _map_of_speech(self, location: MediaLocation, ordinal: int, duration_ms: Ms) -> list[Stretch]:
         found = []
@@ -163,16 +198,23 @@ class TrackReading:
             if (fact := known.get(track.key)) is not None and fact.revision == item.etag:
                 continue
             try:
-                content = await self._server.read_text_track(source, track)
-                cues_hash = hash_of_cues(await asyncio.to_thread(self._codec.read, track.file_name, content))
+                now, found = await self._found_again(item, source, track)
+                content = await self._server.read_text_track(now, found)
+                text = await asyncio.to_thread(self._codec.read, _name_for(track, content), content, track.language)
             except JobError as error:
                 log.info("a track that nothing explains cannot be read", extra={"cause": str(error)})
                 continue
-            # What was told of the same words still holds; of others nothing is known yet.
-            told = fact if fact is not None and fact.cues_hash == cues_hash else TrackFact(track.key, item.etag, track.language)
-            await self._store.save_track_fact(item.server_id, source.id, replace(told, revision=item.etag, cues_hash=cues_hash))
+            language = track.language or (fact.language if fact else await self._language_of(text))
+            told = TrackFact(track.key, item.etag, language, hash_of_cues(text), media=source.revision)
+            await self._store.save_track_fact(item.server_id, source.id, told)
             was_read = True
         return was_read
+
+
+def _name_for(track: SubtitleTrack, content: bytes) -> str:
+    """The file's name, as SubRip where a server has turned another format into it (contract 5.1)."""
+    is_subrip = b" --> " in content[:1000] and b"WEBVTT" not in content[:20]
+    return f"{track.file_name}.srt" if is_subrip else track.file_name
 
 
 def _are_near(one: LanguageTag, other: LanguageTag) -> bool:

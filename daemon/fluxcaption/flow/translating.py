@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from fluxcaption.domain.errors import ReplyUnusable, TransientError
 from fluxcaption.domain.jobs import TranslationKey
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.shaping import Sentence
 from fluxcaption.domain.units import Ms, UnitId
 from fluxcaption.domain.work import TextUnit, UnitResult, WorkKind, WorkUnit
 from fluxcaption.ports import Executor, Translator
 
 BATCH = 20
-"""Sentences asked for at once: up to 20 paragraphs are more or less reliable (translation sheet)."""
+"""Units asked for at once: up to 20 paragraphs are more or less reliable (translation sheet)."""
 
 
 @dataclass(slots=True)
@@ -70,20 +69,24 @@ def translation_handler(translators: Sequence[Translator]) -> Callable[[WorkUnit
     return handle
 
 
-async def translate_all(sentences: Sequence[Sentence], through: ThroughExecutor, save: Callable[[dict[str, str]], Awaitable[None]]) -> TranslationReport:
-    """Translate every sentence once, saving each batch before the next.
+async def translate_all(
+    units: Sequence[TextUnit], through: ThroughExecutor, save: Callable[[dict[str, str]], Awaitable[None]], progress: Callable[[int], None] | None = None
+) -> TranslationReport:
+    """Translate every unit once, saving each batch before the next and telling how many are done.
 
     Raises:
         ServiceUnreachable: The backend went away; what was saved stays.
     """
     report = TranslationReport()
-    for first in range(0, len(sentences), BATCH):
-        batch = sentences[first : first + BATCH]
-        got = await _ask(through, [sentence.unit for sentence in batch], report)
+    for first in range(0, len(units), BATCH):
+        batch = units[first : first + BATCH]
+        got = await _ask(through, batch, report)
         report.texts |= got
-        new = {sentence.text: got[sentence.id] for sentence in batch if sentence.id in got}
+        new = {unit.text: got[unit.id] for unit in batch if unit.id in got}
         if new:
             await save(new)
+        if progress:
+            progress(first + len(batch))
     return report
 
 

@@ -3,10 +3,13 @@
 import asyncio
 import bisect
 import errno
+import fcntl
 import hashlib
 import itertools
 import logging
 import os
+import re
+import secrets
 import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -17,9 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
-from fluxcaption.domain.errors import DiskLow, ItemGone, JobError, MediaUnreadable, ServiceUnreachable, SubtitleUnreadable, WriteRefused
+from fluxcaption.domain.errors import DiskLow, ItemGone, JobError, MediaUnreadable, NameTooLong, ServiceUnreachable, SubtitleUnreadable, WriteRefused
 from fluxcaption.domain.media import FinishedTrack, Item, ItemKind, Library, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
-from fluxcaption.domain.sidecars import read_sidecar_name
+from fluxcaption.domain.sidecars import read_sidecar_name, suffix_of
+from fluxcaption.domain.titles import told_by_title
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.mounts import Mounts
@@ -38,6 +42,8 @@ Arguments = TypeVarTuple("Arguments")
 
 SUBTITLE_CAP_BYTES = 4 * 2**20
 
+_UNFINISHED = re.compile(r"\.fluxcaption-[0-9a-f]{16}\.unfinished")
+
 
 class FolderTree:
     """MediaServer over a directory; ids are hashes of the path below the root, so a moved file is a new item."""
@@ -48,7 +54,7 @@ class FolderTree:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="folder")
         self._mounts = Mounts()
         self._listings = _Listings()
-        self._probed: dict[tuple[str, int, int], MediaSource] = {}
+        self._probed: dict[Path, MediaSource] = {}
         self._server_id = ServerId("folder-" + hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24])
 
     async def connect(self) -> ServerIdentity:
@@ -166,6 +172,7 @@ class FolderTree:
         for folder, folders, names in os.walk(self._root):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             found += [Path(folder, name) for name in sorted(names) if Path(name).suffix.lower() in MEDIA_EXTENSIONS and not name.startswith(".")]
+        self._probed = {path: self._probed[path] for path in found if path in self._probed}
         return found
 
     def _describe(self, path: Path) -> Item | None:
@@ -173,23 +180,12 @@ class FolderTree:
             status = path.stat()
         except OSError:
             return None
-        item_id = self._id_of(path)
-        skipped = ""
-        key = (str(path), status.st_mtime_ns, status.st_size)
-        source = self._probed.get(key)
-        if source is None:
-            try:
-                duration, audio, subtitles = self._media.probe(MediaLocation(str(path)))
-            except JobError as error:
-                duration, audio, subtitles, skipped = Ms(0), (), (), str(error)
-            source = MediaSource(SourceId(item_id), str(path), status.st_size, duration, f"{status.st_mtime_ns}-{status.st_size}", audio, subtitles)
-            if not skipped:
-                self._probed[key] = source
+        source, skipped = self._media_source(path, status)
         sidecars = tuple(_sidecars(path, source.stem, self._listings.beside(path)))
         source = replace(source, subtitles=source.subtitles + sidecars, is_remote=self._mounts.is_cloud(path))
         return Item(
             server_id=self._server_id,
-            id=item_id,
+            id=self._id_of(path),
             name=source.stem,
             kind=ItemKind.VIDEO,
             library=self._root.name,
@@ -198,6 +194,22 @@ class FolderTree:
             sources=(source,),
             skipped=skipped,
         )
+
+    def _media_source(self, path: Path, status: os.stat_result) -> tuple[MediaSource, str]:
+        """The file with its embedded tracks, and why nothing can be done with it."""
+        revision = f"{status.st_mtime_ns}-{status.st_size}"
+        known = self._probed.get(path)
+        if known is not None and known.revision == revision:
+            return known, ""
+        bare = MediaSource(SourceId(self._id_of(path)), _legible(path), status.st_size, Ms(0), revision)
+        if bare.path != str(path):
+            return bare, "its name is not UTF-8 text: rename the file, or the folder it lies in"
+        try:
+            duration, audio, subtitles = self._media.probe(MediaLocation(str(path)))
+        except JobError as error:
+            return bare, str(error)
+        self._probed[path] = replace(bare, duration_ms=duration, audio=audio, subtitles=subtitles)
+        return self._probed[path], ""
 
 
 class _Listings:
@@ -222,25 +234,34 @@ class _Listings:
         return [name for name in found if name != media.name]
 
 
+def _legible(path: Path) -> str:
+    """A path as text that can be stored and shown; another than the path where its bytes are no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
 def _sidecars(path: Path, stem: str, names: Sequence[str]) -> Iterator[SubtitleTrack]:
     for name in names:
-        if (facts := read_sidecar_name(stem, name)) is None:
-            continue
         file = path.parent / name
+        legible = _legible(file)
+        if (facts := read_sidecar_name(stem, os.path.basename(legible))) is None:
+            continue
         try:
             status = file.lstat()
         except OSError:
             continue
         if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
             continue
-        yield SubtitleTrack(
-            handle=str(file),
-            language=facts.language,
-            codec=facts.extension,
-            title=facts.title,
-            path=str(file),
-            is_forced=facts.is_forced,
-            is_hearing_impaired=facts.is_hearing_impaired,
+        yield told_by_title(
+            SubtitleTrack(
+                handle=legible,
+                language=facts.language,
+                codec=facts.extension,
+                title=facts.title,
+                path=legible,
+                suffix=suffix_of(stem, os.path.basename(legible)),
+                is_forced=facts.is_forced,
+                is_hearing_impaired=facts.is_hearing_impaired,
+            )
         )
 
 
@@ -271,17 +292,22 @@ def write_sidecar(media: Path, name: str, content: bytes) -> None:
 
 def give_owner_of(media: Path, file: Path) -> None:
     """Give a sidecar the owner and the rights of its media, so that the library can read and remove it; said once where that may not be."""
+    refused: OSError | None = None
     try:
-        status = media.stat()
-        own = file.stat()
+        status, own = media.stat(), file.stat()
         if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
-            os.chown(file, status.st_uid, status.st_gid)
+            # A daemon that may not give the file away can still let others read it.
+            try:
+                os.chown(file, status.st_uid, status.st_gid)
+            except OSError as error:
+                refused = error
         if stat.S_IMODE(own.st_mode) != status.st_mode & 0o666:
             file.chmod(status.st_mode & 0o666)
     except OSError as error:
-        if str(media.parent) not in _said_owner:
-            _said_owner.add(str(media.parent))
-            log.warning("a subtitle could not be given the owner and rights of its film: %s", error.strerror, extra={"folder": str(media.parent)})
+        refused = error
+    if refused is not None and str(media.parent) not in _said_owner:
+        _said_owner.add(str(media.parent))
+        log.warning("a subtitle could not be given the owner and rights of its film: %s", refused.strerror, extra={"folder": str(media.parent)})
 
 
 _said_owner: set[str] = set()
@@ -293,23 +319,43 @@ def write_file(target: Path, content: bytes) -> None:
     Raises:
         WriteRefused: The folder cannot be written.
         DiskLow: There is no room.
+        NameTooLong: The file system takes no such name.
     """
-    unfinished = target.parent / f".{target.name}.unfinished"
+    # Short whatever the target is called: a file system takes 255 bytes.
+    unfinished = target.parent / f".fluxcaption-{secrets.token_hex(8)}.unfinished"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
+        _remove_what_a_crash_left(target.parent)
+        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb") as file:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            unfinished.replace(target)
     except OSError as error:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise DiskLow(str(target.parent)) from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise NameTooLong(target.name) from error
         raise WriteRefused(str(target), error.strerror or type(error).__name__) from error
+    # The file is there; that some network mounts cannot sync a folder takes nothing away.
+    with suppress(OSError):
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _remove_what_a_crash_left(folder: Path) -> None:
+    """Remove unfinished files whose writer is gone: a living one holds a lock on its own."""
+    left: list[str] = []
+    with suppress(OSError):
+        left += filter(_UNFINISHED.fullmatch, os.listdir(folder))
+    for name in left:
+        with suppress(OSError), open(os.open(folder / name, os.O_RDWR | os.O_NOFOLLOW), "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (folder / name).unlink()

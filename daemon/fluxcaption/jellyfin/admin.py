@@ -17,6 +17,8 @@ from fluxcaption.plugin_manifest import WebhookPlugin
 KEY_NAME = "FluxCaption"
 INSTALL_S = 180.0
 READY_AFTER_S = 300.0
+FIRST_RUN_S, LOOK_AT_RUN_S = 60.0, 0.5
+"""How long the first run of a task is waited for, and how often it is looked at."""
 
 Json = Mapping[str, Any]
 
@@ -149,14 +151,24 @@ class JellyfinAdmin:
         return device
 
     async def hurry_news(self, plugin: WebhookPlugin) -> None:
-        """Have the plugin send its news now, and arm the timers of tasks that have never run since a start (9.3)."""
-        answer = await self._client.call("GET", "/ScheduledTasks")
-        for task in answer.json(self._client.url):
-            if task.get("Key") not in plugin.tasks:
-                continue
-            if not task.get("LastExecutionResult"):
-                await self._client.call("POST", f"/ScheduledTasks/{task['Id']}/Triggers", body=task.get("Triggers") or [])
+        """Have the plugin send its news now, and arm the timers of tasks that have never completed a run (9.3)."""
+        tasks = await self._tasks(plugin)
+        for task in tasks:
             await self._client.call("POST", f"/ScheduledTasks/Running/{task['Id']}")
+        waiting = {str(task["Id"]) for task in tasks if not task.get("LastExecutionResult")}
+        until = asyncio.get_running_loop().time() + FIRST_RUN_S
+        while waiting and asyncio.get_running_loop().time() < until:
+            for task in await self._tasks(plugin):
+                # Written any earlier, the timer would be set to an hour once more: it goes by the run that is completed.
+                if task["Id"] in waiting and task.get("LastExecutionResult"):
+                    await self._client.call("POST", f"/ScheduledTasks/{task['Id']}/Triggers", body=task.get("Triggers") or [])
+                    waiting.remove(task["Id"])
+            if waiting:
+                await asyncio.sleep(LOOK_AT_RUN_S)
+
+    async def _tasks(self, plugin: WebhookPlugin) -> Sequence[Json]:
+        answer = await self._client.call("GET", "/ScheduledTasks")
+        return [task for task in answer.json(self._client.url) if task.get("Key") in plugin.tasks]
 
     async def viewers(self) -> Sequence[Viewer]:
         """Everybody with an account."""

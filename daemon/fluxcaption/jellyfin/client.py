@@ -57,6 +57,10 @@ class Answer:
         raise ServiceUnreachable(SERVICE, url, "it answered with a page instead of data: is the base path in server.url right?")
 
 
+class AnswerTooLarge(ServiceUnreachable):
+    """The answer is larger than what was asked for can be."""
+
+
 class JellyfinClient:
     """Blocking requests on two threads of its own; one library client for each thread."""
 
@@ -64,7 +68,7 @@ class JellyfinClient:
         self._settings = settings
         self._version = version
         self.url = settings.url.rstrip("/")
-        self._verify: bool | str = str(settings.ca_file) if settings.ca_file else settings.tls_verify
+        self.verify: bool | str = str(settings.ca_file) if settings.ca_file else settings.tls_verify
         self._threads = ThreadPoolExecutor(max_workers=CALLS_AT_ONCE, thread_name_prefix="jellyfin")
         self._local = threading.local()
         self._opened: list[Any] = []
@@ -136,7 +140,7 @@ class JellyfinClient:
                 headers=headers,
                 timeout=(CONNECT_S, timeout_s),
                 allow_redirects=False,
-                verify=self._verify,
+                verify=self.verify,
                 stream=True,
             ) as response:
                 content = _bounded(response, most_bytes)
@@ -201,7 +205,7 @@ def _bounded(response: requests.Response, most_bytes: int) -> bytes:
     for chunk in response.iter_content(CHUNK):
         size += len(chunk)
         if size > most_bytes:
-            raise requests.exceptions.ContentDecodingError(f"more than {most_bytes} bytes")
+            raise AnswerTooLarge(SERVICE, response.url.split("?", 1)[0], f"its answer has more than {most_bytes} bytes")
         parts.append(chunk)
     return b"".join(parts)
 

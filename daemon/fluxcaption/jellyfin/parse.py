@@ -3,32 +3,28 @@
 Source: server contract 3.2 to 3.5, 4.1 to 4.5.
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from fluxcaption.domain.language import LanguageTag, normalise, refine
-from fluxcaption.domain.media import AudioTrack, Item, ItemKind, Library, MediaSource, SubtitleTrack
+from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.media import AudioTrack, Item, ItemKind, Library, MediaSource, SubtitleTrack, is_picture_codec, stem_of
+from fluxcaption.domain.sidecars import suffix_of
+from fluxcaption.domain.titles import tells_commentary, told_by_title
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
 from fluxcaption.domain.watching import CHECK_IN_WITHIN, Playing
 
 TICKS_PER_MS = 10_000
 LIBRARY_TYPES = frozenset({"movies", "tvshows", "homevideos", "musicvideos", "mixed", ""})
+KINDS = ("Movie", "Episode", "Video", "MusicVideo")
+"""What is captioned; everything else of a library is passed over."""
+
 FOLDERS = frozenset({"Series", "Season", "BoxSet", "Folder"})
 FOLDER_RIPS = frozenset({"Dvd", "BluRay", "Iso"})
 _ID = re.compile(r"[0-9a-f]{32}")
-_COMMENTARY = re.compile(
-    r"comment(?:ary|aire)|comentario|kommentar|commento|audio.?descri|descriptive|described|audiodeskription|hörfilm|\bad\b|director'?s? (?:notes|talk)",
-    re.IGNORECASE,
-)
-_SIGNS = re.compile(r"\b(?:signs?|songs?|karaoke|s&s|lyrics|schilder)\b", re.IGNORECASE)
-_WHOLE = re.compile(r"\b(?:full|dialog(?:ue|s)?|complete)\b", re.IGNORECASE)
-_FORCED = re.compile(r"\bforced\b|\berzwungen\b|\bforcés?\b", re.IGNORECASE)
-_IMPAIRED = re.compile(r"\b(?:sdh|hearing.impaired|closed.captions?|\[?cc\]?)\b", re.IGNORECASE)
-_IMAGE_CODECS = ("pgs", "dvdsub", "vobsub", "dvbsub", "dvbtxt", "teletext")
-
 Json = Mapping[str, Any]
 
 
@@ -47,8 +43,10 @@ def read_libraries(folders: Sequence[Json]) -> Sequence[Library]:
     return found
 
 
-def read_item(value: Json, library: str = "", collections: Mapping[str, tuple[str, ...]] | None = None) -> Item:
-    """One item with all its versions; `collections` names those that each id is in."""
+def read_item(
+    value: Json, library: str = "", collections: Mapping[str, tuple[str, ...]] | None = None, series_tags: Mapping[str, tuple[str, ...]] | None = None
+) -> Item:
+    """One item with all its versions; `collections` names those that each id is in, `series_tags` what each series is marked with."""
     sources = tuple(read_source(source) for source in value.get("MediaSources") or () if is_id(str(source.get("Id", ""))))
     return Item(
         server_id=ServerId(str(value.get("ServerId", ""))),
@@ -56,7 +54,7 @@ def read_item(value: Json, library: str = "", collections: Mapping[str, tuple[st
         name=read_title(value),
         kind={"Movie": ItemKind.MOVIE, "Episode": ItemKind.EPISODE}.get(str(value.get("Type")), ItemKind.VIDEO),
         library=library,
-        etag=read_etag(value, collections or {}),
+        etag=read_etag(value, collections or {}, series_tags or {}),
         added_at=read_time(value.get("DateCreated")),
         sources=sources,
         original_language=normalise(value.get("OriginalLanguage")),
@@ -64,7 +62,7 @@ def read_item(value: Json, library: str = "", collections: Mapping[str, tuple[st
         series_id=str(value.get("SeriesId", "")),
         season=_number(value.get("ParentIndexNumber")),
         episode=_number(value.get("IndexNumber")),
-        tags=tuple(str(tag) for tag in value.get("Tags") or ()),
+        tags=read_tags(value) + (series_tags or {}).get(str(value.get("SeriesId")), ()),
         collections=_collections_of(value, collections or {}),
         skipped=why_skipped(value, sources),
         is_folder=value.get("Type") in FOLDERS,
@@ -73,14 +71,19 @@ def read_item(value: Json, library: str = "", collections: Mapping[str, tuple[st
     )
 
 
-def read_etag(value: Json, collections: Mapping[str, tuple[str, ...]]) -> str:
-    """What changes with every save of an item; joining or leaving a collection saves nothing, so those that matter are part of it."""
-    return " ".join([str(value.get("Etag", "")), *sorted(_collections_of(value, collections))])
+def read_etag(value: Json, collections: Mapping[str, tuple[str, ...]], series_tags: Mapping[str, tuple[str, ...]]) -> str:
+    """What changes with every save of an item; what rules ask of collections and of its series saves nothing in it, so that is part of it."""
+    return " ".join([str(value.get("Etag", "")), *sorted(_collections_of(value, collections)), *series_tags.get(str(value.get("SeriesId")), ())])
 
 
 def _collections_of(value: Json, collections: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Those of the item itself and those of its series."""
     return tuple(name for part in (value.get("Id"), value.get("SeriesId")) for name in collections.get(str(part), ()))
+
+
+def read_tags(value: Json) -> tuple[str, ...]:
+    """What an item is marked with by people."""
+    return tuple(str(tag) for tag in value.get("Tags") or ())
 
 
 def read_title(value: Json) -> str:
@@ -96,6 +99,9 @@ def read_title(value: Json) -> str:
 def why_skipped(value: Json, sources: Sequence[MediaSource]) -> str:
     """Why nothing is done with an item; empty for an ordinary one."""
     raw = value.get("MediaSources") or ()
+    kind = value.get("Type", KINDS[0])
+    if kind not in KINDS and kind not in FOLDERS:
+        return f"it is no film, episode or video ({kind})"
     if value.get("LocationType") == "Virtual" or value.get("IsPlaceHolder"):
         return "it is not in the library yet (a virtual item)"
     if value.get("ExtraType"):
@@ -122,8 +128,7 @@ def read_source(value: Json) -> MediaSource:
     """One version with its tracks; positions are counted among embedded streams, never taken from `Index`."""
     streams = [stream for stream in value.get("MediaStreams") or () if isinstance(stream, Mapping)]
     audio = [stream for stream in streams if stream.get("Type") == "Audio" and not stream.get("IsExternal")]
-    subtitles = [stream for stream in streams if stream.get("Type") == "Subtitle"]
-    embedded = [stream for stream in subtitles if not stream.get("IsExternal")]
+    subtitles = [(stream, ordinal) for stream, ordinal in zip(streams, _subtitle_ordinals(streams), strict=True) if stream.get("Type") == "Subtitle"]
     path = str(value.get("Path", ""))
     return MediaSource(
         id=SourceId(str(value["Id"])),
@@ -132,7 +137,7 @@ def read_source(value: Json) -> MediaSource:
         duration_ms=Ms(int(value.get("RunTimeTicks") or 0) // TICKS_PER_MS),
         revision=f"{value.get('ETag', '')}-{value.get('Size', 0)}",
         audio=tuple(_audio(ordinal, stream) for ordinal, stream in enumerate(audio)),
-        subtitles=tuple(_subtitle(stream, embedded) for stream in subtitles),
+        subtitles=tuple(_subtitle(stream, ordinal, stem_of(path)) for stream, ordinal in subtitles),
         is_remote=value.get("Protocol", "File") != "File" or path.lower().endswith(".strm"),
     )
 
@@ -146,27 +151,44 @@ def _audio(ordinal: int, stream: Json) -> AudioTrack:
         codec=str(stream.get("Codec", "")),
         is_default=bool(stream.get("IsDefault")),
         is_original=bool(stream.get("IsOriginal")),
-        is_commentary=bool(_COMMENTARY.search(title)),
+        is_commentary=tells_commentary(title),
     )
 
 
-def _subtitle(stream: Json, embedded: Sequence[Json]) -> SubtitleTrack:
+def _subtitle_ordinals(streams: Sequence[Json]) -> Sequence[int]:
+    """Each stream's position among the subtitles inside the file, as it counts for those.
+
+    By `Index`, not by counting: a library can hide embedded subtitles from its answers, and those alone leave holes in the numbers (3.2, 4.3).
+    """
+    numbers = [place if (number := _number(stream.get("Index"))) is None else number for place, stream in enumerate(streams)]
+    inside = [not stream.get("IsExternal") for stream in streams]
+    first = min(itertools.compress(numbers, inside), default=0)
+    others = [
+        number
+        for number, stream, is_inside in zip(numbers, streams, inside, strict=True)
+        if number >= first and not (is_inside and stream.get("Type") == "Subtitle")
+    ]
+    return [number - first - sum(other < number for other in others) for number in numbers]
+
+
+def _subtitle(stream: Json, ordinal: int, stem: str) -> SubtitleTrack:
     title = str(stream.get("Title", ""))
     codec = str(stream.get("Codec", "")).lower()
     is_external = bool(stream.get("IsExternal"))
     path = str(stream.get("Path", "")) if is_external else None
-    return SubtitleTrack(
-        handle=str(stream.get("Index", "")),
-        language=_subtitle_language(stream, title, path),
-        codec=codec,
-        title=title,
-        ordinal=None if is_external else next(number for number, other in enumerate(embedded) if other is stream),
-        path=path,
-        is_forced=bool(stream.get("IsForced")) or bool(_FORCED.search(title)),
-        is_hearing_impaired=bool(stream.get("IsHearingImpaired")) or bool(_IMPAIRED.search(title)),
-        is_signs=bool(_SIGNS.search(title)) and not _WHOLE.search(title),
-        is_text=bool(stream.get("IsTextSubtitleStream", True)) and not any(name in codec for name in _IMAGE_CODECS),
-        is_commentary=bool(_COMMENTARY.search(title)),
+    return told_by_title(
+        SubtitleTrack(
+            handle=str(stream.get("Index", "")),
+            language=_subtitle_language(stream, title, path),
+            codec=codec,
+            title=title,
+            ordinal=None if is_external else ordinal,
+            path=path,
+            suffix=suffix_of(stem, path.replace("\\", "/").rsplit("/", 1)[-1]) if path else "",
+            is_forced=bool(stream.get("IsForced")),
+            is_hearing_impaired=bool(stream.get("IsHearingImpaired")),
+            is_text=bool(stream.get("IsTextSubtitleStream", True)) and not is_picture_codec(codec),
+        )
     )
 
 
@@ -175,7 +197,7 @@ def _subtitle_language(stream: Json, title: str, path: str | None) -> LanguageTa
     language = normalise(stream.get("Language"))
     if language is None and path is not None:
         language = next((tag for token in reversed(title.split(".")) if (tag := normalise(token)) is not None), None)
-    return None if language is None else refine(language, title)
+    return language
 
 
 def read_time(text: object) -> datetime:

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fluxcaption.domain.errors import ItemGone, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable, WriteRefused
+from fluxcaption.domain.errors import ItemGone, ReplyUnusable, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable, WriteRefused
 from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.jellyfin.admin import JellyfinAdmin
-from fluxcaption.jellyfin.client import SERVICE, Answer, JellyfinClient
-from fluxcaption.jellyfin.parse import FOLDERS, is_id, read_date, read_etag, read_item, read_libraries, read_playing, read_time, read_version
+from fluxcaption.jellyfin.client import SERVICE, Answer, AnswerTooLarge, JellyfinClient
+from fluxcaption.jellyfin.parse import FOLDERS, KINDS, is_id, read_date, read_etag, read_item, read_libraries, read_playing, read_tags, read_time, read_version
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.mounts import Mounts
 from fluxcaption.plugin_manifest import webhook_plugin
@@ -31,8 +31,8 @@ OVERLAP = 20
 """Items that go away while we read shift the rest forward: so many are read twice, and a page none of which was seen before is stepped back from."""
 
 FIELDS = "Path,MediaSources,ProviderIds,DateCreated,Etag"
-KINDS = "Movie,Episode,Video,MusicVideo"
 SUBTITLE_CAP_BYTES = 4 * 2**20
+SERVED_AS_THEY_ARE = frozenset({"srt", "vtt", "ass", "ssa", "ttml"})
 OLDEST = (10, 10, 0)
 REFUSES_ALL_UPLOADS = (10, 11, 7)
 PAGE_S, UPLOAD_S, DELETE_S, EXTRACTION_S = 120.0, 60.0, 120.0, 35 * 60.0
@@ -70,6 +70,7 @@ class JellyfinServer:
         self._records = records
         self._fields = FIELDS + (",Tags" if needs.tags else "")
         self._collections: dict[str, tuple[str, ...]] = {}
+        self._series_tags: dict[str, tuple[str, ...]] = {}
         self._mounts = Mounts()
         self._folders: list[tuple[str, str]] | None = None
 
@@ -93,7 +94,10 @@ class JellyfinServer:
             self._collections = await self._members_of_collections()
         folders = _rows(answer.json(self._client.url))
         self._folders = [(str(place).replace("\\", "/").rstrip("/") + "/", str(row.get("Name", ""))) for row in folders for place in row.get("Locations") or ()]
-        return read_libraries(folders)
+        libraries = read_libraries(folders)
+        if self._needs.tags:
+            self._series_tags = await self._tags_of_series(libraries)
+        return libraries
 
     async def items(self, library: Library, since: datetime | None = None) -> AsyncIterator[Sequence[Item]]:
         """Read a library by offset, the end of each page twice, each item given once (3.3)."""
@@ -102,12 +106,12 @@ class JellyfinServer:
             # `minDateLastSaved` itself is an error on 10.10.
             more["minDateLastSavedForUser"] = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.0000000Z")
         async for rows in self._pages(library, PAGE, more):
-            yield [self._item(row, library.name) for row in rows]
+            yield await self._looked_at([self._item(row, library.name) for row in rows])
 
     async def glances(self, library: Library) -> AsyncIterator[Sequence[Glance]]:
         """Ids and Etags alone: an eighth of the cost (3.3)."""
         async for rows in self._pages(library, LEAN_PAGE, {"fields": "Etag"}):
-            yield [Glance(ItemId(row["Id"]), read_etag(row, self._collections)) for row in rows]
+            yield [Glance(ItemId(row["Id"]), read_etag(row, self._collections, self._series_tags)) for row in rows]
 
     async def _pages(self, library: Library, size: int, more: Mapping[str, str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         # Hashes take a third of the room of ids, and a library may have hundreds of thousands.
@@ -117,7 +121,7 @@ class JellyfinServer:
             params = {
                 "parentId": library.id,
                 "recursive": "true",
-                "includeItemTypes": KINDS,
+                "includeItemTypes": ",".join(KINDS),
                 "excludeLocationTypes": "Virtual",
                 "enableImages": "false",
                 "enableUserData": "false",
@@ -153,7 +157,7 @@ class JellyfinServer:
             if part:
                 rows = await self._rows_of(part)
                 places = {} if library is not None else await self._places_of(rows)
-                found += [self._item(row, library.name if library is not None else places[row["Id"]]) for row in rows]
+                found += await self._looked_at([self._item(row, library.name if library is not None else places[row["Id"]]) for row in rows])
         return found
 
     async def fetch_item(self, item_id: ItemId) -> Item:
@@ -241,9 +245,13 @@ class JellyfinServer:
         return places
 
     def _item(self, row: Mapping[str, Any], library: str) -> Item:
-        item = read_item(row, library, self._collections)
-        if not self._settings.path_map:
-            return item
+        return read_item(row, library, self._collections, self._series_tags)
+
+    async def _looked_at(self, items: Sequence[Item]) -> Sequence[Item]:
+        """The items, with those whose mapped files lie in the cloud marked: a look at the disk may be slow, so not on the loop."""
+        return await asyncio.to_thread(lambda: [self._marked(item) for item in items]) if self._pairs else items
+
+    def _marked(self, item: Item) -> Item:
         sources = tuple(
             replace(source, is_remote=True) if (path := local_path(source.path, self._pairs)) is not None and self._mounts.is_cloud(path) else source
             for source in item.sources
@@ -261,16 +269,29 @@ class JellyfinServer:
                     members[str(row["Id"])] = (*members.get(str(row["Id"]), ()), str(box["Name"]))
         return members
 
+    async def _tags_of_series(self, libraries: Sequence[Library]) -> dict[str, tuple[str, ...]]:
+        """A server names them at the series alone, not at its episodes."""
+        of_series = {"includeItemTypes": "Series", "fields": "Tags"}
+        return {
+            row["Id"]: read_tags(row) for library in libraries async for rows in self._pages(library, LEAN_PAGE, of_series) for row in rows if row.get("Tags")
+        }
+
     async def read_text_track(self, source: MediaSource, track: SubtitleTrack) -> bytes:
         """An external track in its own format, an embedded one as the server extracts it (5.1)."""
         extension = track.file_name.rsplit(".", 1)[-1].lower() if track.is_external else "ass" if track.codec in {"ass", "ssa"} else "srt"
-        answer = await self._client.call(
-            "GET",
-            f"/Videos/{source.id}/{source.id}/Subtitles/{track.handle}/Stream.{extension}",
-            timeout_s=30.0 if track.is_external else EXTRACTION_S,
-            expected=frozenset({400, 404, 500}),
-            most_bytes=SUBTITLE_CAP_BYTES + 1,
-        )
+        try:
+            answer = await self._client.call(
+                "GET",
+                # Any other text file comes as SubRip.
+                f"/Videos/{source.id}/{source.id}/Subtitles/{track.handle}/Stream.{extension if extension in SERVED_AS_THEY_ARE else 'srt'}",
+                timeout_s=30.0 if track.is_external else EXTRACTION_S,
+                expected=frozenset({400, 404, 500}),
+                most_bytes=SUBTITLE_CAP_BYTES,
+            )
+        except AnswerTooLarge as error:
+            raise SubtitleUnreadable(track.file_name or source.stem, "it is larger than 4 MiB") from error
+        if answer.status == 500:
+            raise ReplyUnusable(f"the server stumbles over {track.file_name or 'a text track of ' + source.stem} (status 500)")
         if answer.status != 200:
             raise SubtitleUnreadable(track.file_name or source.stem, f"the server does not give it (status {answer.status})")
         return answer.body
@@ -280,7 +301,7 @@ class JellyfinServer:
         if (path := self._mapped(source)) is not None:
             return MediaLocation(str(path))
         url = f"{self._client.url}/Videos/{source.id}/stream?static=true&mediaSourceId={source.id}"
-        return MediaLocation(url, (("Authorization", self._client.authorization()),))
+        return MediaLocation(url, (("Authorization", self._client.authorization()),), self._client.verify)
 
     async def upload(self, source: MediaSource, track: FinishedTrack) -> None:
         """Upload, or write a sidecar where that is wanted or the only way (7.1 to 7.4)."""

@@ -1,22 +1,24 @@
 """Media files by PyAV: their tracks, their sound as a stream, their embedded text; the library's only door.
 
-Source of the options: libraries sheet, surprises 1 and 17; server contract 5.4: `file` or `http,https,tcp,tls`, never both.
+Source of the options: libraries sheet, surprises 1 and 17: FFmpeg would open whatever a file names, so only `file` is allowed, or nothing.
 """
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
 
 from fluxcaption.domain.cues import Cue, SubtitleText
-from fluxcaption.domain.errors import JobError, MediaUnreadable, ServiceUnreachable, SubtitleUnreadable
+from fluxcaption.domain.errors import JobError, MediaUnreadable, SubtitleUnreadable
 from fluxcaption.domain.language import normalise
-from fluxcaption.domain.marks import plain
+from fluxcaption.domain.marks import is_drawing, plain
 from fluxcaption.domain.media import TEXT_CODECS, AudioTrack, MediaIdentity, MediaLocation, SubtitleTrack
+from fluxcaption.domain.titles import tells_commentary, told_by_title
 from fluxcaption.domain.units import SAMPLE_RATE_HZ, Ms
 from fluxcaption.media.fingerprint import identify
+from fluxcaption.media.remote import RemoteFile
 from fluxcaption.ports import Samples
 
 BLOCK_MS = 10_000
@@ -31,10 +33,12 @@ GAP_MS = 50
 """A hole in the sound's times longer than this is filled with silence, so that position stays time."""
 
 SEEK_BACK_MS = 2_000
-MOST_GAP_MS = 6 * 3_600_000
-OPEN_TIMEOUT_S = 30.0
-READ_TIMEOUT_S = 60.0
-_COMMENTARY = ("commentary", "comentario", "kommentar", "commentaire", "audio description", "descriptive", "audiodescri", "hörfilm")
+BACK_MS = 2_000
+"""A time stamp further behind the sound so far means that its clock began anew."""
+
+LATE_MS = 60_000
+LONGEST_MS = 24 * 3_600_000
+"""No sound lies so far behind the length that the file states, nor behind a day: a false time stamp makes the stated length false, too."""
 
 
 class MediaFiles:
@@ -76,26 +80,34 @@ def _opened(location: MediaLocation) -> Iterator[Any]:
     import av
     from av.error import FFmpegError
 
-    options = {"protocol_whitelist": "http,https,tcp,tls" if location.is_remote else "file"}
-    if location.is_remote:
-        headers = "".join(f"{name}: {value}\r\n" for name, value in location.headers)
-        options |= {"headers": headers, "reconnect": "1", "reconnect_streamed": "1", "reconnect_delay_max": "30"}
-        options |= {"rw_timeout": str(int(READ_TIMEOUT_S * 1e6)), "seekable": "1"}
-    address = location.address if location.is_remote else f"file:{location.address}"
-    try:
-        with av.open(address, options=options, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S) if location.is_remote else None) as container:
-            yield container
-    except JobError:
-        raise
-    except (FFmpegError, OSError, EOFError) as error:
-        raise _translated(location, error) from error
+    with RemoteFile(location) if location.is_remote else nullcontext() as remote:
+        # What lies behind HTTP comes as bytes: nothing in it may name a file or address to be opened besides.
+        options = {"protocol_whitelist": "file" if remote is None else "none"}
+        try:
+            with av.open(f"file:{location.address}" if remote is None else remote, options=options, **_odd_titles()) as container:
+                yield container
+        except JobError:
+            raise
+        except (FFmpegError, OSError, EOFError) as error:
+            raise (remote.failure if remote is not None and remote.failure else _translated(location, error)) from error
+        if remote is not None and remote.failure is not None:
+            raise remote.failure
+
+
+def _odd_titles() -> dict[str, Any]:
+    """Have titles that are no UTF-8 read as they are, which PyAV does by itself from 19 on."""
+    import av
+
+    return {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
+def _title(stream: Any) -> str:
+    return str(stream.metadata.get("title", "")).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _translated(location: MediaLocation, error: Exception) -> JobError:
     number = getattr(error, "errno", None)
     detail = (getattr(error, "strerror", None) or str(error)).splitlines()[0][:120]
-    if location.is_remote and "nvalid data" not in detail:
-        return ServiceUnreachable("the media stream", _name(location), detail)
     if number == errno.ENOENT:
         return MediaUnreadable(_name(location), "it is not there any more; is its disk mounted?")
     if number in {errno.EACCES, errno.EPERM}:
@@ -122,8 +134,8 @@ def _has(stream: Any, *names: str) -> bool:
     return any(bool(disposition & member) for member in (getattr(type(disposition), name, None) for name in names) if member is not None)
 
 
-def _is_commentary(stream: Any, title: str) -> bool:
-    return _has(stream, "comment", "visual_impaired", "descriptions") or any(word in title.lower() for word in _COMMENTARY)
+def _is_commentary(stream: Any) -> bool:
+    return _has(stream, "comment", "visual_impaired", "descriptions")
 
 
 def _read_only(container: Any, stream: Any) -> None:
@@ -135,7 +147,7 @@ def _read_only(container: Any, stream: Any) -> None:
 
 
 def _audio_track(ordinal: int, stream: Any) -> AudioTrack:
-    title = stream.metadata.get("title", "")
+    title = _title(stream)
     return AudioTrack(
         ordinal=ordinal,
         language=normalise(stream.metadata.get("language")),
@@ -143,23 +155,24 @@ def _audio_track(ordinal: int, stream: Any) -> AudioTrack:
         codec=stream.codec_context.name if stream.codec_context else "",
         is_default=_has(stream, "default"),
         is_original=_has(stream, "original"),
-        is_commentary=_is_commentary(stream, title),
+        is_commentary=_is_commentary(stream) or tells_commentary(title),
     )
 
 
 def _subtitle_track(ordinal: int, stream: Any) -> SubtitleTrack:
-    title = stream.metadata.get("title", "")
     codec = stream.codec_context.name if stream.codec_context else ""
-    return SubtitleTrack(
-        handle=f"embedded:{ordinal}",
-        language=normalise(stream.metadata.get("language")),
-        codec=codec,
-        title=title,
-        ordinal=ordinal,
-        is_forced=_has(stream, "forced") or "forced" in title.lower(),
-        is_hearing_impaired=_has(stream, "hearing_impaired") or "sdh" in title.lower().split(),
-        is_text=codec in TEXT_CODECS,
-        is_commentary=_is_commentary(stream, title),
+    return told_by_title(
+        SubtitleTrack(
+            handle=f"embedded:{ordinal}",
+            language=normalise(stream.metadata.get("language")),
+            codec=codec,
+            title=_title(stream),
+            ordinal=ordinal,
+            is_forced=_has(stream, "forced"),
+            is_hearing_impaired=_has(stream, "hearing_impaired"),
+            is_text=codec in TEXT_CODECS,
+            is_commentary=_is_commentary(stream),
+        )
     )
 
 
@@ -173,8 +186,9 @@ def _blocks(container: Any, stream: Any, start: Ms, stop: Ms | None, name: str) 
     if start > 0:
         with suppress(FFmpegError):
             container.seek(int((origin_s + max(0, start - SEEK_BACK_MS) / 1000) * 1e6), backward=True)
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
-    gathered = _Gatherer(start, stop)
+    resampler: Any = None
+    form: object = None
+    gathered = _Gatherer(start, stop, _duration_ms(container))
     bad = good = 0
     for packet in container.demux(stream):
         try:
@@ -188,16 +202,24 @@ def _blocks(container: Any, stream: Any, start: Ms, stop: Ms | None, name: str) 
             good += 1
             at_ms = None if frame.pts is None or frame.time_base is None else (float(frame.pts * frame.time_base) - origin_s) * 1000
             frame.pts = None
+            if form != (form := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                # Broadcasts change from stereo to mono and back; a resampler takes only what it began with.
+                yield from _rest(resampler, gathered)
+                resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
             for resampled in resampler.resample(frame):
                 yield from gathered.add(at_ms, _flat(resampled))
                 at_ms = None
             if gathered.is_over:
                 return
-    for resampled in resampler.resample(None):
-        yield from gathered.add(None, _flat(resampled))
+    yield from _rest(resampler, gathered)
     yield from gathered.finish()
     if not good:
         raise MediaUnreadable(name, "nothing in its sound track can be decoded")
+
+
+def _rest(resampler: Any, gathered: "_Gatherer") -> Iterator[tuple[Ms, Samples]]:
+    for resampled in resampler.resample(None) if resampler is not None else ():
+        yield from gathered.add(None, _flat(resampled))
 
 
 def _flat(frame: Any) -> Samples:
@@ -205,13 +227,18 @@ def _flat(frame: Any) -> Samples:
 
 
 class _Gatherer:
-    """Puts decoded pieces on the film's clock, fills holes with silence and gives blocks out."""
+    """Puts decoded pieces on the film's clock, fills holes with silence and gives blocks out.
 
-    def __init__(self, start: Ms, stop: Ms | None) -> None:
+    Time stamps that jump (a joined recording, a broadcast whose clock began anew) are not believed: the sound goes on where it was.
+    """
+
+    def __init__(self, start: Ms, stop: Ms | None, duration_ms: Ms) -> None:
         self._per_ms = SAMPLE_RATE_HZ // 1000
         self._first = start * self._per_ms
         self._last = None if stop is None else stop * self._per_ms
+        self._longest = min(duration_ms + LATE_MS if duration_ms else LONGEST_MS, LONGEST_MS) * self._per_ms
         self._at: int | None = None
+        self._shift = 0
         self._pieces: list[Samples] = []
         self._length = 0
         self._given = self._first
@@ -221,16 +248,13 @@ class _Gatherer:
         return self._last is not None and self._given + self._length >= self._last
 
     def add(self, at_ms: float | None, samples: Samples) -> Iterator[tuple[Ms, Samples]]:
-        at = self._at if at_ms is None and self._at is not None else int((at_ms or 0) * self._per_ms)
-        if self._at is not None and abs(at - self._at) <= GAP_MS * self._per_ms:
-            at = self._at
+        at = self._place(at_ms)
         self._at = at + len(samples)
         expected = self._given + self._length
         if at < expected:
             samples = samples[expected - at :]
-        elif at > expected:
-            # A lying time stamp must not fill the memory with silence.
-            missing = min(at - expected, MOST_GAP_MS * self._per_ms)
+        else:
+            missing = at - expected
             while missing > 0:
                 piece = min(missing, BLOCK_MS * self._per_ms)
                 yield from self._take(np.zeros(piece, dtype=np.float32))
@@ -238,6 +262,22 @@ class _Gatherer:
         if self._last is not None:
             samples = samples[: max(0, self._last - self._given - self._length)]
         yield from self._take(samples)
+
+    def _place(self, at_ms: float | None) -> int:
+        """Where a piece lies, in samples on the film's clock."""
+        if at_ms is None:
+            return self._at or 0
+        at = int(at_ms * self._per_ms) + self._shift
+        if self._at is None and at <= self._longest:
+            return at
+        if self._at is None:
+            self._at = self._first
+        if abs(at - self._at) <= GAP_MS * self._per_ms:
+            return self._at
+        if at < self._at - BACK_MS * self._per_ms or at > self._longest:
+            self._shift += self._at - at
+            return self._at
+        return at
 
     def finish(self) -> Iterator[tuple[Ms, Samples]]:
         if self._length:
@@ -271,13 +311,15 @@ def _cues(container: Any, stream: Any, name: str) -> list[Cue]:
         if stream.codec_context.name == "mov_text":
             content = content[2 : 2 + int.from_bytes(content[:2], "big")]
         text = content.decode("utf-8", "replace")
+        style = ""
         if is_ass:
-            text = text.split(",", 8)[-1]
-        lines = tuple(line for line in plain(text).splitlines() if line.strip())
+            fields = text.split(",", 8)
+            style, text = fields[2] if len(fields) == 9 else "", fields[-1]
+        lines = () if is_ass and is_drawing(text) else tuple(line for line in plain(text).splitlines() if line.strip())
         start = Ms(int((float(packet.pts * packet.time_base) - origin_s) * 1000))
         end = Ms(start + int(float((packet.duration or 0) * packet.time_base) * 1000))
         if lines and end > start >= 0:
-            cues.append(Cue(start, end, lines, len(cues)))
+            cues.append(Cue(start, end, lines, len(cues), style))
         if len(cues) > MOST_CUES:
             raise SubtitleUnreadable(name, f"it has more than {MOST_CUES} cues")
     return sorted(cues, key=lambda cue: cue.start)

@@ -23,6 +23,7 @@ SEARCH_MS = 8_000
 """A stretch of speech longer than a window is cut at its quietest `QUIET_MS` in the last `SEARCH_MS`."""
 
 FindSpeech = Callable[[Samples], Sequence[Span]]
+_Piece = tuple[int, int, Sequence[Span]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +64,19 @@ class SilenceCutter:
     def _cut(self, *, is_last: bool) -> Sequence[SoundWindow]:
         sound = np.concatenate(self._blocks) if len(self._blocks) > 1 else self._blocks[0]
         length_ms = len(sound) // PER_MS
-        speech = list(self._find_speech(sound))
+        pieces = [piece for group in _grouped(list(self._find_speech(sound))) for piece in _split(group, sound)]
         windows: list[SoundWindow] = []
         done_ms = 0
-        for group in _grouped(speech):
-            for first, last, spans in _split(group, sound):
-                start, end = max(done_ms, first - LEAD_MS), min(length_ms, last + TRAIL_MS)
-                is_open = last + TRAIL_MS >= length_ms or group is speech or last == speech[-1].end
-                if is_open and not is_last and last - first < MOST_WINDOW_MS - SEARCH_MS and length_ms - first < 2 * LOOK_MS:
-                    return self._keep(sound, windows, max(done_ms, first - LEAD_MS))
-                windows.append(self._window(sound, start, end, spans))
-                done_ms = end
+        for number, (first, last, spans) in enumerate(pieces, 1):
+            start, end = max(done_ms, first - LEAD_MS), min(length_ms, last + TRAIL_MS)
+            if number < len(pieces):
+                # A pause may be shorter than lead and trail: its middle belongs to nobody's word.
+                end = min(end, (last + pieces[number][0]) // 2)
+            elif not is_last and (last + TRAIL_MS >= length_ms or length_ms - first < MOST_WINDOW_MS):
+                # It may go on, or have company, in what comes; being shorter than a window it is never held for long.
+                return self._keep(sound, windows, start)
+            windows.append(self._window(sound, start, end, spans))
+            done_ms = end
         # A second of silence stays: speech that begins at the very end must not lose its first sound.
         keep_from = length_ms if is_last else max(done_ms, length_ms - 1000)
         return self._keep(sound, windows, keep_from)
@@ -103,7 +106,7 @@ def _grouped(speech: Sequence[Span]) -> Iterator[Sequence[Span]]:
         yield group
 
 
-def _split(group: Sequence[Span], sound: Samples) -> Iterator[tuple[int, int, Sequence[Span]]]:
+def _split(group: Sequence[Span], sound: Samples) -> Iterator[_Piece]:
     """One group as it is, or a single span that is too long cut at its quietest moments."""
     first, last = group[0].start, group[-1].end
     while last - first > MOST_WINDOW_MS:

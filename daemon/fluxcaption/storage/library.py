@@ -1,10 +1,13 @@
 """What is remembered of a library: its items, what was read of tracks, deliveries, settled decisions, what was watched."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import aiosqlite
 
+from fluxcaption.domain.cues import Span
+from fluxcaption.domain.fitting import Stretch
 from fluxcaption.domain.forecast import ItemCount
 from fluxcaption.domain.gaps import DeliveryState, Memory, Standing
 from fluxcaption.domain.jobs import EVERY_SETTING, Delivery
@@ -197,6 +200,22 @@ class LibraryRecords:
                 fact.media,
             ),
         )
+
+    async def speech_map(self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int) -> Sequence[Stretch] | None:
+        """Where somebody speaks in some stretches of a sound track of that file, if they were listened to."""
+        rows = await self._db.read(
+            "SELECT heard FROM speech_maps WHERE server_id=? AND source_id=? AND ordinal=? AND revision=?", (server_id, source_id, ordinal, revision)
+        )
+        if not rows:
+            return None
+        return [
+            Stretch(Ms(start), Ms(stop), tuple(Span(Ms(first), Ms(last)) for first, last in speech)) for start, stop, speech in json.loads(rows[0]["heard"])
+        ]
+
+    async def save_speech_map(self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int, heard: Sequence[Stretch]) -> None:
+        """Remember it, in the place of an older one."""
+        told = json.dumps([[stretch.start, stretch.stop, [[span.start, span.end] for span in stretch.speech]] for stretch in heard])
+        await self._write("INSERT OR REPLACE INTO speech_maps VALUES (?,?,?,?,?)", (server_id, source_id, ordinal, revision, told))
 
     async def recall(self, items: Sequence[Item], settings_hash: str) -> Mapping[SourceId, Memory]:
         """What is remembered about every media source of some items of one server; one that nothing is known of is left out."""

@@ -34,6 +34,9 @@ from fluxcaption.storage.library import LibraryRecords
 from fluxcaption.storage.values import as_ms, as_time, maybe_time, tag_of
 
 PROMISED = frozenset({JobState.DONE, JobState.SETTLED})
+REPEATED_WITHIN = timedelta(minutes=10)
+"""An event that comes again this soon after it was handled is the same one; the plugin sends doubles within minutes."""
+
 MOST_VALUES = 500
 """Values asked for in one query; SQLite takes at least 999."""
 
@@ -332,15 +335,16 @@ class SqliteStore(LibraryRecords):
     # -- events -----------------------------------------------------------------------------------------------------
 
     async def add_event(self, server_id: ServerId, kind: str, item_id: ItemId, now: datetime) -> int:
-        """Store an event as a promise; a repeat of one not handled yet has the same id."""
+        """Store an event as a promise; a repeat of one not handled yet, or only lately, is the same event, open again."""
 
         async def body(connection: aiosqlite.Connection) -> int:
             # One round trip to the database's thread: this is the way of every acknowledgement.
             rows = list(
                 await connection.execute_fetchall(
-                    "INSERT INTO events (server_id, kind, item_id, received_at) VALUES (?,?,?,?)"
-                    " ON CONFLICT (server_id, kind, item_id) WHERE handled_at IS NULL DO UPDATE SET kind=excluded.kind RETURNING id",
-                    (server_id, kind, item_id, as_ms(now)),
+                    "INSERT INTO events (id, server_id, kind, item_id, received_at) VALUES ((SELECT max(id) FROM events"
+                    " WHERE server_id=?1 AND kind=?2 AND item_id=?3 AND coalesce(handled_at, ?4)>?5), ?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET"
+                    " due_at=iif(handled_at IS NULL, due_at, 0), looks=iif(handled_at IS NULL, looks, 0), handled_at=NULL RETURNING id",
+                    (server_id, kind, item_id, as_ms(now), as_ms(now - REPEATED_WITHIN)),
                 )
             )
             return int(rows[0]["id"])
@@ -358,6 +362,8 @@ class SqliteStore(LibraryRecords):
 
     async def close_events(self, event_ids: Sequence[int], now: datetime) -> None:
         """Events were handled."""
+        if not event_ids:
+            return
 
         async def body(connection: aiosqlite.Connection) -> None:
             await connection.executemany("UPDATE events SET handled_at=? WHERE id=?", [(as_ms(now), event_id) for event_id in event_ids])

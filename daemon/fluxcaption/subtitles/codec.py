@@ -1,44 +1,73 @@
 """Subtitle files in and out; the door of pysubs2.
 
-Reading goes through the library. Where the format stays the same only the text of the cues is replaced in the original file:
-the library's writers lose styles, positions, notes and comments (libraries sheet, surprise 16).
+SubRip, WebVTT and ASS are read and rewritten here, line by line: only the text of the cues is replaced in the original file. The library's
+writers lose styles, positions, notes and comments (libraries sheet, surprise 16); it reads the formats that come out as SubRip.
 """
 
+import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from fluxcaption.domain.cues import Cue, SubtitleText
 from fluxcaption.domain.errors import SubtitleUnreadable
-from fluxcaption.domain.marks import plain
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.marks import carry, is_drawing, plain, without_overrides
 from fluxcaption.domain.units import Ms
+from fluxcaption.subtitles.encodings import decode
 
 MOST_BYTES = 4 * 2**20
 MOST_CUES = 20_000
-MOST_LINE = 20_000
+MOST_LINES = 200_000
+MOST_MARKED = 20_000
+"""Characters of one cue with its tags; checked before the tags are looked at."""
+
+MOST_CHARACTERS = 2_000
+"""Of one cue's words: many times what anybody can read."""
+
 _FORMATS = {"srt": "srt", "vtt": "vtt", "ass": "ass", "ssa": "ssa", "ttml": "ttml", "xml": "ttml", "smi": "sami", "sami": "sami", "sub": "microdvd"}
-_KEPT = frozenset({"srt", "vtt", "ass", "ssa"})
 _ARROW = re.compile(r"^\s*(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}\s+-->\s+(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}")
 _TIMING = re.compile(r"-->|^Dialogue:|^\{\d+\}|<p\b|<sync\b", re.MULTILINE | re.IGNORECASE)
+_FRAME_RATE = re.compile(r"\{[01]?\}\{[01]?\}(\d{2,3}(?:\.\d{1,3})?)\s*\n")
+_USUAL_FRAME_RATE = 25.0
+_BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_ASS_FIELDS = ["layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """One cue of a file as it is spelled there.
+
+    Attributes:
+        first: The line its text begins on.
+        stop: The line after its text.
+        before: What stands before the text on its first line.
+        marked: The text with its tags.
+        words: The text without.
+    """
+
+    first: int
+    stop: int
+    start: int
+    end: int
+    before: str
+    marked: str
+    words: str
+    style: str = ""
 
 
 class Pysubs2Codec:
     """SubtitleCodec over pysubs2, with caps checked before anything is parsed."""
 
-    def read(self, name: str, content: bytes) -> SubtitleText:
+    def read(self, name: str, content: bytes, language: LanguageTag | None = None) -> SubtitleText:
         """Read a file of any supported format."""
-        form = _format_of(name)
-        text = _decoded(name, content)
-        _check_bounds(name, text)
-        if form in {"srt", "vtt"}:
-            found = [(start, end, "\n".join(lines)) for _, _, start, end, lines in _timed_blocks(text)]
-        else:
-            found = list(_by_library(name, form, text))
-        cues = [Cue(Ms(start), Ms(end), tuple(plain(words).splitlines()), 0) for start, end, words in found if end > start >= 0 and plain(words)]
+        text = _decoded(name, content, language)
+        form = _format_of(name, text)
+        shown = _shown(name, form, text)
+        cues = tuple(Cue(Ms(cue.start), Ms(cue.end), tuple(cue.words.splitlines()), number, cue.style) for number, cue in enumerate(shown))
         if not cues:
             raise SubtitleUnreadable(name, "there are no cues in it")
-        if form in {"srt", "vtt"}:
-            return SubtitleText(form, tuple(_numbered(cues)))
-        return SubtitleText(form, tuple(_numbered(sorted(cues, key=lambda cue: (cue.start, cue.end)))))
+        return SubtitleText(form, cues)
 
     def write_srt(self, cues: Sequence[Cue]) -> bytes:
         """Write SubRip: UTF-8, line feeds."""
@@ -49,141 +78,140 @@ class Pysubs2Codec:
             blocks.append(f"{number}\n{_srt_time(cue.start)} --> {_srt_time(cue.end)}\n{lines}\n")
         return "\n".join(blocks).encode()
 
-    def rewrite(self, name: str, content: bytes, texts: Sequence[str]) -> bytes:
-        """Replace the text of each cue in the original file and keep everything else."""
-        form = _format_of(name)
-        read = self.read(name, content)
-        if len(texts) != len(read.cues):
-            raise ValueError(f"{len(texts)} texts for {len(read.cues)} cues")
-        text = _decoded(name, content)
-        if form in {"srt", "vtt"}:
-            return _rewrite_timed(text, texts).encode()
-        if form in {"ass", "ssa"}:
-            return _rewrite_ass(text, read.cues, texts).encode()
-        return self.write_srt([Cue(cue.start, cue.end, tuple(new.splitlines()), cue.sentence) for cue, new in zip(read.cues, texts, strict=True)])
+    def rewrite(self, name: str, content: bytes, texts: Sequence[str], language: LanguageTag | None = None) -> bytes:
+        """Replace the text of each cue in the original file and keep everything else but the encoding, which becomes UTF-8."""
+        text = _decoded(name, content, language)
+        form = _format_of(name, text)
+        shown = _shown(name, form, text)
+        if len(texts) != len(shown):
+            raise ValueError(f"{len(texts)} texts for {len(shown)} cues")
+        if form not in {"srt", "vtt", "ass", "ssa"}:
+            return self.write_srt([Cue(Ms(cue.start), Ms(cue.end), tuple(new.splitlines())) for cue, new in zip(shown, texts, strict=True)])
+        lines = text.split("\n")
+        for cue, new in sorted(zip(shown, texts, strict=True), key=lambda pair: pair[0].first, reverse=True):
+            if new != cue.words:
+                lines[cue.first : cue.stop] = _spelled(form, cue, new).split("\n")
+        bom = "\ufeff" if content.startswith(_BOMS) else ""
+        return (bom + _newline_of(content).join(lines)).encode()
 
 
-def _format_of(name: str) -> str:
+def _format_of(name: str, text: str) -> str:
     extension = name.rsplit(".", 1)[-1].lower()
     form = _FORMATS.get(extension)
     if form is None:
         raise SubtitleUnreadable(name, f".{extension} is no text subtitle format (srt, vtt, ass, ssa, ttml, smi, sub are)")
-    return form
+    return "vtt" if form == "srt" and text.startswith("WEBVTT") else form
 
 
-def is_kept(name: str) -> bool:
-    """Whether a file of that name comes out in its own format."""
-    return _FORMATS.get(name.rsplit(".", 1)[-1].lower()) in _KEPT
-
-
-def _decoded(name: str, content: bytes) -> str:
+def _decoded(name: str, content: bytes, language: LanguageTag | None) -> str:
     if not content:
         raise SubtitleUnreadable(name, "it is empty")
     if len(content) > MOST_BYTES:
         raise SubtitleUnreadable(name, "it is larger than 4 MiB")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encodings = ["utf-16"]
-    elif b"\x00" in content[:4096]:
+    if b"\x00" in content[:4096] and not content.startswith(_BOMS):
         raise SubtitleUnreadable(name, "it is not text")
-    else:
-        encodings = ["utf-8-sig", "cp1252", "latin-1"]
-    for encoding in encodings:
-        try:
-            text = content.decode(encoding)
-            break
-        except UnicodeDecodeError:
-            continue
-    else:
-        raise SubtitleUnreadable(name, "its encoding is unknown: save it as UTF-8")
+    text = decode(content, language)
+    if text is None:
+        problem = f"its encoding is none that {language} is usually written in" if language else "its encoding cannot be told"
+        raise SubtitleUnreadable(name, f"{problem}: save it as UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _check_bounds(name: str, text: str) -> None:
-    if any(len(line) > MOST_LINE for line in text.split("\n")):
-        raise SubtitleUnreadable(name, f"it has a line of more than {MOST_LINE} characters")
+def _newline_of(content: bytes) -> str:
+    """How the file ends its lines; a NUL of UTF-16 may stand between."""
+    ends = content.replace(b"\x00", b"")
+    return "\r\n" if b"\r\n" in ends else "\r" if b"\r" in ends and b"\n" not in ends else "\n"
+
+
+def _shown(name: str, form: str, text: str) -> list[_Shown]:
+    """The cues that say something, in the order in which they are read: as they lie in SubRip and WebVTT, by time elsewhere."""
+    if text.count("\n") > MOST_LINES:
+        raise SubtitleUnreadable(name, f"it has more than {MOST_LINES} lines")
     if sum(1 for _ in _TIMING.finditer(text)) > MOST_CUES:
         raise SubtitleUnreadable(name, f"it has more than {MOST_CUES} cues")
     if "<!ENTITY" in text or "<!DOCTYPE" in text:
         raise SubtitleUnreadable(name, "it declares XML entities, which no honest subtitle does")
+    if form in {"srt", "vtt"}:
+        return list(_timed_blocks(name, form, text.split("\n")))
+    found = _ass_events(name, text.split("\n")) if form in {"ass", "ssa"} else _by_library(name, form, text)
+    return sorted(found, key=lambda cue: (cue.start, cue.end))
 
 
-def _timed_blocks(text: str) -> list[tuple[int, int, int, int, list[str]]]:
-    """Cues of SubRip and WebVTT: first and last text line (for rewriting), start, end, text lines."""
-    lines = text.split("\n")
+def _words(name: str, marked: str) -> str:
+    """The words of one cue, which are bounded."""
+    if len(without_overrides(marked)) > MOST_MARKED or len(words := plain(marked)) > MOST_CHARACTERS:
+        raise SubtitleUnreadable(name, f"it has a cue of more than {MOST_CHARACTERS} characters")
+    return words
+
+
+def _timed_blocks(name: str, form: str, lines: Sequence[str]) -> Iterator[_Shown]:
+    """Cues of SubRip and WebVTT."""
     arrows = [at for at, line in enumerate(lines) if _ARROW.match(line)]
-    blocks = []
     for arrow, following in zip(arrows, [*arrows[1:], len(lines)], strict=False):
-        stop = arrow + 1
-        while stop < following and lines[stop].strip():
-            stop += 1
-        # The next cue's number is not text where the empty line between them is missing.
-        if stop == following and following < len(lines) and lines[stop - 1].strip().isdigit() and stop - 1 > arrow:
+        first, stop = arrow + 1, following
+        if form == "vtt":
+            # What comes after an empty line is a note, or the next cue's name.
+            stop = next((at for at in range(first, following) if not lines[at].strip()), following)
+        # The next cue's number is not text, though the empty line between them may be missing.
+        if stop == following < len(lines) and stop > first and lines[stop - 1].strip().isdigit():
+            stop -= 1
+        while stop > first and not lines[stop - 1].strip():
             stop -= 1
         start, _, rest = lines[arrow].strip().partition("-->")
-        end = rest.split()[0] if rest.split() else ""
-        try:
-            blocks.append((arrow + 1, stop, _ms(start), _ms(end), lines[arrow + 1 : stop]))
-        except ValueError:
-            continue
-    return blocks
+        start_ms, end_ms = _ms(start), _ms(rest.split()[0])
+        marked = "\n".join(line for line in lines[first:stop] if line.strip())
+        if end_ms > start_ms and (words := _words(name, marked)):
+            yield _Shown(first, stop, start_ms, end_ms, "", marked, words)
 
 
-def _rewrite_timed(text: str, texts: Sequence[str]) -> str:
-    lines = text.split("\n")
-    shown = [block for block in _timed_blocks(text) if block[3] > block[2] >= 0 and plain("\n".join(block[4]))]
-    for (first, stop, _, _, old), new in reversed(list(zip(shown, texts, strict=True))):
-        if plain("\n".join(old)) != new:
-            lines[first:stop] = _with_frame("\n".join(old), new).split("\n")
-    return "\n".join(lines)
-
-
-def _rewrite_ass(text: str, cues: Sequence[Cue], texts: Sequence[str]) -> str:
-    """Replace the last field of each dialogue line that is shown; equal times and words take the same new text."""
-    new_of: dict[tuple[int, int, str], str] = {(cue.start, cue.end, "\n".join(cue.lines)): new for cue, new in zip(cues, texts, strict=True)}
-    lines = text.split("\n")
+def _ass_events(name: str, lines: Sequence[str]) -> Iterator[_Shown]:
+    """Dialogue of ASS and SSA, by the fields that the file itself names; drawings say nothing."""
+    order = _ASS_FIELDS
     for at, line in enumerate(lines):
-        if not line.startswith("Dialogue:"):
+        kind, _, rest = line.partition(":")
+        if kind == "Format":
+            fields = [field.strip().lower() for field in rest.split(",")]
+            order = fields if {"start", "end"} <= set(fields) and fields[-1] == "text" else order
+        if kind != "Dialogue":
             continue
-        fields = line.split(",", 9)
-        if len(fields) < 10:
+        values = rest.split(",", len(order) - 1)
+        if len(values) < len(order) or is_drawing(values[-1]):
             continue
+        named = dict(zip(order, values, strict=True))
         try:
-            key = (_ms(fields[1]), _ms(fields[2]), plain(fields[9]))
+            start_ms, end_ms = _ms(named["start"]), _ms(named["end"])
         except ValueError:
             continue
-        if (new := new_of.get(key)) is not None and new != key[2]:
-            lines[at] = ",".join([*fields[:9], _with_frame(fields[9], new).replace("\n", "\\N")])
-    return "\n".join(lines)
+        if end_ms > start_ms >= 0 and (words := _words(name, values[-1])):
+            before = line[: len(line) - len(values[-1])]
+            yield _Shown(at, at + 1, start_ms, end_ms, before, values[-1], words, named.get("style", "").strip())
 
 
-_FRAME = re.compile(r"^((?:\{[^{}]{0,500}\}|<[^<>]{1,200}>|- )*)(.*?)((?:</[^<>]{1,50}>|\{[^{}]{0,500}\})*)$", re.DOTALL)
+def _spelled(form: str, cue: _Shown, new: str) -> str:
+    """New words as the format spells them, in the formatting of the old ones."""
+    if form == "vtt":
+        return carry(cue.marked, html.escape(new, quote=False))
+    return carry(cue.marked, new) if form == "srt" else cue.before + carry(cue.marked, new).replace("\n", "\\N")
 
 
-def _with_frame(old: str, new: str) -> str:
-    """New words inside the formatting that stood around all of the old ones."""
-    match = _FRAME.match(old)
-    if match is None:
-        return new
-    opening, _, closing = match.groups()
-    return f"{opening.removesuffix('- ')}{new}{closing}"
-
-
-def _by_library(name: str, form: str, text: str) -> list[tuple[int, int, str]]:
+def _by_library(name: str, form: str, text: str) -> Iterator[_Shown]:
     import pysubs2
 
+    if form == "microdvd" and any(len(line) > MOST_MARKED for line in text.split("\n")):
+        raise SubtitleUnreadable(name, f"it has a cue of more than {MOST_CHARACTERS} characters")
+    rate = _FRAME_RATE.match(text) if form == "microdvd" else None
     try:
         if form == "microdvd":
-            file = pysubs2.SSAFile.from_string(text, format_=form, fps=25.0)
+            frames_per_s = float(rate[1]) if rate else _USUAL_FRAME_RATE
+            file = pysubs2.SSAFile.from_string(text[rate.end() :] if rate else text, format_=form, fps=frames_per_s)
         else:
-            file = pysubs2.SSAFile.from_string(text, format_="ass" if form == "ssa" and "[V4+" in text else form)
+            file = pysubs2.SSAFile.from_string(text, format_=form)
     except Exception as error:
         # Hostile input makes the library's parsers raise almost anything.
         raise SubtitleUnreadable(name, f"its format is damaged ({type(error).__name__})") from error
-    return [(event.start, event.end, event.text) for event in file.events if not event.is_comment and not getattr(event, "is_drawing", False)]
-
-
-def _numbered(cues: Sequence[Cue]) -> list[Cue]:
-    return [Cue(cue.start, cue.end, cue.lines, number) for number, cue in enumerate(cues)]
+    for event in file.events:
+        if event.end > event.start >= 0 and (words := _words(name, event.text)):
+            yield _Shown(0, 0, event.start, event.end, "", event.text, words)
 
 
 def _ms(stamp: str) -> int:

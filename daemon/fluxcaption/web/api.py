@@ -7,7 +7,6 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
-from fluxcaption.domain.errors import ItemGone, JobError
 from fluxcaption.domain.gaps import Decision
 from fluxcaption.domain.jobs import OPEN_STATES, Job, JobState
 from fluxcaption.domain.units import ItemId, JobId
@@ -161,12 +160,14 @@ class Api:
         """One page of jobs, newest first."""
         try:
             states = [JobState(text) for text in request.query.get("state", "").split(",") if text]
-            limit = min(MOST_JOBS, int(request.query.get("limit", "100")))
+            limit = max(1, min(MOST_JOBS, int(request.query.get("limit", "100"))))
             before = JobId(int(request.query["cursor"])) if "cursor" in request.query else None
+            if before is not None and not 0 <= before < 2**63:
+                raise ValueError("cursor must be one that an earlier page gave")
         except ValueError as error:
             return problem(400, "query-wrong", str(error))
         item = request.query.get("item")
-        found = await self._store.jobs(states=states, item_id=ItemId(item) if item else None, limit=max(1, limit), before=before)
+        found = await self._store.jobs(states=states, item_id=ItemId(item) if item else None, limit=limit, before=before)
         page = JobPage(jobs=[JobView.of(job) for job in found], cursor=found[-1].id if len(found) == limit else None)
         return _answer(page)
 
@@ -207,22 +208,14 @@ class Api:
 
     async def why(self, request: web.Request) -> web.Response:
         """The decision chain of one item."""
-        try:
-            return _answer(await self._why(ItemId(request.match_info["id"])))
-        except ItemGone as error:
-            return problem(404, error.code, str(error))
-        except JobError as error:
-            return problem(503, error.code, str(error))
+        return _answer(await self._why(ItemId(request.match_info["id"])))
 
     async def undo(self, request: web.Request) -> web.Response:
         """Remove what we made."""
         body = await _body(request, UndoBody)
         if isinstance(body, web.Response):
             return body
-        try:
-            return _answer(UndoAnswer(tracks=list(await self._undo(ItemId(body.item_id) if body.item_id else None, body.dry_run))))
-        except JobError as error:
-            return problem(503, error.code, str(error))
+        return _answer(UndoAnswer(tracks=list(await self._undo(ItemId(body.item_id) if body.item_id else None, body.dry_run))))
 
     async def repository(self, request: web.Request) -> web.Response:
         """The repository manifest: empty until there is a plugin of our own."""
@@ -241,12 +234,7 @@ class Api:
         body = await _body(request, AskBody)
         if isinstance(body, web.Response):
             return body
-        try:
-            decisions = await self._ask(body)
-        except ItemGone as error:
-            return problem(404, error.code, str(error))
-        except JobError as error:
-            return problem(503, error.code, str(error))
+        decisions = await self._ask(body)
         self._wake()
         told = [AskedDecision(target=str(decision.target), way=decision.way.value, reason=decision.reason) for decision in decisions]
         jobs = [job.id for job in await self._store.jobs(item_id=ItemId(body.item_id), states=OPEN_STATES)]

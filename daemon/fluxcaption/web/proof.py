@@ -1,12 +1,11 @@
 """The proof of the round trip: a session begun by us comes back as a webhook."""
 
 import asyncio
-import hmac
 
 from aiohttp import web
 
 from fluxcaption.web.problems import problem
-from fluxcaption.web.webhook import Proofs, read_payload
+from fluxcaption.web.webhook import Proofs, bears, read_payload
 
 
 class ProofListener:
@@ -14,7 +13,7 @@ class ProofListener:
 
     def __init__(self, secret: str) -> None:
         self.proofs = Proofs()
-        self._secret = secret.encode()
+        self._secret = secret
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> "ProofListener":
@@ -37,8 +36,7 @@ class ProofListener:
             await self._runner.cleanup()
 
     async def _receive(self, request: web.Request) -> web.Response:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
-        if not hmac.compare_digest(given, self._secret):
+        if not bears(request, self._secret):
             return problem(401, "webhook-secret-wrong", "the Authorization header must be Bearer and the secret")
         try:
             values = read_payload(await request.read(), request.content_type)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from fluxcaption.domain.errors import FluxCaptionError
+from fluxcaption.domain.errors import FluxCaptionError, ItemGone, ParkedError, StateError, UsageError
 from fluxcaption.flow.explaining import Explanation
 from fluxcaption.web.api import Api, AskAnswer, AskBody, JobPage, JobView, ScanAnswer, UndoAnswer, UndoBody
 from fluxcaption.web.health import Readiness
@@ -16,6 +16,8 @@ from fluxcaption.web.routes import Handler, Route, Scope, Where
 from fluxcaption.web.webhook import Webhook
 
 log = logging.getLogger(__name__)
+
+TRY_AGAIN_S = "30"
 
 
 def route_table(api: Api, webhook: Webhook) -> Sequence[Route]:
@@ -31,7 +33,16 @@ def route_table(api: Api, webhook: Webhook) -> Sequence[Route]:
             Where.PORT,
             Scope.WEBHOOK,
             "An event from Jellyfin's webhook plugin",
-            errors=("webhook-not-configured", "webhook-secret-wrong", "payload-unreadable", "notification-unknown", "item-id-missing", "wrong-server"),
+            errors=(
+                "webhook-not-configured",
+                "webhook-secret-wrong",
+                "payload-unreadable",
+                "notification-unknown",
+                "item-id-missing",
+                "wrong-server",
+                "disk-low",
+                "state",
+            ),
         ),
         Route("GET", "/plugin-manifest/manifest.json", api.repository, Where.PORT, Scope.NONE, "The plugin repository for Jellyfin"),
         Route(
@@ -78,9 +89,18 @@ def route_table(api: Api, webhook: Webhook) -> Sequence[Route]:
             "Make one item's subtitles",
             accepts=AskBody,
             answers=AskAnswer,
-            errors=("body-wrong", "item-gone"),
+            errors=("body-wrong", "usage", "item-gone", "service-unreachable"),
         ),
-        Route("POST", "/api/scan", api.scan, Where.SOCKET, Scope.ADMIN, "Make a full pass", answers=ScanAnswer),
+        Route(
+            "POST",
+            "/api/scan",
+            api.scan,
+            Where.SOCKET,
+            Scope.ADMIN,
+            "Make a full pass",
+            answers=ScanAnswer,
+            errors=("service-unreachable", "key-rejected", "state"),
+        ),
     )
 
 
@@ -122,7 +142,8 @@ class WebServer:
         app = web.Application(client_max_size=max(route.most_bytes for route in rows), middlewares=[_say_problems])
         for route in rows:
             app.router.add_route(route.method, route.path, route.handler)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        # Bodies stay as they were sent: nothing is unpacked for anybody.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, auto_decompress=False)
         await runner.setup()
         self._runners.append(runner)
         return runner
@@ -139,6 +160,20 @@ async def _say_problems(request: web.Request, handler: Handler) -> web.StreamRes
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response
+    except FluxCaptionError as error:
+        response = problem(_status(error), error.code, str(error))
+        if response.status == 503:
+            response.headers["Retry-After"] = TRY_AGAIN_S
+        return response
     except Exception:
         log.exception("a request failed unexpectedly", extra={"path": request.path})
         return problem(500, "unexpected", "something went wrong here; the log says what")
+
+
+def _status(error: FluxCaptionError) -> int:
+    """404 for what is gone, 400 for a wrong wish, 503 where it goes on by itself later."""
+    if isinstance(error, ItemGone):
+        return 404
+    if isinstance(error, UsageError):
+        return 400
+    return 503 if isinstance(error, (ParkedError, StateError)) else 500

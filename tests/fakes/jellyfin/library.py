@@ -89,7 +89,7 @@ class Source:
         }
 
     def all_streams(self, version: Version) -> list[dict[str, Any]]:
-        """External tracks first, then the embedded ones, numbered by position (contract 4.3)."""
+        """External tracks first, then the embedded ones, numbered by position; what the library hides leaves holes (contract 4.3)."""
         streams = []
         for name in sorted(self.sidecars):
             if name in self.unlisted:
@@ -117,7 +117,7 @@ class Source:
             stream.setdefault("VideoRange", "Unknown")
             stream.setdefault("VideoRangeType", "Unknown")
             stream.setdefault("AudioSpatialFormat", "None")
-        return [{name: value for name, value in stream.items() if value is not None} for stream in streams]
+        return [{name: value for name, value in stream.items() if value is not None} for stream in streams if not stream.get("IsHidden")]
 
 
 @dataclass

@@ -64,6 +64,8 @@ class Fault:
     half_body: bool = False
     lies: bool = False
     """204 for an upload, and nothing is written."""
+    nonsense: Any = None
+    """JSON that no server would send; it is not kept among the exchanges."""
     times: int = 1
 
 
@@ -204,6 +206,8 @@ class FakeJellyfin(AdminRoutes):
                 return web.Response()
             if fault.status is not None:
                 return self._keep(request, route, body, answer_text(fault.status))
+            if fault.nonsense is not None:
+                return answer_json(fault.nonsense)
         try:
             response = await handler(request)
         except web.HTTPNotFound:

@@ -22,7 +22,7 @@ def embedded(language: str | None = "en", **more: Any) -> SubtitleTrack:
 
 
 def beside(name: str, language: str | None, **more: Any) -> SubtitleTrack:
-    return SubtitleTrack("1", LanguageTag.parse(language) if language else None, "subrip", path=f"/m/{name}", **more)
+    return SubtitleTrack("1", LanguageTag.parse(language) if language else None, "subrip", path=f"/m/{name}", suffix=name.removeprefix("Film."), **more)
 
 
 def item(audio: tuple[AudioTrack, ...], *subtitles: SubtitleTrack, **more: Any) -> Item:
@@ -69,6 +69,10 @@ SITUATIONS = [
     ("simplified for traditional", item((sound(),), embedded("zh-Hans")), wishes("zh-Hant"), Way.TRANSLATE, "zh-Hans text track"),
     ("unnamed script where a named one is asked for", item((sound(),), embedded("zh")), wishes("zh-Hant", strictness="script"), Way.TRANSLATE, "zh text track"),
     ("Portuguese for Brazilian", item((sound(),), embedded("pt")), wishes("pt-BR"), Way.COVERED, "serves it"),
+    ("Norwegian of no standard for Bokmål", item((sound(),), embedded("no")), wishes("nb"), Way.COVERED, "an existing no text track serves it"),
+    ("Norwegian of no standard where a script is asked for", item((sound(),), embedded("no")), wishes("nb", strictness="script"), Way.TRANSLATE, "no text track"),
+    ("Nynorsk for Norwegian by script", item((sound(),), embedded("nn")), wishes("no", strictness="script"), Way.COVERED, "an existing nn text track"),
+    ("Norwegian is spoken, Bokmål is wished", item((sound("no"),)), wishes("nb"), Way.NOT_WANTED, "nb is spoken in it"),
     ("European for Brazilian by region", item((sound(),), embedded("pt-PT")), wishes("pt-BR", strictness="region"), Way.TRANSLATE, "pt-PT text track"),
 ]  # fmt: skip
 

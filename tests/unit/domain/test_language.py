@@ -14,13 +14,18 @@ from fluxcaption.domain.language import LanguageTag, Strictness, normalise, refi
         ("zho-Hans", "zh-Hans"), ("zh-cmn-Hant", "zh-Hant"), ("German", "de"), ("english", "en"), ("Chinese Simplified", "zh-Hans"), ("pt_BR", "pt-BR"),
         ("frc", "fr-CA"), ("fr-ca", "fr-CA"), ("Luba-Katanga", "lu"), ("French, Old (842-ca.1400)", "fro"), ("hbs", "sr-Latn"), ("tgl", "fil"), ("en-GB", "en-GB"),
         ("Greek, Modern (1453-)", "el"), ("iw", "he"), ("in", "id"), ("jw", "jv"), ("tl", "fil"), ("scc", "sr"), ("nob", "nb"), ("es-419", "es-419"),
+        ("Norwegian Bokmål", "nb"), ("Norwegian Nynorsk", "nn"), ("Portuguese (Brazil)", "pt-BR"), ("Brazilian Portuguese", "pt-BR"), ("Chinese (Simplified)", "zh-Hans"),
+        ("Traditional Chinese", "zh-Hant"), ("Spanish (Latin America)", "es-419"), ("Spanish; Castilian", "es"), ("Catalan; Valencian", "ca"), ("Tagalog", "fil"),
+        ("pes", "fa"), ("zsm", "ms"), ("arb", "ar"),
     ],
 )  # fmt: skip
 def test_every_spelling_of_a_language_is_one_tag(spelling: str, expected: str) -> None:
     assert str(normalise(spelling)) == expected
 
 
-@pytest.mark.parametrize("spelling", ["", None, "und", "mul", "zxx", "mis", "qaa", "español", "x" * 100, "../etc", "e\x00n", "unknown"])
+@pytest.mark.parametrize(
+    "spelling", ["", None, "und", "mul", "zxx", "mis", "qaa", "español", "x" * 100, "../etc", "e\x00n", "unknown", "The English", "English Patient"]
+)
 def test_what_names_no_language_is_none(spelling: str | None) -> None:
     assert normalise(spelling) is None
 
@@ -38,6 +43,12 @@ def test_what_names_no_language_is_none(spelling: str | None) -> None:
         ("pt-PT", "pt-BR", "region", False),
         ("pt-BR", "pt-BR", "region", True),
         ("nb", "no", "language", True),
+        ("nn", "no", "script", True),
+        ("nb", "no", "script", True),
+        ("no", "nb", "language", True),
+        ("no", "nb", "script", False),
+        ("no", "nn", "language", False),
+        ("nn", "nb", "language", False),
         ("de", "en", "language", False),
     ],
 )

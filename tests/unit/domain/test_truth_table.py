@@ -27,7 +27,7 @@ def anything(source: LanguageTag, target: LanguageTag) -> int | None:
 def fake_item(situation: Situation, library: str = "l") -> FakeItem:
     from datetime import UTC, datetime
 
-    path = "/media/movies/Film/Film.mkv"
+    path = f"/media/movies/Film/{situation.stem}.mkv"
     sidecars = dict.fromkeys(situation.sidecars, b"1\n00:00:01,000 --> 00:00:02,000\nword\n")
     source = Source(new_id(situation.name), path, [VIDEO, *situation.streams], sidecars=sidecars, extra=situation.source)
     sources = [source]

@@ -51,6 +51,22 @@ def test_all_speech_is_in_exactly_one_window(length_ms: int) -> None:
     assert all(len(window.samples) == (window.end - window.start) * PER_MS for window in windows)
 
 
+@pytest.mark.parametrize(("shortest_ms", "longest_ms"), [(160, 300), (300, 900)])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_window_begins_or_ends_inside_a_word_however_quickly_people_talk(shortest_ms: int, longest_ms: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spoken, at = [], 500
+    while at < 600_000:
+        long = int(rng.integers(1_500, 9_000))
+        spoken.append((at, at + long))
+        at += long + int(rng.integers(shortest_ms, longest_ms))
+    windows = cut(film(spoken, at + 2_000))
+    borders = [border for window in windows for border in (window.start, window.end)]
+    assert [(border, span) for border in borders for span in spoken if span[0] < border < span[1]] == []
+    assert [(span.start, span.end) for window in windows for span in window.speech] == spoken
+    assert all(window.end - window.start <= MOST_WINDOW_MS for window in windows)
+
+
 def test_silence_gives_no_window() -> None:
     assert cut(film([], 300_000)) == []
 

@@ -1,0 +1,82 @@
+"""Cloud storage mounted as if it were a disk is known as such, also where a library is full of links into it."""
+
+from pathlib import Path
+
+import pytest
+from fluxcaption.folder.tree import FolderTree
+from fluxcaption.media.files import MediaFiles
+from fluxcaption.mounts import Mounts
+
+from tests.behaviour.household import READ, clip
+from tests.contract.test_jellyfin_cures import server_of
+from tests.fakes.jellyfin import FakeJellyfin, audio, film
+
+KINDS = {"cloud": "fuse.rclone", "my films": "fuse.rclone", "nas": "nfs4", "share": "cifs", "cloud/inner": "ext4"}
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> Mounts:
+    """A table of mounts below the test's folder."""
+    lines = ["22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw"]
+    for number, (name, kind) in enumerate(KINDS.items(), 30):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        spelt = str(folder).replace(" ", "\\040")
+        lines.append(f"{number} 22 0:{number} / {spelt} rw,relatime shared:{number} - {kind} remote: rw")
+    table = tmp_path / "mountinfo"
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Mounts(table)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("cloud/Film.mkv", True), ("cloud/deep/er/Film.mkv", True), ("my films/Film.mkv", True), ("nas/Film.mkv", False), ("share/Film.mkv", False), ("Film.mkv", False),
+        ("cloud/inner/Film.mkv", False), ("nas/../cloud/Film.mkv", True), ("nas/../Film.mkv", False),
+    ],
+)  # fmt: skip
+def test_a_path_is_where_its_innermost_mount_is(path: str, expected: bool, mounts: Mounts, tmp_path: Path) -> None:
+    assert mounts.is_cloud(tmp_path / path) is expected
+
+
+def test_links_are_followed(mounts: Mounts, tmp_path: Path) -> None:
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "Film.mkv").symlink_to(tmp_path / "cloud" / "a1b2.mkv")
+    (tmp_path / "library" / "season").symlink_to(tmp_path / "cloud")
+    (tmp_path / "cloud" / "home").symlink_to(tmp_path / "nas")
+    assert mounts.is_cloud(tmp_path / "library" / "Film.mkv")
+    assert mounts.is_cloud(tmp_path / "library" / "season" / "Episode.mkv")
+    assert not mounts.is_cloud(tmp_path / "cloud" / "home" / "Film.mkv")
+
+
+def test_a_system_that_does_not_say_has_no_cloud(tmp_path: Path) -> None:
+    assert not Mounts(tmp_path / "nowhere").is_cloud(tmp_path)
+
+
+async def test_a_mapped_link_into_the_cloud_is_no_file_of_the_library(mounts: Mounts, tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        made = [film(name, [audio()], library=fake.libraries[0].id) for name in ("Linked", "Plain")]
+        fake.add(*made)
+        for name in ("Linked", "Plain"):
+            (tmp_path / "local" / name).mkdir(parents=True)
+        (tmp_path / "local" / "Linked" / "Linked.mkv").symlink_to(tmp_path / "cloud" / "a1b2.mkv")
+        server = server_of(fake, path_map=[{"server": "/media/movies", "local": tmp_path / "local"}])
+        server._mounts = mounts
+        (library, *_) = await server.libraries()
+        read = {item.name: item async for page in server.items(library) for item in page}
+        assert {name: item.sources[0].is_remote for name, item in read.items()} == {"Linked": True, "Plain": False}
+        assert (await server.fetch_item(read["Linked"].id)).sources[0].is_remote
+        assert [item.sources[0].is_remote for item in await server.fetch_items([read["Linked"].id])] == [True]
+        await server.close()
+
+
+async def test_a_folder_with_links_into_the_cloud_leaves_them_alone(mounts: Mounts, tmp_path: Path) -> None:
+    media = clip(tmp_path / "library", READ)
+    (tmp_path / "cloud" / "a1b2.mkv").write_bytes(media.read_bytes())
+    (tmp_path / "library" / "Linked.mkv").symlink_to(tmp_path / "cloud" / "a1b2.mkv")
+    tree = FolderTree(tmp_path / "library", MediaFiles())
+    tree._mounts = mounts
+    (library,) = await tree.libraries()
+    read = {item.name: item.sources[0].is_remote async for page in tree.items(library) for item in page}
+    assert read == {READ: False, "Linked": True}
+    await tree.close()

@@ -1,0 +1,162 @@
+"""A folder as a library: odd names, sidecars, and how a file comes to lie beside a film."""
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from fluxcaption.daemon import run_once
+from fluxcaption.domain.errors import NameTooLong
+from fluxcaption.domain.jobs import JobState
+from fluxcaption.domain.media import AudioTrack, Item, MediaLocation, SubtitleTrack
+from fluxcaption.domain.units import Ms
+from fluxcaption.folder.tree import FolderTree, give_owner_of, write_file
+from fluxcaption.media.files import MediaFiles
+
+from tests.behaviour.household import DEMO, HEARD, READ, clip, settings
+
+CLIP = DEMO / READ / f"{READ}.mkv"
+CUE = "1\n00:00:01,000 --> 00:00:02,000\nword\n"
+
+
+class CountingMedia(MediaFiles):
+    """Says which files were opened to see their tracks."""
+
+    def __init__(self) -> None:
+        self.probed: list[str] = []
+
+    def probe(self, location: MediaLocation) -> tuple[Ms, tuple[AudioTrack, ...], tuple[SubtitleTrack, ...]]:
+        self.probed.append(Path(location.address).name)
+        return super().probe(location)
+
+
+@asynccontextmanager
+async def tree(root: Path, media: MediaFiles | None = None) -> AsyncIterator[FolderTree]:
+    library = FolderTree(root, media or MediaFiles())
+    try:
+        yield library
+    finally:
+        await library.close()
+
+
+async def items_of(library: FolderTree) -> Sequence[Item]:
+    (only,) = await library.libraries()
+    return [item async for page in library.items(only) for item in page]
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that anybody may use, while the process has no rights of root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
+
+
+async def test_a_name_that_is_no_text_is_skipped_with_its_reason_and_the_others_are_made(tmp_path: Path) -> None:
+    clip(tmp_path / "media", READ)
+    for name in (b"caf\xe9.mkv", b"caf\xe9.de.srt"):
+        shutil.copy(CLIP, tmp_path / "media" / os.fsdecode(name))
+    wanted = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es"])
+    report = await run_once(wanted, print)
+    assert [(job.title, job.state) for job in report.finished] == [(READ, JobState.DONE)]
+    async with tree(tmp_path / "media") as library:
+        odd = next(item for item in await items_of(library) if item.name != READ)
+    assert (odd.name, "rename the file" in odd.skipped) == ("caf�", True)
+
+
+async def test_a_sidecar_whose_name_is_no_text_covers_and_is_no_source(tmp_path: Path) -> None:
+    media = clip(tmp_path / "media", HEARD)
+    (media.parent / (HEARD + os.fsdecode(b".caf\xe9.es.srt"))).write_text(CUE, encoding="utf-8")
+    wanted = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es", "en"])
+    report = await run_once(wanted, print)
+    assert [(str(job.target), job.state) for job in report.finished] == [("en", JobState.DONE)]
+
+
+async def test_a_file_is_opened_once_for_its_tracks_and_forgotten_when_it_goes(tmp_path: Path) -> None:
+    media = clip(tmp_path, READ)
+    counting = CountingMedia()
+    async with tree(tmp_path, counting) as library:
+        await items_of(library)
+        await items_of(library)
+        assert counting.probed == [media.name]
+        away = tmp_path.parent / f"{tmp_path.name}-away.mkv"
+        media.rename(away)
+        assert await items_of(library) == []
+        away.rename(media)
+        await items_of(library)
+    assert counting.probed == [media.name, media.name]
+
+
+async def test_what_a_sidecar_says_of_itself_is_read_as_of_a_server(tmp_path: Path) -> None:
+    media = clip(tmp_path, READ)
+    for suffix in ("fluxcaption.zh-Hans.zh", "Traditional.zh", "Commentary.en", "Signs & Songs.en", "forced.en", "en.hin"):
+        (media.parent / f"{READ}.{suffix}.srt").write_text(CUE, encoding="utf-8")
+    async with tree(tmp_path) as library:
+        (item,) = await items_of(library)
+    tracks = {track.suffix.removesuffix(".srt"): track for track in item.sources[0].subtitles if track.is_external}
+    assert str(tracks["fluxcaption.zh-Hans.zh"].language) == "zh-Hans"
+    assert str(tracks["Traditional.zh"].language) == "zh-Hant"
+    assert {name for name, track in tracks.items() if not track.could_serve} == {"Commentary.en", "Signs & Songs.en", "forced.en"}
+    assert (str(tracks["en.hin"].language), tracks["en.hin"].is_hearing_impaired) == ("en", True)
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [20, 244, 255])
+def test_a_name_as_long_as_the_file_system_takes_is_written(length: int, tmp_path: Path) -> None:
+    target = tmp_path / ("a" * (length - 4) + ".srt")
+    write_file(target, b"word")
+    write_file(target, b"another")
+    assert target.read_bytes() == b"another"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_name_that_is_too_long_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(NameTooLong):
+        write_file(tmp_path / ("a" * 252 + ".srt"), b"word")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_crash_left_is_removed_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    left, living, foreign = (tmp_path / f".fluxcaption-{'0' * 15}{number}.unfinished" for number in (1, 2, 3))
+    left.write_bytes(b"half")
+    foreign.symlink_to(tmp_path / "elsewhere")
+    with living.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write_file(tmp_path / "Film.de.srt", b"word")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [living.name, foreign.name, "Film.de.srt"]
+
+
+def test_a_folder_that_cannot_be_synced_takes_nothing_away(open_folder: Path) -> None:
+    inside = open_folder / "inside"
+    inside.mkdir(0o300)
+    write_file(inside / "Film.de.srt", b"word")
+    inside.chmod(0o700)
+    assert [path.name for path in inside.iterdir()] == ["Film.de.srt"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of somebody else")
+def test_a_sidecar_gets_the_rights_of_its_film_where_its_owner_may_not_be_changed(open_folder: Path) -> None:
+    media, sidecar = open_folder / "Film.mkv", open_folder / "Film.de.srt"
+    sidecar.write_bytes(b"word")
+    sidecar.chmod(0o600)
+    os.seteuid(0)
+    media.write_bytes(b"film")
+    media.chmod(0o664)
+    os.seteuid(65534)
+    give_owner_of(media, sidecar)
+    assert stat.S_IMODE(sidecar.stat().st_mode) == 0o664
+    assert sidecar.stat().st_uid == 65534
