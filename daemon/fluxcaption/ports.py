@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fluxcaption.domain.backlog import BacklogStanding
 from fluxcaption.domain.cues import Cue, Span, SubtitleText
 from fluxcaption.domain.fitting import Stretch
+from fluxcaption.domain.forecast import ItemCount
 from fluxcaption.domain.gaps import DeliveryState, Memory
 from fluxcaption.domain.jobs import (
     Delivery,
@@ -92,8 +93,8 @@ class MediaServer(Protocol):
     def glances(self, library: Library) -> AsyncIterator[Sequence[Glance]]:
         """Read only the ids of a library and what tells whether an item changed, page by page; much cheaper than `items`."""
 
-    async def fetch_items(self, ids: Sequence[ItemId]) -> Sequence[Item]:
-        """Read some items in full; those that are gone are left out."""
+    async def fetch_items(self, ids: Sequence[ItemId], library: Library | None = None) -> Sequence[Item]:
+        """Read some items in full; those that are gone are left out. Whoever walks a library says which one that is."""
 
     async def expand(self, item_id: ItemId) -> Sequence[ItemId]:
         """The episodes of a series or season; the id itself for anything else."""
@@ -393,14 +394,17 @@ class ItemRecord:
         basis: Names what its decisions rested on when it was read.
         look_again: It is read in full however unchanged it seems.
         missed_since: When a complete pass first did not see it.
+        count: What it added to the tally when it was read; None where that was not remembered yet.
     """
 
     row: int
     id: ItemId
+    library: str
     etag: str
     basis: str
     look_again: bool
     missed_since: datetime | None
+    count: ItemCount | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +414,7 @@ class TrackFact:
     Attributes:
         track: The track's key.
         revision: Etag of the item it was read at.
+        media: Revision of the media its language was told or its times were compared at; empty while neither was done.
         language: Of its text; None when that could not be told.
         misfit: Why it is no source; empty when it fits.
         is_compared: Whether it was laid beside the sound.
@@ -421,6 +426,7 @@ class TrackFact:
     cues_hash: ContentHash = ContentHash("")
     misfit: str = ""
     is_compared: bool = False
+    media: str = ""
 
 
 class Store(Protocol):
@@ -443,7 +449,7 @@ class Store(Protocol):
         """Take the first due job of a stage and count the attempt, in one transaction: by tier, newest first; with `limit_to`, none of a later tier."""
 
     async def record(self, job_id: JobId, outcome: Outcome, now: datetime) -> Job:
-        """Write what became of a running job; done and settled are promises.
+        """Write what became of a running job; done and settled are promises. One that ends with nothing made has its item read again by the next complete pass.
 
         Raises:
             ValueError: The move is not legal.
@@ -496,7 +502,7 @@ class Store(Protocol):
         """Jobs parked for that reason are due now."""
 
     async def backlog_standing(self, now: datetime) -> BacklogStanding:
-        """How many titles (media sources) of the backlog were begun, today and ever, and how many of those have no open job left."""
+        """Whether titles (media sources) of the backlog were ever begun and finished, and how many were begun today."""
 
     async def release_backlog(self, titles: int, newest_first: bool, now: datetime) -> int:
         """Make all held jobs of the next titles due, and say how many titles that were."""
@@ -523,14 +529,14 @@ class Store(Protocol):
     async def item_records(self, server_id: ServerId, ids: Sequence[ItemId]) -> Mapping[ItemId, ItemRecord]:
         """What is known of some items, by id."""
 
-    async def save_items(self, items: Sequence[tuple[Item, bool]], basis: str) -> None:
+    async def save_items(self, items: Sequence[tuple[Item, bool, ItemCount]], basis: str) -> None:
         """Remember items as they were read on that basis, each with whether it is looked at again however unchanged; equal rows are left alone."""
 
     async def look_again_at_failed(self, now: datetime) -> int:
         """Items whose job failed long enough ago are read in full by the next pass, however unchanged."""
 
-    async def items_of_library(self, server_id: ServerId, library: str, after_row: int, limit: int) -> Sequence[ItemRecord]:
-        """A page of what is known of a library, in order of rows."""
+    async def item_rows(self, server_id: ServerId, after_row: int, limit: int) -> Sequence[tuple[int, datetime | None]]:
+        """A page of the rows of a server's items, in order, each with when a complete pass first did not see it."""
 
     async def mark_missed(self, rows: Sequence[int], now: datetime) -> None:
         """Items that a complete pass did not see, for the first time."""
@@ -633,8 +639,8 @@ class Store(Protocol):
     async def mark_confirmed(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, track_path: str, made_for: str, now: datetime) -> None:
         """The track was seen where it belongs, for that revision of the media; a promise."""
 
-    async def mark_missing(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> Delivery | None:
-        """A confirmed track was not listed in a complete pass; the passes are counted."""
+    async def mark_missing(self, server_id: ServerId, tracks: Sequence[tuple[SourceId, LanguageTag]], now: datetime) -> None:
+        """Confirmed tracks that a complete pass did not list; the passes are counted."""
 
     async def mark_delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState) -> None:
         """What became of a track of ours; a promise. Nothing is put back any more."""

@@ -106,14 +106,14 @@ def build_translator(backend: TranslationBackend, threads: int, nice: int) -> Tr
     return LocalTranslator(backend, threads, TRANSLATION, lambda: lower_priority(nice)) if isinstance(backend, LocalTranslation) else OllamaTranslator(backend)
 
 
-def build_server(settings: Settings, media: MediaFiles) -> MediaServer:
+def build_server(settings: Settings, media: MediaFiles, store: Store) -> MediaServer:
     """Pick the adapter of the library."""
     if isinstance(settings.server, FolderServer):
         return FolderTree(settings.server.path, media)
     from fluxcaption.jellyfin.server import JellyfinServer, RuleNeeds
 
     needs = RuleNeeds(any(rule.tag for rule in settings.rules), frozenset(rule.collection for rule in settings.rules if rule.collection))
-    return JellyfinServer(settings.server, VERSION, write_sidecar, needs)
+    return JellyfinServer(settings.server, VERSION, write_sidecar, needs, store.item_records)
 
 
 def build_listener(engines: Engines, store: Store, is_slow: Callable[[], bool] = lambda: False, clock: Clock | None = None) -> Listener:
@@ -218,7 +218,7 @@ def build_house(
     engines = build_engines(
         settings.asr.backends[0], settings.translation.backends, threads=threads, jobs=settings.limits.speech_jobs, nice=settings.limits.nice
     )
-    server = server or build_server(settings, engines.media)
+    server = server or build_server(settings, engines.media, store)
     recognizer = engines.recognizer
     planner = Planner(household_of(settings), engines.translators, store, lambda: f"{recognizer.name}/{recognizer.settings_hash}/{settings.asr.min_score}")
     watcher = Watcher(server, store, clock)

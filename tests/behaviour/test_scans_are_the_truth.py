@@ -1,23 +1,51 @@
 """Passes over the library: cheap where nothing changed, complete before anything is concluded, and never fooled by the server's own changes."""
 
 import asyncio
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fluxcaption.domain.errors import ServiceUnreachable
-from fluxcaption.domain.gaps import DeliveryState
+from fluxcaption.domain.errors import ItemGone, ServiceUnreachable
+from fluxcaption.domain.gaps import DeliveryState, Way
 from fluxcaption.domain.jobs import JobState, Outcome, Stage
-from fluxcaption.domain.units import Fingerprint
+from fluxcaption.domain.media import MediaIdentity
+from fluxcaption.domain.units import Fingerprint, ItemId
+from fluxcaption.ports import TrackFact
 from fluxcaption.storage.store import SqliteStore
 from fluxcaption.wiring import House
 
+from tests.behaviour.household import READ, clip
 from tests.behaviour.libraries import DE, beside_a_server, films, finish, house_beside, states
 from tests.fakes.clock import FastClock
-from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film, text
+from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
+from tests.fakes.jellyfin.server import Library
 
 
 def changes(fake: FakeJellyfin, since: int = 0) -> list[str]:
     return [f"{exchange.method} {exchange.route}" for exchange in fake.received[since:] if exchange.method != "GET"]
+
+
+def replace_media(item: FakeItem, clock: FastClock) -> None:
+    """Another file under the same name."""
+    source = item.sources[0]
+    source.size, source.etag = source.size + 5000, new_id(f"another {source.etag}")
+    item.touch(clock.now())
+
+
+def between_pages(fake: FakeJellyfin, number: int, change: Callable[[], None]) -> None:
+    """Change the library just before a page is asked for, counted from 1."""
+    real, asked = fake._rows, 0
+
+    def rows(query: dict[str, str]) -> Any:
+        nonlocal asked
+        asked += "startindex" in query
+        if asked == number and "startindex" in query:
+            change()
+        return real(query)
+
+    fake._rows = rows  # type: ignore[method-assign]
 
 
 def store_of(house: House) -> SqliteStore:
@@ -175,8 +203,6 @@ async def test_two_full_scans_after_each_settled_reason_make_no_job(code: str, t
         (made,) = films(fake, 1, house.clock.now())
         item = await house.server.fetch_item(made.id)  # type: ignore[arg-type]
         source = item.sources[0]
-        from fluxcaption.domain.media import MediaIdentity
-
         await house.store.save_identity(item.server_id, source, MediaIdentity(Fingerprint("f"), source.size_bytes, source.duration_ms))
         await house.store.settle(Fingerprint("f"), DE, "*" if code == "undone" else house.planner.settings_hash, code, f"because {code}", house.clock.now())
         for lean in (False, False):
@@ -233,3 +259,349 @@ async def test_an_unchanged_item_whose_job_failed_comes_back_after_a_day(tmp_pat
         assert (report.read, report.queued) == (1, 1)
         clock.pass_time(hours=13)
         assert (await house.scanner.scan(full=True)).read == 0
+
+
+@pytest.mark.parametrize("lean", [True, False])
+@pytest.mark.parametrize("change", ["60 come", "30 go", "450 go", "the last page goes"])
+async def test_what_comes_or_goes_between_two_pages_hides_and_doubles_nothing(change: str, lean: bool, tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        items = films(fake, 1600, clock.now())
+
+        def happens() -> None:
+            if change == "60 come":
+                fake.add(*[film(f"Old {number}", [audio()], library=fake.libraries[0].id, added=clock.now() - timedelta(days=900)) for number in range(60)])
+            for item in {"30 go": items[:30], "450 go": items[:450], "the last page goes": items[400:]}.get(change, []):
+                del fake.items[item.id]
+
+        between_pages(fake, 3, happens)
+        (library,) = await house.server.libraries()
+        pages = house.server.glances(library) if lean else house.server.items(library)
+        found = [part.id async for page in pages for part in page]
+        assert len(found) == len(set(found))
+        assert {item.id for item in items if item.id in fake.items} <= set(found)
+
+
+async def test_what_a_second_library_shows_again_stays_with_the_first(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        fake.libraries.append(Library(new_id("other"), "Other", folder="/media/other"))
+        films(fake, 5, clock.now())
+        real = fake._rows
+        fake._rows = lambda query: list(fake.items.values()) if "parentid" in query else real(query)  # type: ignore[method-assign]
+        for lean in (False, True):
+            assert (await house.scanner.scan(full=True, lean=lean)).items == 5
+            rows = await store_of(house)._db.read("SELECT library, missed_since FROM items")
+            assert [(row["library"], row["missed_since"]) for row in rows] == [("Movies", None)] * 5
+
+
+async def test_a_pass_knows_the_library_however_the_server_spells_its_paths(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path, rules=[{"library": "Movies", "targets": ["es"]}]) as (fake, clock, house):
+        # The server shows its items under substituted paths.
+        fake.libraries[0].folder = "/srv/films"
+        films(fake, 2, clock.now())
+        await house.scanner.scan(full=True)
+        new = film("New", [audio()], library=fake.libraries[0].id, added=clock.now())
+        fake.add(new)
+        await house.scanner.scan(full=True)
+        assert [str(job.target) for job in await house.store.jobs()] == ["es"] * 3
+        assert (await house.server.fetch_item(ItemId(new.id))).library == "Movies"
+
+
+async def test_a_film_that_joins_a_collection_of_a_rule_is_decided_anew(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path, rules=[{"collection": "Anime", "targets": ["es"]}]) as (fake, clock, house):
+        items = films(fake, 3, clock.now())
+        box = new_id("box")
+        fake.box_names[box], fake.box_sets[box] = "Anime", []
+        await house.scanner.scan(full=True)
+        fake.box_sets[box] = [items[0].id]
+        assert (await house.scanner.scan(full=True)).read == 1
+        assert [job.title for job in await house.store.jobs() if str(job.target) == "es"] == [items[0].name]
+        assert (await house.scanner.scan(full=True)).read == 0
+        fake.box_sets[box] = []
+        assert (await house.scanner.scan(full=True)).read == 1
+
+
+async def test_a_renamed_library_is_decided_anew_and_one_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path, rules=[{"library": "Kids", "targets": ["es"]}]) as (fake, clock, house):
+        films(fake, 3, clock.now())
+        await house.scanner.scan(full=True)
+        fake.libraries[0].name = "Kids"
+        assert (await house.scanner.scan(full=True)).read == 3
+        assert [str(job.target) for job in await house.store.jobs()].count("es") == 3
+        fake.libraries.clear()
+        for hours, left in ((1, 3), (12, 3), (30, 0)):
+            clock.pass_time(hours=hours)
+            await house.scanner.scan(full=True)
+            assert (await store_of(house)._db.read("SELECT count(*) AS n FROM items"))[0]["n"] == left
+
+
+async def test_a_stream_address_that_nobody_has_probed_is_read_once(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        for item in films(fake, 3, clock.now(), []):
+            item.sources[0].streams, item.sources[0].extra = [], {"Protocol": "Http", "Path": "http://films.example/1", "IsRemote": True}
+        assert [(await house.scanner.scan(full=True)).read for _ in range(3)] == [3, 0, 0]
+
+
+async def test_the_second_pass_tells_the_same_as_the_first(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        films(fake, 30, clock.now(), [audio("eng")])
+        fake.add(film("Covered", [audio("eng"), text("ger")], library=fake.libraries[0].id, now=clock.now()))
+        first, second = await house.scanner.scan(full=True), await house.scanner.scan(full=True)
+        assert second.read == 0
+        assert first.tally.table() == second.tally.table() == {"de": {"covered": 1, "listen": 30}}
+        assert first.forecast is not None
+        assert second.forecast is not None
+        assert (second.forecast.titles, second.forecast.listening_hours) == (first.forecast.titles, first.forecast.listening_hours) == (30, 45)
+
+
+async def test_a_film_that_was_away_for_a_moment_gets_its_job_back(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        await house.scanner.scan(full=True)
+        await house.store.hold_none(clock.now())
+        job = await house.store.claim(Stage.LISTEN, clock.now())
+        assert job is not None
+        gone = ItemGone(item.id)
+        await house.store.record(job.id, Outcome(JobState.CANCELLED, reason=str(gone), reason_code=gone.code), clock.now())
+        report = await house.scanner.scan(full=True)
+        assert (report.read, report.queued) == (1, 1)
+        assert (await house.scanner.scan(full=True)).read == 0
+
+
+async def test_an_open_job_follows_its_file_to_the_film_it_was_merged_into(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        one, other = films(fake, 2, clock.now())
+        await house.scanner.scan(full=True)
+        one.sources.append(other.sources[0])
+        del fake.items[other.id]
+        one.touch(clock.now())
+        await house.scanner.scan(full=True)
+        assert {job.item_id for job in await house.store.jobs()} == {one.id}
+
+
+async def test_one_item_that_the_server_stumbles_over_does_not_end_the_pass(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        items = films(fake, 30, clock.now())
+        await finish(fake, store_of(house), items[:1], clock.now())
+        items[0].sources[0].sidecars.clear()
+        fake.chaos = lambda name: Fault(status=500) if name.startswith("POST /Items") else None
+        assert (await house.scanner.scan(full=True)).items == 30
+
+
+# -- what became of ours ------------------------------------------------------------------------------------------------
+
+
+async def test_a_file_that_a_library_scan_dropped_is_no_no_though_somebody_watched_at_the_first_pass(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        await finish(fake, store_of(house), [item], clock.now())
+        await house.scanner.scan(full=True)
+        source = item.sources[0]
+        source.unlisted.add(f"{source.stem}.fluxcaption.de.srt")
+        item.touch(clock.now())
+        fake.somebody_plays(item)
+        await house.scanner.scan(full=True)
+        fake.stops(item)
+        clock.pass_time(hours=25)
+        await house.scanner.scan(full=True)
+        assert source.unlisted == set()
+        clock.pass_time(hours=25)
+        await house.scanner.scan(full=True)
+        assert await states(store_of(house)) == {DeliveryState.CONFIRMED: 1}
+
+
+async def test_what_was_dropped_again_just_before_the_last_look_is_refreshed_before_anything_is_concluded(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        await finish(fake, store_of(house), [item], clock.now())
+        source = item.sources[0]
+        for _ in range(4):
+            # Each time between two passes the server's own scan drops it.
+            source.unlisted.add(f"{source.stem}.fluxcaption.de.srt")
+            item.touch(clock.now())
+            await house.scanner.scan(full=True)
+            clock.pass_time(hours=25)
+        assert DeliveryState.REFUSED not in await states(store_of(house))
+
+
+async def test_passes_that_broke_off_do_not_make_a_no(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        items = films(fake, 900, clock.now())
+        await finish(fake, store_of(house), items[:1], clock.now())
+        await house.scanner.scan(full=True)
+        items[0].sources[0].sidecars.clear()
+        items[0].touch(clock.now())
+        for _ in range(3):
+            before = len(fake.received)
+            fake.chaos = lambda name, before=before: (
+                Fault(status=500) if name == "GET /Items" and sum(exchange.route == "/Items" for exchange in fake.received[before:]) >= 2 else None
+            )
+            with pytest.raises(ServiceUnreachable):
+                await house.scanner.scan(full=True)
+            clock.pass_time(hours=25)
+        assert await states(store_of(house)) == {DeliveryState.CONFIRMED: 1}
+
+
+async def test_a_library_scan_that_begins_during_a_pass_makes_it_count_for_nothing(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        await finish(fake, store_of(house), [item], clock.now())
+        await house.scanner.scan(full=True)
+        item.sources[0].sidecars.clear()
+        item.touch(clock.now())
+
+        def walks() -> None:
+            fake.begin_library_scan()
+            clock.pass_time(minutes=1)
+            fake.end_library_scan()
+
+        for _ in range(3):
+            between_pages(fake, 1, walks)
+            await house.scanner.scan(full=True)
+            clock.pass_time(hours=25)
+        assert await states(store_of(house)) == {DeliveryState.CONFIRMED: 1}
+
+
+async def test_a_no_holds_when_the_film_gets_another_name(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        clock = FastClock()
+        item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        fake.add(item)
+        async with house_beside(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as house:
+
+            async def work() -> None:
+                await house.scanner.scan(full=True)
+                await house.store.hold_none(clock.now())
+                await house.workers.run(until_idle=True)
+
+            await work()
+            (name,) = item.sources[0].sidecars
+            folder = tmp_path / "media" / READ
+            (folder / name).unlink()
+            item.sources[0].sidecars.clear()
+            item.touch(clock.now())
+            await work()
+            clock.pass_time(hours=25)
+            await work()
+            assert await states(store_of(house)) == {DeliveryState.REFUSED: 1}
+            folder.rename(folder.with_name("New"))
+            file = (folder.with_name("New") / f"{READ}.mkv").rename(folder.with_name("New") / "New.mkv")
+            fake.items.clear()
+            renamed = film("New", [audio(), text()], library=fake.libraries[0].id, file=file, minutes=61 / 60)
+            fake.add(renamed)
+            await work()
+            assert renamed.sources[0].sidecars == {}
+            assert "removed by somebody" in (await house.store.jobs())[0].reason
+
+
+@pytest.mark.parametrize("why", ["no-speech", "removed"])
+async def test_another_file_under_the_same_name_is_looked_at_again(why: str, tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (made,) = films(fake, 1, clock.now())
+        if why == "removed":
+            await finish(fake, store_of(house), [made], clock.now())
+            made.sources[0].sidecars.clear()
+            for _ in range(2):
+                await house.scanner.scan(full=True)
+                clock.pass_time(hours=25)
+            assert await states(store_of(house)) == {DeliveryState.REFUSED: 1}
+        else:
+            item = await house.server.fetch_item(ItemId(made.id))
+            source = item.sources[0]
+            await house.store.save_identity(item.server_id, source, MediaIdentity(Fingerprint("f"), source.size_bytes, source.duration_ms))
+            await house.store.settle(Fingerprint("f"), DE, house.planner.settings_hash, why, "nobody speaks in it", clock.now())
+        assert (await house.scanner.scan(full=True)).queued == 0
+        replace_media(made, clock)
+        assert (await house.scanner.scan(full=True)).queued == 1
+
+
+async def test_a_language_that_was_read_is_of_that_file_alone(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (made,) = films(fake, 1, clock.now(), [audio("jpn"), text("und")])
+        item = await house.server.fetch_item(ItemId(made.id))
+        source = item.sources[0]
+        await house.store.save_track_fact(item.server_id, source.id, TrackFact(source.subtitles[0].key, item.etag, DE, media=source.revision))
+
+        async def way() -> Way:
+            ((decision,),) = await house.planner.plan([await house.server.fetch_item(ItemId(made.id))])
+            return decision.way
+
+        assert await way() is Way.COVERED
+        made.touch(clock.now() + timedelta(days=1))
+        assert await way() is Way.COVERED
+        replace_media(made, clock)
+        assert await way() is Way.LOOK
+
+
+# -- media that was replaced under ours ---------------------------------------------------------------------------------
+
+
+async def test_a_track_of_replaced_media_is_made_anew_whatever_the_backlog_says(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, house):
+        items = films(fake, 2, clock.now() - timedelta(days=60))
+        await finish(fake, store_of(house), items[:1], clock.now())
+        assert (await house.scanner.scan(full=True)).queued == 0
+        replace_media(items[0], clock)
+        assert (await house.scanner.scan(full=True)).queued == 1
+        (job,) = await house.store.jobs()
+        assert (job.title, job.state, job.is_held) == (items[0].name, JobState.QUEUED, False)
+
+
+@pytest.mark.parametrize("why", ["settled", "not wanted", "nothing to make it from", "another serves"])
+async def test_a_track_of_replaced_media_goes_where_no_other_is_made(why: str, tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path, languages={"targets": ["de"], "when_spoken": "skip"}) as (fake, clock, house):
+        (made,) = films(fake, 1, clock.now(), [audio("eng")])
+        await finish(fake, store_of(house), [made], clock.now())
+        await house.scanner.scan(full=True)
+        replace_media(made, clock)
+        item = await house.server.fetch_item(ItemId(made.id))
+        source = item.sources[0]
+        await house.store.save_identity(item.server_id, source, MediaIdentity(Fingerprint("new"), source.size_bytes, source.duration_ms))
+        if why == "settled":
+            await house.store.settle(Fingerprint("new"), DE, house.planner.settings_hash, "no-speech", "nobody speaks in it", clock.now())
+        elif why == "not wanted":
+            made.sources[0].streams = [audio("ger")]
+        elif why == "nothing to make it from":
+            made.sources[0].streams = [audio("eng", Title="Director's commentary")]
+        else:
+            made.sources[0].streams = [audio("eng"), text("ger")]
+        ((decision,),) = await house.planner.plan([await house.server.fetch_item(ItemId(made.id))])
+        if why == "another serves":
+            assert decision.way is Way.RETIRE
+            return
+        assert decision.way is Way.WITHDRAW
+        assert "the media was replaced since our track was made" in decision.reason
+        assert (await house.scanner.scan(full=True)).queued == 1
+        job = await house.store.claim(Stage.LISTEN, clock.now())
+        assert job is not None
+        outcome = await house.workers._stages[Stage.LISTEN].run(job)
+        assert (outcome.state, outcome.stage, job.track_ref) == (JobState.QUEUED, Stage.UPLOAD, None)
+
+
+async def test_a_track_beside_a_file_that_only_seems_replaced_stays(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path, languages={"targets": ["de"], "when_spoken": "skip"}) as (fake, clock, house):
+        (made,) = films(fake, 1, clock.now(), [audio("eng")])
+        await finish(fake, store_of(house), [made], clock.now())
+        await house.scanner.scan(full=True)
+        replace_media(made, clock)
+        made.sources[0].streams = [audio("ger")]
+        item = await house.server.fetch_item(ItemId(made.id))
+        source = item.sources[0]
+        # The very bytes it was made for.
+        await house.store.save_identity(item.server_id, source, MediaIdentity(Fingerprint(f"f{made.id}"), source.size_bytes, source.duration_ms))
+        assert (await house.scanner.scan(full=True)).queued == 1
+        job = await house.store.claim(Stage.LISTEN, clock.now())
+        assert job is not None
+        outcome = await house.workers._stages[Stage.LISTEN].run(job)
+        assert (outcome.state, outcome.reason) == (JobState.DONE, "our track was made for this very file, which only seems changed")
+        await house.store.record(job.id, outcome, clock.now())
+        assert [(await house.scanner.scan(full=True)).queued for _ in range(2)] == [0, 0]
+
+
+async def test_a_film_that_replaced_another_and_brought_no_track_is_a_gap_after_one_whole_pass(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (made,) = films(fake, 1, clock.now())
+        await finish(fake, store_of(house), [made], clock.now())
+        await house.scanner.scan(full=True)
+        replace_media(made, clock)
+        made.sources[0].sidecars.clear()
+        assert [(await house.scanner.scan(full=True)).queued for _ in range(2)] == [0, 1]

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,12 +141,12 @@ async def test_the_backlog_is_released_title_by_title_newest_first(store: Sqlite
     first = [await store.claim(Stage.LISTEN, NOW) for _ in range(3)]
     assert [job.source_id if job else None for job in first] == ["0", "0", None]
     standing = await store.backlog_standing(NOW)
-    assert (standing.begun_ever, standing.begun_today, standing.finished_ever) == (1, 1, 0)
+    assert (standing.has_begun, standing.begun_today, standing.has_finished) == (True, 1, False)
     for job in first[:2]:
         assert job is not None
         await store.record(job.id, Outcome.done("made"), NOW)
     assert (await store.backlog_standing(NOW + timedelta(days=2))).begun_today == 0
-    assert (await store.backlog_standing(NOW)).finished_ever == 1
+    assert (await store.backlog_standing(NOW)).has_finished
 
 
 async def test_an_asked_job_leaves_the_backlog(store: SqliteStore) -> None:
@@ -349,3 +349,37 @@ async def test_kill_9_loses_no_promise(tmp_path: Path) -> None:
         assert (await store._db.read("PRAGMA integrity_check"))[0][0] == "ok"
     finally:
         await store.close()
+
+
+async def test_deliveries_are_found_by_the_time_they_were_sent_though_no_answer_came_back(store: SqliteStore) -> None:
+    server = ServerId("v")
+    for name, at in (("old", NOW - timedelta(days=2)), ("answered", NOW), ("lost", NOW)):
+        await store.record_intent(Delivery(server, SourceId(name), DE, ContentHash("h"), "F.de.srt", "{}", at, item_id=ItemId(f"i-{name}")))
+    await store.mark_uploaded(server, SourceId("answered"), DE, NOW)
+    found = await store.deliveries(server, uploaded_since=NOW - timedelta(hours=1))
+    assert {delivery.source_id for delivery in found} == {"answered", "lost"}
+    assert [delivery.source_id for delivery in await store.deliveries(server, item_id=ItemId("i-lost"))] == ["lost"]
+    assert [delivery.source_id for delivery in await store.deliveries(server, item_id=ItemId("old"))] == ["old"]
+
+
+async def test_what_is_asked_often_walks_no_table(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    read = store._db.read
+
+    async def keep(query: str, values: Iterable[object] = ()) -> list[sqlite3.Row]:
+        asked.append((query, tuple(values)))
+        return await read(query, values)
+
+    monkeypatch.setattr(store._db, "read", keep)
+    await store.backlog_standing(NOW)
+    await store.count_jobs()
+    await store.next_due(NOW)
+    await store.jobs(item_id=ItemId("i"))
+    await store.deliveries(ServerId("v"), item_id=ItemId("i"))
+    await store.item_rows(ServerId("v"), 0, 10)
+    for query, values in asked:
+        plan = [row["detail"] for row in await read(f"EXPLAIN QUERY PLAN {query}", values)]
+        assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] in {"jobs", "ended", "deliveries"} and "COVERING INDEX" not in step], (
+            plan
+        )
+        assert not ("FROM items" in query and any("TEMP B-TREE" in step for step in plan)), plan

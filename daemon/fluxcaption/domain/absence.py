@@ -21,35 +21,31 @@ class Absence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AbsenceFacts:
-    """What is known at the end of a look.
+    """What is known at the end of a look that the server was made to look at its files for.
 
     Attributes:
         missing_since: When a complete pass first did not list it; None at the first time.
         passes: Complete passes without it, this one included.
-        is_complete: Whether this look is part of a complete pass.
-        scan_is_running: The server is walking its folders right now.
+        scan_is_running: The server has walked its folders while we looked, or does so right now.
         media_is_there: The film itself could be seen just now.
         file_is_there: Whether the subtitle's file is in its folder; None where we cannot look.
     """
 
     missing_since: datetime | None
     passes: int
-    is_complete: bool
     scan_is_running: bool
     media_is_there: bool
     file_is_there: bool | None
+
+
+def is_long_missed(missing_since: datetime | None, passes: int, now: datetime) -> bool:
+    """Whether complete passes missed a track long enough for it to be looked for a last time."""
+    return passes >= 2 and missing_since is not None and now - missing_since >= LONG_ENOUGH
 
 
 def conclude(facts: AbsenceFacts, now: datetime) -> Absence:
     """Say what an unlisted track means; a "no" needs two complete passes a day apart and everything else in order."""
     if facts.file_is_there:
         return Absence.UNLISTED
-    is_sure = (
-        facts.is_complete
-        and facts.passes >= 2
-        and facts.missing_since is not None
-        and now - facts.missing_since >= LONG_ENOUGH
-        and not facts.scan_is_running
-        and facts.media_is_there
-    )
+    is_sure = is_long_missed(facts.missing_since, facts.passes, now) and not facts.scan_is_running and facts.media_is_there
     return Absence.REFUSED if is_sure else Absence.WAIT

@@ -28,14 +28,14 @@ class BacklogStanding:
     """What was begun so far.
 
     Attributes:
-        begun_ever: Titles begun since the first start.
+        has_begun: Whether any title was begun since the first start.
         begun_today: Titles begun in the last 24 hours.
-        finished_ever: Titles with no open job left.
+        has_finished: Whether any of those begun has no open job left.
     """
 
-    begun_ever: int
+    has_begun: bool
     begun_today: int
-    finished_ever: int
+    has_finished: bool
 
 
 def belongs_to_backlog(added_at: datetime, rules: BacklogRules, now: datetime) -> bool:
@@ -47,8 +47,8 @@ def belongs_to_backlog(added_at: datetime, rules: BacklogRules, now: datetime) -
 
 def titles_to_begin(standing: BacklogStanding, rules: BacklogRules) -> int:
     """How many more titles may be begun now: one first, and when that is finished at most `per_day` in 24 hours."""
-    if standing.begun_ever == 0:
+    if not standing.has_begun:
         return 1
-    if standing.finished_ever == 0:
+    if not standing.has_finished:
         return 0
     return max(0, rules.per_day - standing.begun_today)

@@ -15,32 +15,62 @@ Source: the recogniser's published table (faster-whisper README, 65882ee).
 """
 
 
+@dataclass(frozen=True, slots=True)
+class ItemCount:
+    """What one item adds to a tally, short enough to be remembered with it.
+
+    Attributes:
+        ways: Each decision as target and way, in one text: few libraries have more than a dozen different ones.
+        titles: Media sources with at least one gap that can be filled.
+        listen_ms: Sound to hear.
+    """
+
+    ways: str
+    titles: int
+    listen_ms: int
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts over many decisions; feed it page by page, it keeps no item."""
 
-    by_way: Counter[tuple[str, Way]] = field(default_factory=Counter)
     listen_ms: int = 0
     titles: int = 0
+    _by_ways: Counter[str] = field(default_factory=Counter)
     _heard: set[SourceId] = field(default_factory=set)
 
-    def add(self, decisions: Iterable[Decision]) -> None:
-        """Count the decisions of one item; a film is listened to once for all its targets."""
+    def add(self, decisions: Iterable[Decision]) -> ItemCount:
+        """Count the decisions of one item, and say what that was; a film is listened to once for all its targets."""
+        ways: list[str] = []
         sources: set[SourceId] = set()
+        listen_ms = 0
         for decision in decisions:
-            self.by_way[(str(decision.target), decision.way)] += 1
+            ways.append(f"{decision.target} {decision.way}")
             if decision.way.is_work:
                 sources.add(decision.source.id)
             if decision.way is Way.LISTEN and decision.source.id not in self._heard:
                 self._heard.add(decision.source.id)
-                self.listen_ms += decision.source.duration_ms
-        self.titles += len(sources)
+                listen_ms += decision.source.duration_ms
+        count = ItemCount(",".join(ways), len(sources), listen_ms)
+        self.add_count(count)
+        return count
+
+    def add_count(self, count: ItemCount) -> None:
+        """Count an item again that was decided earlier and has not changed."""
+        self._by_ways[count.ways] += 1
+        self.titles += count.titles
+        self.listen_ms += count.listen_ms
 
     def table(self) -> Mapping[str, Mapping[str, int]]:
         """Target, then way, then how many."""
+        by_way: Counter[tuple[str, str]] = Counter()
+        for ways, items in self._by_ways.items():
+            for told in filter(None, ways.split(",")):
+                target, way = told.rsplit(" ", 1)
+                by_way[(target, way)] += items
         table: dict[str, dict[str, int]] = {}
-        for (target, way), count in sorted(self.by_way.items()):
-            table.setdefault(target, {})[way.value] = count
+        for (target, way), count in sorted(by_way.items()):
+            table.setdefault(target, {})[way] = count
         return table
 
 

@@ -22,6 +22,8 @@ from fluxcaption.domain.sources import (
 )
 from fluxcaption.domain.units import SourceId
 
+REMOVED = "our track was removed by somebody: it is not made again unless asked for"
+
 
 class Way(StrEnum):
     """What is to be done about one language of one media source."""
@@ -38,12 +40,14 @@ class Way(StrEnum):
     LISTEN = "listen"
     RETIRE = "retire"
     """A human's track came: ours goes."""
+    WITHDRAW = "withdraw"
+    """The media was replaced and nothing is made for the new one: ours goes."""
     CANNOT = "cannot"
 
     @property
     def is_work(self) -> bool:
         """Whether a job is needed."""
-        return self in {Way.LOOK, Way.TRANSLATE, Way.LISTEN, Way.RETIRE}
+        return self in {Way.LOOK, Way.TRANSLATE, Way.LISTEN, Way.RETIRE, Way.WITHDRAW}
 
     @property
     def is_making(self) -> bool:
@@ -75,13 +79,17 @@ class Standing:
         settled: The reason of an earlier decision that still holds.
         delivery: How far our track got; None when there never was one.
         made_for: Revision of the media it was made for; empty when not known.
-        is_asked: A person asked for our track.
+        is_asked: A person wanted our track although another's served.
     """
 
     settled: str = ""
     delivery: DeliveryState | None = None
     made_for: str = ""
     is_asked: bool = False
+
+    def is_of_other_media(self, source: MediaSource) -> bool:
+        """Whether our track was made for a file that this one has replaced, or that only seems changed."""
+        return self.made_for not in {"", source.revision}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,7 @@ class Decision:
     Attributes:
         choice: What it would be made from; None where nothing is made.
         rule: The rule that applied; empty for the defaults.
+        is_upkeep: A track of ours lies there and is to go or to be made anew: that is no backlog.
     """
 
     item: Item
@@ -116,6 +125,7 @@ class Decision:
     reason: str
     choice: SourceChoice | None = None
     rule: str = ""
+    is_upkeep: bool = False
 
 
 def serving_tracks(item: Item, source: MediaSource, target: LanguageTag, wishes: Wishes, known: KnownTracks) -> tuple[list[SubtitleTrack], list[SubtitleTrack]]:
@@ -148,39 +158,48 @@ def decide(item: Item, household: Household, reads: Reads, memory: Mapping[Sourc
 
 def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, reads: Reads, known: KnownTracks, standing: Standing) -> Decision:
     target = wish.target
+    theirs, ours = serving_tracks(item, source, target, wishes, known)
+    is_replaced = standing.is_of_other_media(source)
+    is_stale = bool(ours) and is_replaced and standing.delivery is not DeliveryState.EDITED
 
     def decided(way: Way, reason: str, choice: SourceChoice | None = None) -> Decision:
-        return Decision(item, source, target, way, reason, choice, wishes.rule)
+        is_upkeep = way.is_work and (is_stale or way is Way.RETIRE)
+        return Decision(item, source, target, way, reason, choice, wishes.rule, is_upkeep)
+
+    def not_made(way: Way, reason: str, choice: SourceChoice | None = None) -> Decision:
+        if is_stale:
+            return decided(Way.WITHDRAW, f"the media was replaced since our track was made, so {ours[0].file_name} goes; no other is made: {reason}")
+        return decided(way, reason, choice)
 
     if why := _why_left_alone(item, source, wishes):
         return decided(Way.NOT_WANTED, why)
-    theirs, ours = serving_tracks(item, source, target, wishes, known)
     human = next((track for track in theirs if not is_machine_made(track, wishes.marker, known)), None)
     if human is not None and ours and wishes.yields_to_human and standing.delivery is DeliveryState.CONFIRMED and not standing.is_asked:
         return decided(Way.RETIRE, f"{_named(human)} came, so ours ({ours[0].file_name}) goes")
     if theirs:
-        return decided(Way.COVERED, f"an existing {theirs[0].language} text track serves it ({_named(theirs[0])})")
-    is_stale = bool(ours) and standing.delivery is not DeliveryState.EDITED and standing.made_for not in {"", source.revision}
+        return not_made(Way.COVERED, f"an existing {theirs[0].language} text track serves it ({_named(theirs[0])})")
     if ours and not is_stale:
         return decided(Way.COVERED, f"our own {ours[0].language} text track serves it ({_named(ours[0])})")
     if why := _why_not_wanted(item, source, wish, wishes):
-        return decided(Way.NOT_WANTED, why)
+        return not_made(Way.NOT_WANTED, why)
     unread = [
         track
         for track in source.subtitles
         if track.could_serve and track.language is None and track.key not in known.languages and lies_beside(track, source, item)
     ]
-    if standing.delivery is DeliveryState.REFUSED:
-        return decided(Way.SETTLED, "our track was removed by somebody: it is not made again unless asked for")
+    if standing.delivery is DeliveryState.REFUSED and not is_replaced:
+        return decided(Way.SETTLED, REMOVED)
     if standing.settled:
-        return decided(Way.SETTLED, standing.settled)
-    if standing.delivery in {DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.EDITED} and not ours:
+        return not_made(Way.SETTLED, standing.settled)
+    # Beside other media its absence is no riddle once a whole pass has looked for it: a new film came without the old one's files.
+    is_sought = standing.delivery in {DeliveryState.CONFIRMED, DeliveryState.EDITED} or (standing.delivery is DeliveryState.MISSING and not is_replaced)
+    if is_sought and not ours:
         return decided(Way.MISSING, "our track was there and is not listed now: it is looked for again before anything is concluded")
     if unread:
         return decided(Way.LOOK, f"a text track that says no language could cover it ({_named(unread[0])}): it is read first")
     choice = choose_source(item, source, target, reads, wishes.marker, wishes.sources, known)
     if isinstance(choice, NoSource):
-        return decided(Way.CANNOT, choice.reason, choice)
+        return not_made(Way.CANNOT, choice.reason, choice)
     way = Way.TRANSLATE if isinstance(choice, FromText) else Way.LISTEN
     gap = "the media was replaced since our track was made" if is_stale else f"no full text track in {target}{_near_misses(item, source, target, wishes)}"
     return decided(way, f"{gap}; {choice.reason}", choice)

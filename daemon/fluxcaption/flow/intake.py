@@ -132,15 +132,14 @@ class Intake:
             return await self._add(decisions, Tier.NEW)
         if belongs_to_backlog(item.added_at, self._backlog, now):
             return await self._add(decisions, Tier.BACKLOG)
-        # Keeping what we made in order is no backlog.
-        return await self._add([decision for decision in decisions if decision.way is Way.RETIRE], Tier.NEW)
+        return await self._add([decision for decision in decisions if decision.is_upkeep], Tier.NEW)
 
     async def take_newest(self, decisions: Sequence[Decision]) -> int:
         """Queue the one title a first start begins with, however old it is."""
         return await self._add(decisions, Tier.BACKLOG)
 
     async def _add(self, decisions: Sequence[Decision], tier: Tier) -> int:
-        new = [self._job(decision, Tier.NEW if decision.way is Way.RETIRE and tier is Tier.BACKLOG else tier) for decision in decisions if decision.way.is_work]
+        new = [self._job(decision, Tier.NEW if decision.is_upkeep and tier is Tier.BACKLOG else tier) for decision in decisions if decision.way.is_work]
         return await self._store.add_jobs(new, self._clock.now()) if new else 0
 
     @staticmethod

@@ -227,6 +227,8 @@ class MakingStages:
         await parts.store.note(job.id, fingerprint=identity.fingerprint)
         if await self._is_the_same_file(item, source, job, identity):
             return Outcome.done("our track was made for this very file, which only seems changed")
+        if decision.way is Way.WITHDRAW:
+            return Outcome.next(Stage.UPLOAD, decision.reason)
         settings_hash = parts.planner.settings_hash
         if job.tier is Tier.ASKED:
             await parts.store.unsettle(identity.fingerprint, job.target)
@@ -265,7 +267,12 @@ class MakingStages:
     async def _is_the_same_file(self, item: Item, source: MediaSource, job: Job, identity: MediaIdentity) -> bool:
         """Whether our track lies there and was made for these very bytes, though the library says they changed."""
         delivery = await self._parts.store.delivery(item.server_id, source.id, job.target)
-        if job.asked.redo or delivery is None or delivery.state is not DeliveryState.CONFIRMED or delivery.fingerprint != identity.fingerprint:
+        if (
+            job.asked.redo
+            or delivery is None
+            or delivery.state not in {DeliveryState.CONFIRMED, DeliveryState.MISSING}
+            or delivery.fingerprint != identity.fingerprint
+        ):
             return False
         await self._parts.store.mark_confirmed(item.server_id, source.id, job.target, delivery.track_path, source.revision, self._parts.clock.now())
         return True

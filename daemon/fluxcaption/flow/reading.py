@@ -72,10 +72,10 @@ class TrackReading:
         """
         facts = {fact.track: fact for fact in await self._store.track_facts(item.server_id, source.id)}
         known = facts.get(track.key, TrackFact(track.key, ""))
-        fact = TrackFact(track.key, f"{item.etag} {source.revision}", known.language, is_compared=True)
+        fact = TrackFact(track.key, item.etag, known.language, is_compared=True, media=source.revision)
         try:
             text = await self._text_of(item, source, track, location, is_last_try=is_last_try)
-            if not track.is_external or is_asked or (known.is_compared and known.revision == fact.revision):
+            if not track.is_external or is_asked or (known.is_compared and (known.revision, known.media) == (fact.revision, fact.media)):
                 return text
             fact = replace(fact, cues_hash=hash_of_cues(text))
             if reason := await self._misfit(item, source, track, text, location):
@@ -133,9 +133,10 @@ class TrackReading:
                 text = await self._text_of(item, source, track, location, is_last_try=is_last_try)
             except SubtitleUnreadable as error:
                 log.info("a track that says no language cannot be read", extra={"cause": str(error)})
-                fact = TrackFact(track.key, item.etag)
+                fact = TrackFact(track.key, item.etag, media=source.revision)
             else:
-                fact = TrackFact(track.key, item.etag, await self._language_of(text), hash_of_cues(text) if track.is_external else ContentHash(""))
+                cues_hash = hash_of_cues(text) if track.is_external else ContentHash("")
+                fact = TrackFact(track.key, item.etag, await self._language_of(text), cues_hash, media=source.revision)
             await self._store.save_track_fact(item.server_id, source.id, fact)
 
     async def _misfit(self, item: Item, source: MediaSource, track: SubtitleTrack, text: SubtitleText, location: MediaLocation) -> str:
@@ -181,7 +182,7 @@ class TrackReading:
                 continue
             if track.language is not None and not any(satisfies(track.language, target) for target in delivered):
                 continue
-            if (fact := known.get(track.key)) is not None and fact.revision.split(" ")[0] == item.etag:
+            if (fact := known.get(track.key)) is not None and fact.revision == item.etag:
                 continue
             try:
                 content = await self._server.read_text_track(item.id, source, track)
@@ -189,8 +190,13 @@ class TrackReading:
             except JobError as error:
                 log.info("a track that nothing explains cannot be read", extra={"cause": str(error)})
                 continue
-            language = track.language or (fact.language if fact else await self._language_of(text))
-            await self._store.save_track_fact(item.server_id, source.id, TrackFact(track.key, item.etag, language, hash_of_cues(text)))
+            cues_hash = hash_of_cues(text)
+            if fact is not None and fact.cues_hash == cues_hash:
+                # What was told of the same words still holds.
+                told = replace(fact, revision=item.etag)
+            else:
+                told = TrackFact(track.key, item.etag, track.language or await self._language_of(text), cues_hash, media=source.revision)
+            await self._store.save_track_fact(item.server_id, source.id, told)
             was_read = True
         return was_read
 

@@ -81,7 +81,7 @@ class FolderTree:
         for first in range(0, len(paths), PAGE):
             yield [Glance(self._id_of(path), etag) for path in paths[first : first + PAGE] if (etag := await self._run(self._etag, path))]
 
-    async def fetch_items(self, ids: Sequence[ItemId]) -> Sequence[Item]:
+    async def fetch_items(self, ids: Sequence[ItemId], library: Library | None = None) -> Sequence[Item]:
         """Describe some files again."""
         wanted = set(ids)
         found = [await self._run(self._describe, path) for path in await self._run(self._media_files) if self._id_of(path) in wanted]

@@ -54,7 +54,7 @@ def read_item(
         name=read_title(value),
         kind={"Movie": ItemKind.MOVIE, "Episode": ItemKind.EPISODE}.get(str(value.get("Type")), ItemKind.VIDEO),
         library=library,
-        etag=str(value.get("Etag", "")),
+        etag=read_etag(value, collections or {}, series_tags or {}),
         added_at=read_time(value.get("DateCreated")),
         sources=sources,
         original_language=normalise(value.get("OriginalLanguage")),
@@ -63,11 +63,22 @@ def read_item(
         season=_number(value.get("ParentIndexNumber")),
         episode=_number(value.get("IndexNumber")),
         tags=read_tags(value) + (series_tags or {}).get(str(value.get("SeriesId")), ()),
-        collections=tuple(name for part in (value.get("Id"), value.get("SeriesId")) for name in (collections or {}).get(str(part), ())),
+        collections=_collections_of(value, collections or {}),
         skipped=why_skipped(value, sources),
         is_folder=value.get("Type") in FOLDERS,
-        is_settling=not _has_streams(value, sources),
+        # A stream address has none before somebody plays it.
+        is_settling=not _has_streams(value, sources) and not any(source.is_remote for source in sources),
     )
+
+
+def read_etag(value: Json, collections: Mapping[str, tuple[str, ...]], series_tags: Mapping[str, tuple[str, ...]]) -> str:
+    """What changes with every save of an item; what rules ask of collections and of its series saves nothing in it, so that is part of it."""
+    return " ".join([str(value.get("Etag", "")), *sorted(_collections_of(value, collections)), *series_tags.get(str(value.get("SeriesId")), ())])
+
+
+def _collections_of(value: Json, collections: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Those of the item itself and those of its series."""
+    return tuple(name for part in (value.get("Id"), value.get("SeriesId")) for name in collections.get(str(part), ()))
 
 
 def read_tags(value: Json) -> tuple[str, ...]:

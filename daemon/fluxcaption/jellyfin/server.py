@@ -6,7 +6,7 @@ Source: server contract, appendix A and the sections named at each method.
 import asyncio
 import base64
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +18,11 @@ from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.jellyfin.admin import JellyfinAdmin
 from fluxcaption.jellyfin.client import SERVICE, Answer, AnswerTooLarge, JellyfinClient
-from fluxcaption.jellyfin.parse import FOLDERS, KINDS, is_id, read_date, read_item, read_libraries, read_playing, read_tags, read_time, read_version
+from fluxcaption.jellyfin.parse import FOLDERS, KINDS, is_id, read_date, read_etag, read_item, read_libraries, read_playing, read_tags, read_time, read_version
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.mounts import Mounts
 from fluxcaption.plugin_manifest import webhook_plugin
-from fluxcaption.ports import Glance, LibraryScan, SidecarWriter
+from fluxcaption.ports import Glance, ItemRecord, LibraryScan, SidecarWriter
 from fluxcaption.settings import JellyfinServer as Settings
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ PAGE = 200
 LEAN_PAGE = 500
 IDS_AT_ONCE = 50
 OVERLAP = 20
-"""Items that go away while we read shift the rest forward; so many are read twice at each page's end."""
+"""Items that go away while we read shift the rest forward: so many are read twice, and a page none of which was seen before is stepped back from."""
 
 FIELDS = "Path,MediaSources,ProviderIds,DateCreated,Etag"
 SUBTITLE_CAP_BYTES = 4 * 2**20
@@ -55,15 +55,22 @@ class RuleNeeds:
     collections: frozenset[str] = frozenset()
 
 
+ItemRecords = Callable[[ServerId, Sequence[ItemId]], Awaitable[Mapping[ItemId, ItemRecord]]]
+"""What the passes over the libraries have remembered of some items."""
+
+
 class JellyfinServer:
     """MediaServer over the server's own routes."""
 
-    def __init__(self, settings: Settings, version: str, write_sidecar: SidecarWriter, needs: RuleNeeds = RuleNeeds()) -> None:
+    def __init__(
+        self, settings: Settings, version: str, write_sidecar: SidecarWriter, needs: RuleNeeds = RuleNeeds(), records: ItemRecords | None = None
+    ) -> None:
         self._settings = settings
         self._client = JellyfinClient(settings, version)
         self._write_sidecar = write_sidecar
         self._version = (0, 0, 0)
         self._needs = needs
+        self._records = records
         self._fields = FIELDS + (",Tags" if needs.tags else "")
         self._collections: dict[str, tuple[str, ...]] = {}
         self._series_tags: dict[str, tuple[str, ...]] = {}
@@ -107,10 +114,11 @@ class JellyfinServer:
     async def glances(self, library: Library) -> AsyncIterator[Sequence[Glance]]:
         """Ids and Etags alone: an eighth of the cost (3.3)."""
         async for rows in self._pages(library, LEAN_PAGE, {"fields": "Etag"}):
-            yield [Glance(ItemId(row["Id"]), str(row.get("Etag", ""))) for row in rows]
+            yield [Glance(ItemId(row["Id"]), read_etag(row, self._collections, self._series_tags)) for row in rows]
 
     async def _pages(self, library: Library, size: int, more: Mapping[str, str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        before: frozenset[str] = frozenset()
+        # Hashes take a third of the room of ids, and a library may have hundreds of thousands.
+        seen: set[int] = set()
         start = 0
         while True:
             params = {
@@ -133,30 +141,31 @@ class JellyfinServer:
             rows = await asyncio.to_thread(_items_in_answer, answer, self._client.url)
             if len(rows) > size:
                 raise ServiceUnreachable(SERVICE, self._client.url, "it answered with items nobody asked for")
-            yield [row for row in rows if row["Id"] not in before]
+            new = [row for row in rows if hash(row["Id"]) not in seen]
+            if start and len(new) == len(rows):
+                # More went away before this page than it overlaps the last one: what moved up is still to be read.
+                start = max(0, start - size)
+                continue
+            seen.update(hash(row["Id"]) for row in new)
+            yield new
             if len(rows) < size:
                 return
-            before = frozenset(row["Id"] for row in rows[-OVERLAP:])
             start += size - OVERLAP
 
-    async def fetch_items(self, ids: Sequence[ItemId]) -> Sequence[Item]:
+    async def fetch_items(self, ids: Sequence[ItemId], library: Library | None = None) -> Sequence[Item]:
         """Read items by a list of ids; an answer with others in it is refused, since a list without a valid id is no filter at all (3.3)."""
-        if self._folders is None:
-            await self.libraries()
         found: list[Item] = []
         for first in range(0, len(ids), IDS_AT_ONCE):
             part = [item_id for item_id in ids[first : first + IDS_AT_ONCE] if is_id(item_id)]
             if part:
-                found += await self._looked_at([self._item(row) for row in await self._rows_of(part)])
+                rows = await self._rows_of(part)
+                places = {} if library is not None else await self._places_of(rows)
+                found += await self._looked_at([self._item(row, library.name if library is not None else places[row["Id"]]) for row in rows])
         return found
 
     async def fetch_item(self, item_id: ItemId) -> Item:
         """Read one item by the list route: the single one needs a user (1.4)."""
-        if not is_id(item_id):
-            raise ItemGone(item_id)
-        if self._folders is None:
-            await self.libraries()
-        for item in await self._looked_at([self._item(row) for row in await self._rows_of([item_id])]):
+        for item in await self.fetch_items([item_id]):
             return item
         raise ItemGone(item_id)
 
@@ -226,10 +235,21 @@ class JellyfinServer:
         mapped = self._mapped(source)
         return mapped.parent / name if mapped is not None else None
 
-    def _item(self, row: Mapping[str, Any], library: str = "") -> Item:
-        if not library:
-            place = str(row.get("Path", "")).replace("\\", "/")
-            library = next((name for folder, name in self._folders or () if place.startswith(folder)), "")
+    async def _places_of(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+        """The library of each row: where a pass has found it, else by its path, which the server may spell in another way than the library's folder."""
+        if self._folders is None:
+            await self.libraries()
+        known: Mapping[ItemId, ItemRecord] = {}
+        if self._records is not None and rows:
+            known = await self._records(ServerId(str(rows[0].get("ServerId", ""))), [ItemId(row["Id"]) for row in rows])
+        places: dict[str, str] = {}
+        for row in rows:
+            path = str(row.get("Path", "")).replace("\\", "/")
+            record = known.get(ItemId(row["Id"]))
+            places[row["Id"]] = record.library if record else next((name for folder, name in self._folders or () if path.startswith(folder)), "")
+        return places
+
+    def _item(self, row: Mapping[str, Any], library: str) -> Item:
         return read_item(row, library, self._collections, self._series_tags)
 
     async def _looked_at(self, items: Sequence[Item]) -> Sequence[Item]:

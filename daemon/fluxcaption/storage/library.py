@@ -9,6 +9,7 @@ import aiosqlite
 
 from fluxcaption.domain.cues import Span
 from fluxcaption.domain.fitting import Stretch
+from fluxcaption.domain.forecast import ItemCount
 from fluxcaption.domain.gaps import DeliveryState, Memory, Standing
 from fluxcaption.domain.jobs import EVERY_SETTING, Delivery
 from fluxcaption.domain.language import LanguageTag
@@ -34,28 +35,34 @@ class LibraryRecords:
         rows = await self._db.read(f"SELECT * FROM items WHERE server_id=? AND id IN ({_marks(ids)})", (server_id, *ids))  # noqa: S608 only question marks
         return {ItemId(row["id"]): _item_record(row) for row in rows}
 
-    async def save_items(self, items: Sequence[tuple[Item, bool]], basis: str) -> None:
+    async def save_items(self, items: Sequence[tuple[Item, bool, ItemCount]], basis: str) -> None:
         """Remember items as they were read, each with whether it is looked at again however unchanged; equal rows are left alone."""
 
         async def body(connection: aiosqlite.Connection) -> None:
             await connection.executemany(
-                "INSERT INTO items (server_id, id, library, etag, basis, name, series_id, season, episode, look_again) VALUES (?,?,?,?,?,?,?,?,?,?)"
+                "INSERT INTO items (server_id, id, library, etag, basis, name, series_id, season, episode, look_again, ways, titles, listen_ms)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
                 " ON CONFLICT (server_id, id) DO UPDATE SET library=excluded.library, etag=excluded.etag, basis=excluded.basis, name=excluded.name, series_id=excluded.series_id,"
-                " season=excluded.season, episode=excluded.episode, look_again=excluded.look_again, missed_since=NULL"
-                " WHERE (library, etag, basis, name, look_again) IS NOT (excluded.library, excluded.etag, excluded.basis, excluded.name, excluded.look_again) OR missed_since IS NOT NULL",
+                " season=excluded.season, episode=excluded.episode, look_again=excluded.look_again, ways=excluded.ways, titles=excluded.titles,"
+                " listen_ms=excluded.listen_ms, missed_since=NULL"
+                " WHERE (library, etag, basis, name, look_again, ways, titles, listen_ms) IS NOT (excluded.library, excluded.etag, excluded.basis, excluded.name,"
+                " excluded.look_again, excluded.ways, excluded.titles, excluded.listen_ms) OR missed_since IS NOT NULL",
                 [
-                    (item.server_id, item.id, item.library, item.etag, basis, item.name, item.series_id, item.season, item.episode, int(look_again))
-                    for item, look_again in items
+                    (
+                        *(item.server_id, item.id, item.library, item.etag, basis, item.name, item.series_id, item.season, item.episode),
+                        *(int(look_again), count.ways, count.titles, count.listen_ms),
+                    )
+                    for item, look_again, count in items
                 ],
             )
 
         if items:
             await self._db.checkpoint(body)
 
-    async def items_of_library(self, server_id: ServerId, library: str, after_row: int, limit: int) -> Sequence[ItemRecord]:
-        """A page of what is known of a library, in order of rows."""
-        rows = await self._db.read("SELECT * FROM items WHERE server_id=? AND library=? AND row>? ORDER BY row LIMIT ?", (server_id, library, after_row, limit))
-        return [_item_record(row) for row in rows]
+    async def item_rows(self, server_id: ServerId, after_row: int, limit: int) -> Sequence[tuple[int, datetime | None]]:
+        """A page of the rows of a server's items, in order, each with when a complete pass first did not see it."""
+        rows = await self._db.read("SELECT row, missed_since FROM items WHERE row>? AND +server_id=? ORDER BY row LIMIT ?", (after_row, server_id, limit))
+        return [(row["row"], maybe_time(row["missed_since"])) for row in rows]
 
     async def look_again_at_failed(self, now: datetime) -> int:
         """Items whose job failed long enough ago are read in full by the next pass, however unchanged."""
@@ -181,7 +188,7 @@ class LibraryRecords:
     async def save_track_fact(self, server_id: ServerId, source_id: SourceId, fact: TrackFact) -> None:
         """Remember what reading a track told."""
         await self._write(
-            "INSERT OR REPLACE INTO track_facts VALUES (?,?,?,?,?,?,?,?)",
+            "INSERT OR REPLACE INTO track_facts (server_id, source_id, track, revision, language, cues_hash, misfit, is_compared, media) VALUES (?,?,?,?,?,?,?,?,?)",
             (
                 server_id,
                 source_id,
@@ -191,6 +198,7 @@ class LibraryRecords:
                 fact.cues_hash,
                 fact.misfit,
                 int(fact.is_compared),
+                fact.media,
             ),
         )
 
@@ -212,15 +220,15 @@ class LibraryRecords:
 
     async def recall(self, items: Sequence[Item], settings_hash: str) -> Mapping[SourceId, Memory]:
         """What is remembered about every media source of some items of one server; one that nothing is known of is left out."""
-        sources = [source for item in items for source in item.sources]
+        sources = [(item, source) for item in items for source in item.sources]
         if not sources:
             return {}
-        server_id, ids = items[0].server_id, [source.id for source in sources]
+        server_id, ids = items[0].server_id, [source.id for _, source in sources]
         marks = _marks(ids)
         facts = await self._db.read(f"SELECT * FROM track_facts WHERE server_id=? AND source_id IN ({marks})", (server_id, *ids))  # noqa: S608
         deliveries = await self._db.read(f"SELECT * FROM deliveries WHERE server_id=? AND source_id IN ({marks})", (server_id, *ids))  # noqa: S608
         settled = await self._db.read(
-            f"SELECT i.source_id, s.target, s.reason FROM identities AS i JOIN settled AS s ON s.fingerprint=i.fingerprint"  # noqa: S608 only question marks
+            f"SELECT i.source_id, i.revision, s.target, s.reason FROM identities AS i JOIN settled AS s ON s.fingerprint=i.fingerprint"  # noqa: S608 only question marks
             f" WHERE i.server_id=? AND i.source_id IN ({marks}) AND s.settings_hash IN (?, ?)",
             (server_id, *ids, settings_hash, EVERY_SETTING),
         )
@@ -228,11 +236,12 @@ class LibraryRecords:
             return {}
         ours = await self._hashes_of_ours([row["cues_hash"] for row in facts if row["cues_hash"]])
         memory: dict[SourceId, Memory] = {}
-        for source in sources:
+        for item, source in sources:
             own_facts = [row for row in facts if row["source_id"] == source.id]
             standings: dict[LanguageTag, Standing] = {}
             for row in settled:
-                if row["source_id"] == source.id:
+                # A decision is about the media that was read: of another file behind the same id it says nothing.
+                if (row["source_id"], row["revision"]) == (source.id, source.revision):
                     standings[tag_of(row["target"])] = Standing(settled=row["reason"])
             for row in deliveries:
                 if row["source_id"] == source.id:
@@ -240,7 +249,7 @@ class LibraryRecords:
                     before = standings.get(target, Standing())
                     standings[target] = Standing(before.settled, DeliveryState(row["state"]), row["made_for"], bool(row["is_asked"]))
             if own_facts or standings:
-                memory[source.id] = Memory(_known(own_facts, ours), standings)
+                memory[source.id] = Memory(_known(own_facts, ours, item, source), standings)
         return memory
 
     async def _hashes_of_ours(self, hashes: Collection[str]) -> frozenset[str]:
@@ -267,14 +276,20 @@ class LibraryRecords:
     async def deliveries(
         self, server_id: ServerId, *, item_id: ItemId | None = None, states: Collection[DeliveryState] = (), uploaded_since: datetime | None = None
     ) -> Sequence[Delivery]:
-        """Deliveries, oldest first."""
+        """Deliveries, oldest first; where the answer to an upload was lost, it counts from when it was meant."""
         wanted = [state.value for state in states] or [state.value for state in DeliveryState]
-        rows = await self._db.read(
-            f"SELECT * FROM deliveries WHERE server_id=? AND state IN ({_marks(wanted)}) AND (? IS NULL OR item_id=? OR source_id=?)"  # noqa: S608 only question marks
-            " AND coalesce(uploaded_at, 0)>=? ORDER BY intended_at",
-            (server_id, *wanted, item_id, item_id, item_id, as_ms(uploaded_since) if uploaded_since else 0),
-        )
-        return [_delivery(row) for row in rows]
+        query = f"SELECT * FROM deliveries WHERE state IN ({_marks(wanted)})"  # noqa: S608 only question marks
+        values: list[object] = [*wanted]
+        if item_id is None:
+            query += " AND server_id=?"
+            values.append(server_id)
+        else:
+            query += " AND (server_id=? AND item_id=? OR server_id=? AND source_id=?)"
+            values += [server_id, item_id, server_id, item_id]
+        if uploaded_since is not None:
+            query += " AND coalesce(uploaded_at, intended_at)>=?"
+            values.append(as_ms(uploaded_since))
+        return [_delivery(row) for row in await self._db.read(f"{query} ORDER BY intended_at", values)]
 
     async def mark_uploaded(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> None:
         """The upload was answered."""
@@ -291,14 +306,17 @@ class LibraryRecords:
             (as_ms(now), track_path, made_for, server_id, source_id, str(target)),
         )
 
-    async def mark_missing(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> Delivery | None:
-        """A confirmed track was not listed in a complete pass; the passes are counted."""
-        await self._write(
-            "UPDATE deliveries SET state='missing', missing_since=coalesce(missing_since, ?), missing_passes=missing_passes+1"
-            " WHERE server_id=? AND source_id=? AND target=? AND state IN ('confirmed','missing','edited')",
-            (as_ms(now), server_id, source_id, str(target)),
-        )
-        return await self.delivery(server_id, source_id, target)
+    async def mark_missing(self, server_id: ServerId, tracks: Sequence[tuple[SourceId, LanguageTag]], now: datetime) -> None:
+        """Confirmed tracks that a complete pass did not list; the passes are counted."""
+
+        async def body(connection: aiosqlite.Connection) -> None:
+            await connection.executemany(
+                "UPDATE deliveries SET state='missing', missing_since=coalesce(missing_since, ?), missing_passes=missing_passes+1"
+                " WHERE server_id=? AND source_id=? AND target=? AND state IN ('confirmed','missing','edited')",
+                [(as_ms(now), server_id, source_id, str(target)) for source_id, target in tracks],
+            )
+
+        await self._db.checkpoint(body)
 
     async def mark_delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState) -> None:
         """What became of a track of ours; a promise. Nothing is put back any more."""
@@ -340,21 +358,36 @@ def _marks(values: Collection[object]) -> str:
     return ",".join("?" * len(values))
 
 
-def _known(facts: Sequence[aiosqlite.Row], ours: frozenset[str]) -> KnownTracks:
+def _known(facts: Sequence[aiosqlite.Row], ours: frozenset[str], item: Item, source: MediaSource) -> KnownTracks:
+    """What still holds: a language until the media is replaced, a misfit until the item is saved, what is ours until it is read again."""
+    of_this_media = [row for row in facts if row["media"] == source.revision or row["revision"] == item.etag]
     return KnownTracks(
-        languages={row["track"]: tag_of(row["language"]) if row["language"] else None for row in facts if row["language"] or not row["is_compared"]},
+        languages={
+            row["track"]: tag_of(row["language"]) if row["language"] else None
+            for row in of_this_media
+            if row["language"] or (row["media"] and not row["is_compared"])
+        },
         ours=frozenset(row["track"] for row in facts if row["cues_hash"] in ours),
-        misfits={row["track"]: row["misfit"] for row in facts if row["misfit"]},
+        misfits={row["track"]: row["misfit"] for row in of_this_media if row["misfit"] and row["revision"] == item.etag},
     )
 
 
 def _track_fact(row: aiosqlite.Row) -> TrackFact:
     language = tag_of(row["language"]) if row["language"] else None
-    return TrackFact(row["track"], row["revision"], language, ContentHash(row["cues_hash"]), row["misfit"], bool(row["is_compared"]))
+    return TrackFact(row["track"], row["revision"], language, ContentHash(row["cues_hash"]), row["misfit"], bool(row["is_compared"]), row["media"])
 
 
 def _item_record(row: aiosqlite.Row) -> ItemRecord:
-    return ItemRecord(row["row"], ItemId(row["id"]), row["etag"], row["basis"], bool(row["look_again"]), maybe_time(row["missed_since"]))
+    return ItemRecord(
+        row=row["row"],
+        id=ItemId(row["id"]),
+        library=row["library"],
+        etag=row["etag"],
+        basis=row["basis"],
+        look_again=bool(row["look_again"]),
+        missed_since=maybe_time(row["missed_since"]),
+        count=None if row["ways"] is None else ItemCount(row["ways"], row["titles"], row["listen_ms"]),
+    )
 
 
 def _columns(delivery: Delivery) -> dict[str, Any]:

@@ -95,6 +95,11 @@ class SqliteStore(LibraryRecords):
     async def _gap_again(connection: aiosqlite.Connection, job: NewJob, now: datetime) -> int:
         """A gap that has a job already: an open one may move up; an ended one starts again, unless a person cancelled it or it failed just now."""
         key = (job.server_id, job.source_id, str(job.target))
+        # A version may come under another item: merged by a person, or by a newer server.
+        await connection.execute(
+            "UPDATE jobs SET item_id=? WHERE server_id=? AND source_id=? AND target=? AND item_id<>? AND state IN ('queued','parked','running')",
+            (job.item_id, *key, job.item_id),
+        )
         await connection.execute(
             "UPDATE jobs SET tier=?, tier_rank=?, is_held=?, updated_at=?, asked=CASE ? WHEN '' THEN asked ELSE ? END"
             " WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked') AND tier_rank>?",
@@ -187,6 +192,9 @@ class SqliteStore(LibraryRecords):
                     ),
                 )
             )
+            if outcome.state is JobState.CANCELLED or (outcome.state in PROMISED and job.stage is Stage.LISTEN):
+                # Nothing was made, so nothing changes in the library: only this tells the next complete pass that another decision may hold now.
+                await connection.execute("UPDATE items SET look_again=1 WHERE server_id=? AND id=? AND look_again=0", (job.server_id, job.item_id))
             return _job(rows[0])
 
         return await (self._db.promise(body) if outcome.state in PROMISED else self._db.checkpoint(body))
@@ -218,9 +226,11 @@ class SqliteStore(LibraryRecords):
         """Jobs, newest id first, one page."""
         wanted = [state.value for state in states] or [state.value for state in JobState]
         marks = ",".join("?" * len(wanted))
+        # Only what is asked for stands in the query: `? IS NULL OR item_id=?` would read the whole table.
+        of_item, values = ("", []) if item_id is None else (" AND item_id=?", [item_id])
         rows = await self._db.read(
-            f"SELECT * FROM jobs WHERE state IN ({marks}) AND (? IS NULL OR item_id=?) AND id<? ORDER BY id DESC LIMIT ?",  # noqa: S608 only question marks
-            (*wanted, item_id, item_id, before if before is not None else 2**62, limit),
+            f"SELECT * FROM jobs WHERE state IN ({marks}){of_item} AND id<? ORDER BY id DESC LIMIT ?",  # noqa: S608 only question marks
+            (*wanted, *values, before if before is not None else 2**62, limit),
         )
         return [_job(row) for row in rows]
 
@@ -297,13 +307,16 @@ class SqliteStore(LibraryRecords):
         return await self._write("UPDATE jobs SET next_try_at=? WHERE state='parked' AND reason_code=?", (as_ms(now), code))
 
     async def backlog_standing(self, now: datetime) -> BacklogStanding:
-        """How many titles of the backlog were begun, and how many of those have no open job left."""
+        """Whether titles of the backlog were begun and finished, and how many were begun today; asked every minute, so nothing old is counted."""
         rows = await self._db.read(
-            "SELECT count(*) AS ever, coalesce(sum(at>?),0) AS today, coalesce(sum(open=0),0) AS finished FROM (SELECT max(begun_at) AS at,"
-            " sum(state IN ('queued','running','parked')) AS open FROM jobs WHERE begun_at IS NOT NULL GROUP BY server_id, source_id)",
+            "SELECT EXISTS (SELECT 1 FROM jobs WHERE begun_at IS NOT NULL) AS has_begun,"
+            " (SELECT count(DISTINCT server_id || ' ' || source_id) FROM jobs WHERE begun_at>?) AS today,"
+            " EXISTS (SELECT 1 FROM jobs AS ended WHERE begun_at IS NOT NULL AND state NOT IN ('queued','running','parked') AND NOT EXISTS"
+            " (SELECT 1 FROM jobs WHERE server_id=ended.server_id AND source_id=ended.source_id AND begun_at IS NOT NULL"
+            " AND state IN ('queued','running','parked'))) AS has_finished",
             (as_ms(now - timedelta(days=1)),),
         )
-        return BacklogStanding(rows[0]["ever"], rows[0]["today"], rows[0]["finished"])
+        return BacklogStanding(bool(rows[0]["has_begun"]), rows[0]["today"], bool(rows[0]["has_finished"]))
 
     async def release_backlog(self, titles: int, newest_first: bool, now: datetime) -> int:
         """Make all held jobs of the next titles due."""
