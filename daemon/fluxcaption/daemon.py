@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from fluxcaption.clock import SystemClock
 from fluxcaption.domain.errors import JobError, ModelMissing, UsageError
+from fluxcaption.domain.forecast import sentences
 from fluxcaption.domain.gaps import Decision
 from fluxcaption.domain.jobs import PLAYBACK, AskedFor, Job, JobState
 from fluxcaption.domain.language import LanguageTag
@@ -84,6 +85,8 @@ async def run_once(
         for code in ("service-unreachable", "key-rejected", "model-missing", "disk-low", "write-refused", "server-refuses-uploads", "media-away", "aside"):
             await store.unpark(code, house.clock.now())
         report = await house.scanner.scan(full=True)
+        for line in [*report.broken, *(sentences(report.forecast) if report.is_first and report.forecast else ())]:
+            say(line)
         await store.hold_none(house.clock.now())
         with _signals(house.workers.stop):
             await house.workers.run(until_idle=True)

@@ -1,9 +1,10 @@
 """A first start never begins a whole library: one title, then what comes, then the day's share of the recent ones."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
+from fluxcaption.domain.forecast import sentences
 from fluxcaption.domain.jobs import Job, Outcome, Stage, Tier
 from fluxcaption.flow.scan import ScanReport
 from fluxcaption.flow.workers import StagePlan, Workers
@@ -66,7 +67,10 @@ async def test_the_first_hour_of_a_library_of_ten_thousand(tmp_path: Path) -> No
     assert report.forecast is not None
     assert report.forecast.titles == ITEMS
     assert round(report.forecast.listening_hours) == round(ITEMS * 100 / 60)
-    assert isinstance(report.forecast.finished_at, datetime)
+    assert report.forecast.begun_titles == RECENT_DAYS * 24
+    assert report.forecast.finished_at is not None
+    assert (report.forecast.finished_at - START).days == (RECENT_DAYS * 24 - 1) // 20
+    print(f"jobs begun in the first hour: {len(begun)}; {' '.join(sentences(report.forecast))}")
     titles = [job.title for _, job in begun]
     assert titles[0] == "Film 0 (2020)"
     assert titles == ["Film 0 (2020)", "Film 1 (2020)", "Film 2 (2020)"]
@@ -84,3 +88,6 @@ async def test_mode_none_begins_nothing_by_itself(tmp_path: Path) -> None:
     begun, report = await simulate(tmp_path, 2, mode="none")
     assert begun == []
     assert report.queued == 0
+    assert report.forecast is not None
+    assert report.forecast.finished_at is None
+    assert sentences(report.forecast)[-1] == "By the backlog settings none of it is begun by itself."

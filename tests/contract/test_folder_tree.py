@@ -73,7 +73,7 @@ async def test_a_name_that_is_no_text_is_skipped_with_its_reason_and_the_others_
     assert [(job.title, job.state) for job in report.finished] == [(READ, JobState.DONE)]
     async with tree(tmp_path / "media") as library:
         odd = next(item for item in await items_of(library) if item.name != READ)
-    assert (odd.name, "rename the file" in odd.skipped) == ("caf�", True)
+    assert (odd.name, "rename the file" in odd.broken) == ("caf�", True)
 
 
 async def test_a_sidecar_whose_name_is_no_text_covers_and_is_no_source(tmp_path: Path) -> None:

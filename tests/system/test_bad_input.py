@@ -35,7 +35,7 @@ def said(made: subprocess.CompletedProcess[str], code: int, *words: str) -> None
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("empty.mkv", b"", "no media file"),
+        ("empty.mkv", b"", "it is empty: copy it again"),
         ("text.mkv", b"this is a shopping list\n" * 100, "no media file"),
         ("noise.mp4", bytes(np.random.default_rng(1).integers(0, 256, 50_000, dtype=np.uint8)), "no media file"),
     ],

@@ -95,6 +95,7 @@ def test_commands_steer_the_running_daemon(config: Path) -> None:
         assert fluxcaption("jobs", "resume", "--config", config).returncode == 0
         scanned = fluxcaption("scan", "--config", config)
         assert "1 titles looked at" in scanned.stdout
+        assert "h of work at" in scanned.stdout
         missing = fluxcaption("jobs", "show", "77", "--config", config)
         assert (missing.returncode, missing.stderr) == (2, "fluxcaption: there is no job 77: see `fluxcaption jobs`\n")
         second = fluxcaption("run", "--config", config)
@@ -114,6 +115,18 @@ def test_a_pass_that_is_given_up_is_reported_and_is_worth_another_try(config: Pa
     assert running.returncode == 75
     assert str(media) in running.stderr
     assert running.stdout == ""
+
+
+def test_a_file_nobody_can_read_is_told_and_made_once_it_can(config: Path) -> None:
+    film = config.parent / "media" / "Long (2020)" / "Long (2020).mkv"
+    whole = film.read_bytes()
+    film.write_bytes(b"")
+    for _ in range(2):
+        made = fluxcaption("run", "--once", "--config", config)
+        assert (made.returncode, made.stderr) == (0, "")
+        assert "Long (2020).mkv cannot be used: it is empty: copy it again" in made.stdout
+    film.write_bytes(whole)
+    assert "1 subtitle(s) made" in fluxcaption("run", "--once", "--config", config).stdout
 
 
 def test_a_dry_run_changes_nothing_and_says_what_it_would_cost(config: Path) -> None:

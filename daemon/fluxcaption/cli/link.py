@@ -20,6 +20,7 @@ from fluxcaption.jellyfin.checks import AMPLE_S, prove
 from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.plugin_manifest import webhook_plugin
 from fluxcaption.settings import JellyfinServer, Settings
+from fluxcaption.web.api import ScanAnswer
 from fluxcaption.web.proof import ProofListener, wait_for
 from fluxcaption.wiring import VERSION
 
@@ -132,7 +133,7 @@ async def _link(linking: Linking, user: str | None, password: str, given: str) -
         await _tell_viewers(linking, admin, viewers)
         _write_config(linking, _proposed(viewers))
         if (known := linking.known()) is not None and linking.ask("look at the whole library, changing nothing, and say what it would cost"):
-            click.echo(report_as_text(await scan_alone(known, dry_run=True), dry_run=True))
+            click.echo(report_as_text(ScanAnswer.of(await scan_alone(known, dry_run=True)), dry_run=True))
         return 0 if is_active and seen else 1
     finally:
         await client.close()

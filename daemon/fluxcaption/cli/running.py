@@ -1,6 +1,5 @@
 """Commands that run the daemon or one pass of it."""
 
-import json
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ from fluxcaption.domain.jobs import JobState
 from fluxcaption.flow.scan import ScanReport
 from fluxcaption.settings import Settings
 from fluxcaption.systemd import notify
+from fluxcaption.web.api import ScanAnswer
 
 
 @click.command("run")
@@ -61,11 +61,10 @@ def scan(config: Path | None, dry_run: bool, as_json: bool) -> int:
     """Look at the whole library: what is missing, by language and by way, and what it would cost."""
     settings = settings_for(config, log_level="warning")
     if not dry_run and is_running(settings):
-        answer = run_async(call_daemon(settings, "POST", "/api/scan"))
-        click.echo(json.dumps(answer) if as_json else f"{answer['items']} titles looked at, {answer['queued']} new job(s) queued.")
-        return 0
-    report = run_async(scan_alone(settings, dry_run))
-    click.echo(json.dumps(_as_json(report)) if as_json else report_as_text(report, dry_run))
+        answer = ScanAnswer.model_validate(run_async(call_daemon(settings, "POST", "/api/scan")))
+    else:
+        answer = ScanAnswer.of(run_async(scan_alone(settings, dry_run)))
+    click.echo(answer.model_dump_json() if as_json else report_as_text(answer, dry_run))
     return 0
 
 
@@ -75,39 +74,14 @@ async def scan_alone(settings: Settings, dry_run: bool) -> ScanReport:
         return await house.scanner.look() if dry_run else await house.scanner.scan(full=True, lean=False)
 
 
-def _as_json(report: ScanReport) -> dict[str, object]:
-    cost = report.forecast
-    assert cost is not None
-    return {
-        "items": report.items,
-        "queued": report.queued,
-        "gaps": report.tally.table(),
-        "forecast": {
-            "titles": cost.titles,
-            "listening_hours": round(cost.listening_hours, 2),
-            "work_hours": round(cost.work_hours, 2),
-            "speed": round(cost.speed, 2),
-            "speed_is_measured": cost.is_measured,
-            "finished_at": cost.finished_at.isoformat() if cost.finished_at else None,
-        },
-    }
-
-
-def report_as_text(report: ScanReport, dry_run: bool) -> str:
+def report_as_text(answer: ScanAnswer, dry_run: bool) -> str:
     """What a pass found, for people."""
-    lines = [f"{report.items} titles looked at."]
-    for target, ways in report.tally.table().items():
+    lines = [f"{answer.items} titles looked at."]
+    for target, ways in answer.gaps.items():
         lines.append(f"  {target}: " + ", ".join(f"{count} {way}" for way, count in ways.items()))
-    cost = report.forecast
-    assert cost is not None
-    if cost.titles:
-        source = "measured on this machine" if cost.is_measured else "assumed until this machine has listened"
-        lines.append(
-            f"  All of it: {cost.titles} titles, {cost.listening_hours:.1f} h of sound, {cost.work_hours:.1f} h of work at {cost.speed:.1f} × real time ({source})."
-        )
-        lines.append(f"  Finished about {cost.finished_at:%Y-%m-%d}." if cost.finished_at else "  With backlog.per_day: 0 it is never begun by itself.")
+    lines += [f"  {line}" for line in [*answer.broken, *answer.told]]
     if not dry_run:
-        lines.append(f"  {report.queued} new job(s) queued.")
+        lines.append(f"  {answer.queued} new job(s) queued.")
     return "\n".join(lines)
 
 

@@ -173,6 +173,8 @@ def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, rea
 
     if why := _why_left_alone(item, source, wishes):
         return decided(Way.NOT_WANTED, why)
+    if item.broken:
+        return decided(Way.CANNOT, item.broken, NoSource(item.broken))
     human = next((track for track in theirs if not is_machine_made(track, wishes.marker, known)), None)
     if human is not None and ours and wishes.yields_to_human and standing.delivery is DeliveryState.CONFIRMED and not standing.is_asked:
         return decided(Way.RETIRE, f"{_named(human)} came, so ours ({ours[0].file_name}) goes")

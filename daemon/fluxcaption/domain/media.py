@@ -160,6 +160,8 @@ class Item:
     collections: tuple[str, ...] = ()
     skipped: str = ""
     """Why nothing is done with this item at all; empty for an ordinary one."""
+    broken: str = ""
+    """Why its media cannot be read, with what to do; it is looked at again each time. Empty for an ordinary one."""
     is_folder: bool = False
     """A series or season: its episodes are meant."""
     is_settling: bool = False

@@ -296,7 +296,7 @@ class MakingStages:
         found = next((decision for decision in decisions if (decision.source.id, decision.target) == (source.id, job.target)), None)
         if found is None:
             return Decision(item, source, job.target, Way.NOT_WANTED, f"{job.target} is no longer among the targets")
-        if job.tier is Tier.ASKED and (job.asked.redo or job.asked.source or job.asked.model or found.way in {Way.SETTLED, Way.MISSING}):
+        if job.tier is Tier.ASKED and (job.asked.redo or job.asked.source or job.asked.model or found.way in {Way.SETTLED, Way.MISSING, Way.WITHDRAW}):
             return self._as_asked(found, job, planner, memory.get(source.id, Memory()).tracks)
         return found
 

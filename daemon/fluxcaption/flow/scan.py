@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from fluxcaption.domain.absence import Absence, AbsenceFacts, conclude, is_long_missed
-from fluxcaption.domain.backlog import BacklogMode, BacklogRules, titles_to_begin
+from fluxcaption.domain.backlog import BacklogMode, BacklogRules, belongs_to_backlog, titles_to_begin
 from fluxcaption.domain.errors import ServiceUnreachable
-from fluxcaption.domain.forecast import Forecast, ItemCount, Tally, forecast
+from fluxcaption.domain.forecast import Forecast, ItemCount, Tally, forecast, sentences
 from fluxcaption.domain.gaps import REMOVED, Decision, DeliveryState, Memory, Way
 from fluxcaption.domain.jobs import EVERY_SETTING, Delivery
 from fluxcaption.domain.language import LanguageTag
@@ -29,6 +29,8 @@ OVERLAP = timedelta(minutes=5)
 
 AT_ONCE = 25
 """Items decided before others get a turn."""
+
+MOST_TOLD = 20
 
 GONE_AFTER = timedelta(hours=24)
 """An item that two complete passes so far apart did not see is forgotten."""
@@ -50,13 +52,22 @@ class ScanReport:
         items: Seen, read in full or passed over as unchanged.
         read: Read in full.
         queued: Jobs that are new in the queue.
+        broken: Media that cannot be read, the first few, each with its reason.
+        is_first: Nothing was ever scanned before.
     """
 
+    tally: Tally
     items: int = 0
     read: int = 0
     queued: int = 0
-    tally: Tally = field(default_factory=Tally)
     forecast: Forecast | None = None
+    broken: list[str] = field(default_factory=list)
+    is_first: bool = False
+
+    def note_broken(self, item: Item) -> None:
+        """Keep what a person should know of an item whose media cannot be read."""
+        if item.broken and len(self.broken) < MOST_TOLD:
+            self.broken.append(item.broken)
 
 
 class _Seen:
@@ -125,7 +136,8 @@ class Scanner:
         # A pass that was begun on this basis and broken off goes on with what it has not read.
         is_begun = await self._store.flag(BEGUN_FLAG) == basis
         await self._store.set_flag(BEGUN_FLAG, basis)
-        run = _Pass(ScanReport(), datetime.fromisoformat(first_scan) if first_scan else began, since is None, server_scan, basis)
+        report = ScanReport(self._tally(), is_first=first_scan is None)
+        run = _Pass(report, datetime.fromisoformat(first_scan) if first_scan else began, since is None, server_scan, basis)
         if run.is_complete:
             await self._store.look_again_at_failed(began)
         for library in await self._server.libraries():
@@ -143,17 +155,21 @@ class Scanner:
         if run.is_complete and run.unlisted:
             await self._follow_absences(run)
         run.report.forecast = await self._forecast(run.report.tally)
+        if run.report.is_first:
+            for line in sentences(run.report.forecast):
+                log.info("%s", line)
         log.info("library scanned", extra={"items": run.report.items, "read": run.report.read, "queued": run.report.queued, "full": since is None})
         return run.report
 
     async def look(self) -> ScanReport:
         """Make one full pass that changes nothing anywhere."""
-        report = ScanReport()
+        report = ScanReport(self._tally())
         for library in await self._server.libraries():
             async for page in self._server.items(library):
-                for decisions in await self._planner.plan(page):
+                for item, decisions in zip(page, await self._planner.plan(page), strict=True):
                     report.items += 1
-                    report.tally.add(decisions)
+                    report.tally.add(item, decisions)
+                    report.note_broken(item)
         report.forecast = await self._forecast(report.tally)
         return report
 
@@ -241,10 +257,11 @@ class Scanner:
             run.report.items += 1
             run.report.read += 1
             run.report.queued += await self._intake.take_scanned(item, decisions, run.first_scan_at)
-            count = run.report.tally.add(decisions)
+            run.report.note_broken(item)
+            count = run.report.tally.add(item, decisions)
             if any(decision.way.is_making for decision in decisions) and (run.newest is None or item.added_at > run.newest[0].added_at):
                 run.newest = (item, decisions)
-            remembered.append((item, item.is_settling or any(decision.way is Way.MISSING for decision in decisions), count))
+            remembered.append((item, item.is_settling or item.broken != "" or any(decision.way is Way.MISSING for decision in decisions), count))
         await self._store.save_items(remembered, run.basis)
 
     async def _read_what_nothing_explains(self, items: Sequence[Item], memory: Mapping[SourceId, Memory]) -> bool:
@@ -355,6 +372,10 @@ class Scanner:
         backends = [translator.name for translator in self._planner.translators]
         told = (version, self._planner.household, backends, self._planner.settings_hash, self._backlog)
         return hashlib.sha256(repr(told).encode()).hexdigest()
+
+    def _tally(self) -> Tally:
+        now = self._clock.now()
+        return Tally(lambda added_at: belongs_to_backlog(added_at, self._backlog, now))
 
     async def _forecast(self, tally: Tally) -> Forecast:
         per_day = None if self._backlog.mode is BacklogMode.ALL and not self._backlog.per_day else self._backlog.per_day

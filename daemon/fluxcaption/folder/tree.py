@@ -185,7 +185,7 @@ class FolderTree:
             status = path.stat()
         except OSError:
             return None
-        source, skipped = self._media_source(path, status)
+        source, broken = self._media_source(path, status)
         sidecars = tuple(_sidecars(path, source.stem, self._listings.beside(path)))
         source = replace(source, subtitles=source.subtitles + sidecars, is_remote=self._mounts.is_cloud(path))
         return Item(
@@ -197,7 +197,7 @@ class FolderTree:
             etag=self._etag(path),
             added_at=datetime.fromtimestamp(status.st_mtime, UTC),
             sources=(source,),
-            skipped=skipped,
+            broken=broken,
         )
 
     def _media_source(self, path: Path, status: os.stat_result) -> tuple[MediaSource, str]:

@@ -4,6 +4,7 @@ Source of the options: libraries sheet, surprises 1 and 17: FFmpeg would open wh
 """
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
@@ -107,12 +108,15 @@ def _title(stream: Any) -> str:
 
 def _translated(location: MediaLocation, error: Exception) -> JobError:
     number = getattr(error, "errno", None)
+    with suppress(OSError):
+        if not location.is_remote and os.stat(location.address).st_size == 0:
+            return MediaUnreadable(_name(location), "it is empty: copy it again")
     detail = (getattr(error, "strerror", None) or str(error)).splitlines()[0][:120]
     if number == errno.ENOENT:
         return MediaUnreadable(_name(location), "it is not there any more; is its disk mounted?")
     if number in {errno.EACCES, errno.EPERM}:
         return MediaUnreadable(_name(location), "it may not be read: give the daemon read access")
-    return MediaUnreadable(_name(location), f"it is no media file, or damaged ({detail})")
+    return MediaUnreadable(_name(location), f"it is no media file, or damaged ({detail}): copy it again, or keep it out of the library")
 
 
 def _name(location: MediaLocation) -> str:

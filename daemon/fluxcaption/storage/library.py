@@ -40,17 +40,17 @@ class LibraryRecords:
 
         async def body(connection: aiosqlite.Connection) -> None:
             await connection.executemany(
-                "INSERT INTO items (server_id, id, library, etag, basis, name, series_id, season, episode, look_again, ways, titles, listen_ms)"
-                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+                "INSERT INTO items (server_id, id, library, etag, basis, name, series_id, season, episode, look_again, ways, titles, listen_ms, added_at)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
                 " ON CONFLICT (server_id, id) DO UPDATE SET library=excluded.library, etag=excluded.etag, basis=excluded.basis, name=excluded.name, series_id=excluded.series_id,"
                 " season=excluded.season, episode=excluded.episode, look_again=excluded.look_again, ways=excluded.ways, titles=excluded.titles,"
-                " listen_ms=excluded.listen_ms, missed_since=NULL"
-                " WHERE (library, etag, basis, name, look_again, ways, titles, listen_ms) IS NOT (excluded.library, excluded.etag, excluded.basis, excluded.name,"
-                " excluded.look_again, excluded.ways, excluded.titles, excluded.listen_ms) OR missed_since IS NOT NULL",
+                " listen_ms=excluded.listen_ms, added_at=excluded.added_at, missed_since=NULL"
+                " WHERE (library, etag, basis, name, look_again, ways, titles, listen_ms, added_at) IS NOT (excluded.library, excluded.etag, excluded.basis,"
+                " excluded.name, excluded.look_again, excluded.ways, excluded.titles, excluded.listen_ms, excluded.added_at) OR missed_since IS NOT NULL",
                 [
                     (
                         *(item.server_id, item.id, item.library, item.etag, basis, item.name, item.series_id, item.season, item.episode),
-                        *(int(look_again), count.ways, count.titles, count.listen_ms),
+                        *(int(look_again), count.ways, count.titles, count.listen_ms, as_ms(count.added_at)),
                     )
                     for item, look_again, count in items
                 ],
@@ -386,7 +386,7 @@ def _item_record(row: aiosqlite.Row) -> ItemRecord:
         basis=row["basis"],
         look_again=bool(row["look_again"]),
         missed_since=maybe_time(row["missed_since"]),
-        count=None if row["ways"] is None else ItemCount(row["ways"], row["titles"], row["listen_ms"]),
+        count=None if row["ways"] is None else ItemCount(row["ways"], row["titles"], row["listen_ms"], as_time(row["added_at"])),
     )
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
+from fluxcaption.domain.forecast import sentences
 from fluxcaption.domain.gaps import Decision
 from fluxcaption.domain.jobs import OPEN_STATES, Job, JobState
 from fluxcaption.domain.units import ItemId, JobId
@@ -66,12 +67,44 @@ class JobPage(BaseModel):
     cursor: int | None
 
 
+class ForecastAnswer(BaseModel):
+    """What all that is missing would cost."""
+
+    titles: int
+    listening_hours: float
+    work_hours: float
+    speed: float
+    speed_is_measured: bool
+    begun_titles: int
+    finished_at: datetime | None
+
+
 class ScanAnswer(BaseModel):
-    """What a pass found."""
+    """What a pass found; `told` are the sentences of the forecast."""
 
     items: int
     queued: int
-    table: dict[str, dict[str, int]]
+    gaps: dict[str, dict[str, int]]
+    broken: list[str]
+    forecast: ForecastAnswer
+    told: list[str]
+
+    @classmethod
+    def of(cls, report: ScanReport) -> Self:
+        """What there is to say of a report."""
+        cost = report.forecast
+        assert cost is not None
+        gaps = {target: dict(ways) for target, ways in report.tally.table().items()}
+        forecast = ForecastAnswer(
+            titles=cost.titles,
+            listening_hours=round(cost.listening_hours, 2),
+            work_hours=round(cost.work_hours, 2),
+            speed=round(cost.speed, 2),
+            speed_is_measured=cost.is_measured,
+            begun_titles=cost.begun_titles,
+            finished_at=cost.finished_at,
+        )
+        return cls(items=report.items, queued=report.queued, gaps=gaps, broken=report.broken, forecast=forecast, told=sentences(cost))
 
 
 class UndoBody(BaseModel):
@@ -202,9 +235,7 @@ class Api:
 
     async def scan(self, request: web.Request) -> web.Response:
         """Make a full pass now."""
-        report = await self._scan()
-        table = {target: dict(ways) for target, ways in report.tally.table().items()}
-        return _answer(ScanAnswer(items=report.items, queued=report.queued, table=table))
+        return _answer(ScanAnswer.of(await self._scan()))
 
     async def why(self, request: web.Request) -> web.Response:
         """The decision chain of one item."""

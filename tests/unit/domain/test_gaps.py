@@ -65,6 +65,7 @@ SITUATIONS = [
     ("only for foreign films, and this is one", item((sound("ja"),)), wishes(foreign=True, understood=("en",)), Way.LISTEN, "is listened to"),
     ("neither text nor sound", item(()), wishes(), Way.CANNOT, "no sound track"),
     ("only commentary", item((sound(is_commentary=True),)), wishes(), Way.CANNOT, "commentary"),
+    ("media nobody can read", item((sound(),), broken="a.mkv is empty: copy it again"), wishes(), Way.CANNOT, "a.mkv is empty: copy it again"),
     ("skipped by its library", item((sound(),), skipped="it is an extra"), wishes(), Way.NOT_WANTED, "it is an extra"),
     ("simplified for traditional", item((sound(),), embedded("zh-Hans")), wishes("zh-Hant"), Way.TRANSLATE, "zh-Hans text track"),
     ("unnamed script where a named one is asked for", item((sound(),), embedded("zh")), wishes("zh-Hant", strictness="script"), Way.TRANSLATE, "zh text track"),
