@@ -119,7 +119,7 @@ def test_embedded_text_is_cut_out() -> None:
         MEDIA.text_track(TEXT, 1)
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"", "no media file"), (b"hello " * 1000, "no media file"), (None, "not there any more")])
+@pytest.mark.parametrize(("content", "words"), [(b"", "it is empty"), (b"hello " * 1000, "no media file"), (None, "not there any more")])
 def test_what_is_no_media_is_a_sentence(content: bytes | None, words: str, tmp_path: Path) -> None:
     path = tmp_path / "film.mkv"
     if content is not None:
