@@ -514,6 +514,10 @@ def starting_page(request: web.Request, version: Version, version_text: str) -> 
                 "startupWizardCompleted": False,
             }
         )
+    return starting(version)
+
+
+def starting(version: Version) -> web.Response:
     headers = {"Retry-After": "005"} if version >= (10, 11, 0) else {}
     return web.Response(status=503, text="<html>starting</html>", content_type="text/html", headers=headers)
 
@@ -522,4 +526,4 @@ def spell(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
 
 
-__all__ = ["NEVER", "TASKS", "WEBHOOK", "AdminRoutes", "Source", "Task", "User", "answer_text", "select_subtitle", "spell", "starting_page"]
+__all__ = ["NEVER", "TASKS", "WEBHOOK", "AdminRoutes", "Source", "Task", "User", "answer_text", "select_subtitle", "spell", "starting", "starting_page"]

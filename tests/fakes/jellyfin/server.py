@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.fakes.jellyfin.admin import AdminRoutes, select_subtitle, spell, starting_page
+from tests.fakes.jellyfin.admin import AdminRoutes, select_subtitle, spell, starting, starting_page
 from tests.fakes.jellyfin.answers import HEX, answer_json, answer_text, guid, invalid, not_found, parameter
 from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
 from tests.fakes.jellyfin.names import FORMATS, Version
@@ -52,6 +52,8 @@ class Exchange:
     answer: bytes
     route: str = ""
     version: str = ""
+    broken: str = ""
+    """`hung up` where no answer was sent, `half` where only half of it was."""
 
 
 @dataclass
@@ -201,9 +203,10 @@ class FakeJellyfin(AdminRoutes):
                 if request.method != "GET":
                     await handler(request)
                 request.transport.abort()
-                return web.Response()
+                return self._keep(request, route, body, web.Response(status=499), "hung up")
             if fault.status is not None:
-                return self._keep(request, route, body, answer_text(fault.status))
+                failed = starting(self.version) if fault.status == 503 else answer_text(fault.status)
+                return self._keep(request, route, body, failed)
         try:
             response = await handler(request)
         except web.HTTPNotFound:
@@ -218,6 +221,7 @@ class FakeJellyfin(AdminRoutes):
             await half.write(content[: len(content) // 2])
             assert request.transport is not None
             request.transport.abort()
+            self._keep(request, route, body, response, "half")
             return half
         return self._keep(request, route, body, response)
 
@@ -233,7 +237,7 @@ class FakeJellyfin(AdminRoutes):
                 return fault
         return None
 
-    def _keep(self, request: web.Request, route: str, body: bytes, response: web.StreamResponse) -> web.StreamResponse:
+    def _keep(self, request: web.Request, route: str, body: bytes, response: web.StreamResponse, broken: str = "") -> web.StreamResponse:
         content = bytes(response.body) if isinstance(response, web.Response) and isinstance(response.body, (bytes, bytearray)) else b""
         if not self.keeps_exchanges:
             return response
@@ -245,10 +249,11 @@ class FakeJellyfin(AdminRoutes):
                 dict(request.headers),
                 body,
                 response.status,
-                response.headers.get("Content-Type", "").split(";")[0] if content else "",
+                response.headers.get("Content-Type", "").split(";")[0] if content or isinstance(response, web.FileResponse) else "",
                 content,
                 route,
                 self.version_text,
+                broken,
             )
         )
         return response
