@@ -202,7 +202,9 @@ def _format(name: str, is_right: Callable[[Any], bool]) -> None:
 
 
 # Ids are sent and answered as 32 hex digits or dashed (3.1).
-_format("uuid", lambda value: not isinstance(value, str) or re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value) is not None)
+_format(
+    "uuid", lambda value: not isinstance(value, str) or re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value) is not None
+)
 _format("date-time", lambda value: not isinstance(value, str) or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?Z", value) is not None)
 _format("int32", lambda value: not isinstance(value, int) or -(2**31) <= value < 2**31)
 

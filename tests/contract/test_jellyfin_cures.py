@@ -60,7 +60,7 @@ async def test_embedded_text_is_not_taken_from_the_servers_cache_once_files_lie_
         source = item.sources[0]
         source.streams.remove(next(stream for stream in source.streams if stream.get("Language") == "fre"))
         fake.add(item)
-        fake.extractions[source.id] = dict.fromkeys(range(6), b"1\n00:00:01,000 --> 00:00:02,000\nThe text of another track.\n")
+        fake.extractions[source.id] = dict.fromkeys([f"{index}.srt" for index in range(6)], b"1\n00:00:01,000 --> 00:00:02,000\nThe text of another track.\n")
         source.sidecars[f"{source.stem}.it.srt"] = HUMAN
         assert source.file is not None
         (source.file.parent / f"{source.stem}.it.srt").write_bytes(HUMAN)

@@ -50,7 +50,7 @@ class User:
             "Configuration": {
                 "PlayDefaultAudioTrack": True,
                 "SubtitleLanguagePreference": self.languages,
-                "AudioLanguagePreference": self.audio,
+                **({"AudioLanguagePreference": self.audio} if self.audio else {}),
                 "DisplayMissingEpisodes": False,
                 "GroupedFolders": [],
                 "SubtitleMode": self.mode,
@@ -81,10 +81,16 @@ class Task:
     kicks: int = 0
 
 
+def select_audio(streams: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The sound that plays by itself for a user without a wish: the default one, else the first."""
+    sounds = [stream for stream in streams if stream["Type"] == "Audio"]
+    return next((stream for stream in sounds if stream.get("IsDefault")), sounds[0] if sounds else None)
+
+
 def select_subtitle(user: User, streams: list[dict[str, Any]], version: Version) -> int | None:
     """The track that plays by itself for a user (contract 4.6)."""
     subtitles = [stream for stream in streams if stream["Type"] == "Subtitle"]
-    audio = next((stream for stream in streams if stream["Type"] == "Audio" and stream.get("IsDefault")), {})
+    audio = select_audio(streams) or {}
     wanted = [language for language in user.languages.split(",") if language]
 
     def is_wanted(stream: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.fakes.jellyfin.admin import AdminRoutes, select_subtitle, spell, starting, starting_page
+from tests.fakes.jellyfin.admin import AdminRoutes, select_audio, select_subtitle, spell, starting, starting_page
 from tests.fakes.jellyfin.answers import HEX, answer_json, answer_text, guid, invalid, not_found, parameter
 from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
 from tests.fakes.jellyfin.names import FORMATS, Version
@@ -98,7 +98,7 @@ class FakeJellyfin(AdminRoutes):
         self.chaos: Callable[[str], Fault | None] | None = None
         self.changed_while_watched: list[str] = []
         self.embedded: dict[tuple[str, int], bytes] = {}
-        self.extractions: dict[str, dict[int, bytes]] = {}
+        self.extractions: dict[str, dict[str, bytes]] = {}
         self.lies_about_uploads = False
         self.hides_new_tracks = False
         self.hidden: list[tuple[Source, str, bytes]] = []
@@ -386,12 +386,18 @@ class FakeJellyfin(AdminRoutes):
                     index = select_subtitle(user, source["MediaStreams"], self.version)
                     if index is not None:
                         source["DefaultSubtitleStreamIndex"] = index
+                    if (sound := select_audio(source["MediaStreams"])) is not None:
+                        source["DefaultAudioStreamIndex"] = sound["Index"]
             if query.get("enableimages", "true").lower() == "false":
                 for name in ("ImageTags", "BackdropImageTags"):
                     value.pop(name, None)
             answer.append(value)
-        counted = query.get("enabletotalrecordcount", "true").lower() == "true"
-        return answer_json({"Items": answer, "TotalRecordCount": total if counted else (len(page) if self.version >= (10, 11, 0) else 0), "StartIndex": start})
+        counted = query.get("enabletotalrecordcount", "true").lower() == "true" or self._answers_from_memory(query)
+        return answer_json({"Items": answer, "TotalRecordCount": total if counted else len(page), "StartIndex": start})
+
+    def _answers_from_memory(self, query: dict[str, str]) -> bool:
+        """Without `collapseBoxSetItems=false` a key's query loads everything and forgets its cursor and switches (contract 3.3)."""
+        return query.get("collapseboxsetitems", "true").lower() != "false" and not {"userid", "ids"} & set(query) and self.version < (12, 0, 0)
 
     def _rows(self, query: dict[str, str]) -> "list[Any] | web.Response":
         recursive = query.get("recursive", "").lower() == "true"
@@ -428,7 +434,9 @@ class FakeJellyfin(AdminRoutes):
         if "includeitemtypes" in query:
             kinds = {kind.lower() for kind in query["includeitemtypes"].split(",")}
             rows = [row for row in rows if row.kind.lower() in kinds]
-        from_memory = query.get("collapseboxsetitems", "true").lower() != "false" and "userid" not in query and self.version < (12, 0, 0)
+        if "namestartswith" in query:
+            rows = [row for row in rows if row.name.lower().startswith(query["namestartswith"].lower())]
+        from_memory = self._answers_from_memory(query)
         if "mindatelastsaved" in query and self.version < (10, 11, 0) and not from_memory:
             return answer_text(500)
         for name in ("mindatelastsaved", "mindatelastsavedforuser"):
@@ -438,7 +446,7 @@ class FakeJellyfin(AdminRoutes):
         if query.get("sortby", "").lower().startswith("datecreated"):
             if "parentid" not in query:
                 rows.sort(key=lambda row: (row.added, row.name))
-        elif self.version >= (10, 11, 0):
+        elif self.version >= (10, 11, 0) or "sortby" in query:
             rows.sort(key=lambda row: row.name)
         return rows
 
@@ -531,8 +539,11 @@ class FakeJellyfin(AdminRoutes):
             content = base64.b64decode("".join(str(body["data"]).split()), validate=True)
         except binascii.Error:
             return web.Response(status=204)
-        if source.id in self.read_only and self.version >= (12, 0, 0):
-            return answer_text(500)
+        is_beside = self._saves_beside_media(item)
+        if is_beside and source.id in self.read_only:
+            if self.version >= (12, 0, 0):
+                return answer_text(500)
+            is_beside = False
         if request[LIES] or self.lies_about_uploads or "/" in language or "\\" in language:
             return web.Response(status=204)
         flags = (".forced" if body.get("isforced") else "") + (".sdh" if body.get("ishearingimpaired") else "")
@@ -541,11 +552,13 @@ class FakeJellyfin(AdminRoutes):
         while name in source.sidecars:
             name, number = f"{stem}.{number}.{extension}", number + 1
         source.unlisted.discard(name)
+        if not is_beside:
+            source.in_metadata.add(name)
         if self.hides_new_tracks:
             self.hidden.append((source, name, content))
             return web.Response(status=204)
         source.sidecars[name] = content
-        if source.file is not None and source.id not in self.read_only:
+        if source.file is not None and is_beside:
             (source.file.parent / name).write_bytes(content)
         item.touch(self.now())
         return web.Response(status=204)
@@ -565,7 +578,9 @@ class FakeJellyfin(AdminRoutes):
             return answer_text(400)
         name = stream["Path"].rsplit("/", 1)[-1]
         del source.sidecars[name]
-        if source.file is not None:
+        is_beside = name not in source.in_metadata
+        source.in_metadata.discard(name)
+        if source.file is not None and is_beside:
             (source.file.parent / name).unlink(missing_ok=True)
         item.touch(self.now())
         return web.Response(status=204)
@@ -591,7 +606,7 @@ class FakeJellyfin(AdminRoutes):
                 return web.Response(body=content, headers={"Content-Type": content_type})
         else:
             ordinal = [other for other in source.all_streams(self.version) if other["Type"] == "Subtitle" and not other.get("IsExternal")].index(stream)
-            content = self._extracted(source, int(request.match_info["index"]), ordinal)
+            content = self._extracted(source, ordinal)
         if wanted in {"json", "js"}:
             return web.Response(
                 body=json.dumps({"TrackEvents": [{"Id": "1", "Text": "line", "StartPositionTicks": 0, "EndPositionTicks": 9_000_000}]}).encode(),
@@ -599,16 +614,17 @@ class FakeJellyfin(AdminRoutes):
             )
         return web.Response(body=content, headers={"Content-Type": content_type})
 
-    def _extracted(self, source: Source, index: int, ordinal: int) -> bytes:
-        """What the first request cut out stays cached by index, though indexes move with every sidecar (contract 5.3)."""
+    def _extracted(self, source: Source, ordinal: int) -> bytes:
+        """What the first request cut out stays cached by index and format, though indexes move with every sidecar (contract 5.3)."""
 
         def text_of(number: int) -> bytes:
             return self.embedded.get((source.id, number), b"1\n00:00:00,000 --> 00:00:00,900\nline 1\n")
 
+        inside = [stream for stream in source.all_streams(self.version) if stream["Type"] == "Subtitle" and not stream.get("IsExternal")]
+        names = [f"{stream['Index']}.{'ass' if stream['Codec'] in {'ass', 'ssa'} else 'srt'}" for stream in inside]
         if source.id not in self.extractions:
-            inside = [stream for stream in source.all_streams(self.version) if stream["Type"] == "Subtitle" and not stream.get("IsExternal")]
-            self.extractions[source.id] = {stream["Index"]: text_of(number) for number, stream in enumerate(inside)}
-        return self.extractions[source.id].get(index) or text_of(ordinal)
+            self.extractions[source.id] = {name: text_of(number) for number, name in enumerate(names)}
+        return self.extractions[source.id].setdefault(names[ordinal], text_of(ordinal))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         item_id = guid(request.match_info["itemId"])
@@ -619,6 +635,10 @@ class FakeJellyfin(AdminRoutes):
         if source.file is not None:
             return web.FileResponse(source.file, headers={"Content-Type": "video/x-matroska"})
         return _ranged(request, bytes(source.size))
+
+    def _saves_beside_media(self, item: FakeItem) -> bool:
+        home = next((library for library in self.libraries if library.id == item.library), None)
+        return home is None or bool(home.options.get("SaveSubtitlesWithMedia", True))
 
     # -- finding ----------------------------------------------------------------------------------------------------
 
