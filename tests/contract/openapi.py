@@ -43,9 +43,12 @@ STATUSES = {
 """Statuses of a route that its document does not name, each with its section of the server contract."""
 
 ANYWHERE = {
+    302: ("1.5: a wrong base path", {""}),
     401: ("1.5: no body", {""}),
     403: ("1.5: no body", {""}),
     500: ("1.5: whatever the server did not foresee", {"text/plain"}),
+    413: ("12: a proxy before the server, for what is too large for it", {"text/html", "text/plain"}),
+    502: ("12: a proxy before a server that is away", {"text/html", "text/plain"}),
     503: ("2: start-up pages; 1.5: an address that is not let in", {"text/html", ""}),
 }
 """Statuses that every route may answer with, and the media types they come in."""

@@ -21,8 +21,10 @@ from tests.fakes.jellyfin.answers import HEX, answer_json, answer_text, guid, in
 from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
 from tests.fakes.jellyfin.names import FORMATS, Version
 
-LIES = web.RequestKey("lies", bool)
 KEY = "5f0c1a7e2b9d4863a1b2c3d4e5f60718"
+OLD_PREFIXES = ("/emby", "/mediabrowser")
+"""Paths of the servers Jellyfin comes from; 12 knows them no more (contract 1.2)."""
+
 PLACEHOLDER = "0" * 31 + "1"
 _TIMES = {
     "srt": "application/x-subrip",
@@ -66,7 +68,12 @@ class Fault:
     half_body: bool = False
     lies: bool = False
     """204 for an upload, and nothing is written."""
+    late: timedelta = timedelta(0)
+    """So long after an upload its track is listed (contract 7.5)."""
     times: int = 1
+
+
+FAULT = web.RequestKey("fault", Fault)
 
 
 @dataclass
@@ -101,7 +108,7 @@ class FakeJellyfin(AdminRoutes):
         self.extractions: dict[str, dict[str, bytes]] = {}
         self.lies_about_uploads = False
         self.hides_new_tracks = False
-        self.hidden: list[tuple[Source, str, bytes]] = []
+        self.hidden: list[tuple[datetime | None, Source, str, bytes]] = []
         self.read_only: set[str] = set()
         self.users: set[str] = set()
         self.viewers: set[str] = set()
@@ -128,6 +135,16 @@ class FakeJellyfin(AdminRoutes):
         for item in items:
             self.items[item.id] = item
 
+    def arrives(self, item: FakeItem) -> None:
+        """It came while the server runs: the webhook plugin has news of it until its task is run."""
+        self.add(item)
+        self.news.append(("ItemAdded", item))
+
+    def leaves(self, item: FakeItem) -> None:
+        """Its file is gone, and the server has noticed."""
+        del self.items[item.id]
+        self.news.append(("ItemDeleted", item))
+
     def break_next(self, route: str, fault: Fault) -> None:
         """Break requests whose "METHOD /route" begins so."""
         self.faults.setdefault(route, []).append(fault)
@@ -144,9 +161,15 @@ class FakeJellyfin(AdminRoutes):
 
     def show_hidden(self) -> None:
         """Tracks that were kept back become visible."""
-        for source, name, content in self.hidden:
+        for _, source, name, content in self.hidden:
             source.sidecars[name] = content
         self.hidden.clear()
+
+    def _show_what_is_due(self) -> None:
+        late = [told for told in self.hidden if told[0] is None or told[0] > self.now()]
+        self.hidden = [told for told in self.hidden if told not in late]
+        self.show_hidden()
+        self.hidden = late
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=30_000_000, middlewares=[self._middle])
@@ -169,8 +192,8 @@ class FakeJellyfin(AdminRoutes):
         ]
         for method, path, handler in routes:
             app.router.add_route(method, self.base + path, handler)
-            if self.version < (12, 0, 0) and path.startswith("/System"):
-                for prefix in ("/emby", "/mediabrowser"):
+            if path.startswith("/System"):
+                for prefix in OLD_PREFIXES:
                     app.router.add_route(method, self.base + prefix + path, handler)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
         await self._runner.setup()
@@ -189,12 +212,18 @@ class FakeJellyfin(AdminRoutes):
     async def _middle(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
         body = await request.read()
         route = request.match_info.route.resource.canonical.removeprefix(self.base) if request.match_info.route.resource else request.path
+        self._show_what_is_due()
+        if not request.path.startswith(self.base + "/"):
+            away = web.Response(status=302, headers={"Location": f"{self.base}/web/"})
+            return self._keep(request, route, body, away)
+        if self.version >= (12, 0, 0) and request.path.removeprefix(self.base).startswith(OLD_PREFIXES):
+            return self._keep(request, route, body, web.Response(status=404))
         if self.is_starting and (page := starting_page(request, self.version, self.version_text)) is not None:
             return self._keep(request, route, body, page)
         fault = self._fault(f"{request.method} {route}")
         if request.method in {"POST", "DELETE"} and "itemId" in request.match_info:
             self._note_change(request.match_info["itemId"], f"{request.method} {route}")
-        request[LIES] = fault is not None and fault.lies
+        request[FAULT] = fault or Fault()
         if fault is not None:
             if fault.delay_s:
                 await asyncio.sleep(fault.delay_s)
@@ -544,18 +573,19 @@ class FakeJellyfin(AdminRoutes):
             if self.version >= (12, 0, 0):
                 return answer_text(500)
             is_beside = False
-        if request[LIES] or self.lies_about_uploads or "/" in language or "\\" in language:
+        if request[FAULT].lies or self.lies_about_uploads or "/" in language or "\\" in language:
             return web.Response(status=204)
         flags = (".forced" if body.get("isforced") else "") + (".sdh" if body.get("ishearingimpaired") else "")
         stem = f"{source.stem}.{language}{flags}"
         name, number = f"{stem}.{extension}", 0
-        while name in source.sidecars:
+        while name in source.sidecars or any((other, hidden) == (source, name) for _, other, hidden, _ in self.hidden):
             name, number = f"{stem}.{number}.{extension}", number + 1
         source.unlisted.discard(name)
         if not is_beside:
             source.in_metadata.add(name)
-        if self.hides_new_tracks:
-            self.hidden.append((source, name, content))
+        fault = request[FAULT]
+        if self.hides_new_tracks or fault.late:
+            self.hidden.append((None if self.hides_new_tracks else self.now() + fault.late, source, name, content))
             return web.Response(status=204)
         source.sidecars[name] = content
         if source.file is not None and is_beside:
