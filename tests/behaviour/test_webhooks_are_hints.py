@@ -18,7 +18,7 @@ from tests.behaviour.household import jellyfin, settings
 from tests.behaviour.libraries import films
 from tests.contract.openapi import CONTRACT, needs_contract
 from tests.fakes.clock import START, SimulatedClock
-from tests.fakes.jellyfin import FakeJellyfin, audio, text
+from tests.fakes.jellyfin import FakeJellyfin, audio, film, text
 from tests.fakes.jellyfin.library import SERVER_ID, new_id
 
 BEARER = {"Authorization": "Bearer a-secret"}
@@ -99,8 +99,6 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(count
 
 
 def films_named(fake: FakeJellyfin, count: int) -> list[Any]:
-    from tests.fakes.jellyfin import film
-
     made = [film(f"Covered {number}", COVERED, library=fake.libraries[0].id, added=START) for number in range(count)]
     fake.add(*made)
     return made
@@ -113,6 +111,46 @@ async def listening(tmp_path: Path, fake: FakeJellyfin) -> tuple[Daemon, "asynci
     await ready.wait()
     assert daemon.web is not None
     return daemon, running, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin"
+
+
+async def test_the_servers_own_news_come_when_its_task_is_run(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        fake.install_webhook()
+        clock = SimulatedClock()
+        fake.now = clock.now
+        daemon = Daemon(
+            settings(tmp_path / "state", jellyfin(fake), ["de"], backlog={"mode": "none"}, schedule={"pause": ["00:00-12:00", "12:00-23:59"]}), clock=clock
+        )
+        ready = asyncio.Event()
+        running = asyncio.create_task(daemon.run(on_ready=ready.set))
+        await ready.wait()
+        assert daemon.web is not None
+        assert daemon.house is not None
+        house = daemon.house
+        while not await house.store.flag("scan-basis"):
+            await asyncio.sleep(0.01)
+        fake.webhook["GenericOptions"] = [
+            {
+                "NotificationTypes": ["ItemAdded", "ItemDeleted"],
+                "WebhookUri": f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin",
+                "SendAllProperties": True,
+                "Headers": [{"Key": "Authorization", "Value": "Bearer a-secret"}],
+            }
+        ]
+        stays, goes = (film(name, [audio()], library=fake.libraries[0].id, added=clock.now(), now=clock.now()) for name in ("Stays", "Goes"))
+        fake.arrives(stays)
+        fake.arrives(goes)
+        fake.leaves(goes)
+        assert await house.store.jobs() == []
+        await house.server.hurry_news()
+        for _ in range(500):
+            if jobs := await house.store.jobs():
+                break
+            await asyncio.sleep(0.02)
+        assert [job.item_id for job in jobs] == [stays.id]
+        assert fake.news == []
+        daemon.stop()
+        await running
 
 
 @needs_contract

@@ -116,8 +116,9 @@ def main() -> None:
                 f"{clients} client(s): p50 {told['ours'][0]:.2f} ms, p99 {told['ours'][1]:.2f} ms; floor p50 {told['floor'][0]:.2f} ms, p99 {told['floor'][1]:.2f} ms;"
                 f" p50 {told['ours'][0] / told['floor'][0]:.2f} x"
             )
-        for server in [*servers, jellyfin]:
+        for server in servers:
             server.terminate()
+        jellyfin.terminate()
 
 
 if __name__ == "__main__":
