@@ -234,8 +234,7 @@ class FakeJellyfin(AdminRoutes):
                 request.transport.abort()
                 return self._keep(request, route, body, web.Response(status=499), "hung up")
             if fault.status is not None:
-                failed = starting(self.version) if fault.status == 503 else answer_text(fault.status)
-                return self._keep(request, route, body, failed)
+                return self._keep(request, route, body, self._failure(fault.status))
         try:
             response = await handler(request)
         except web.HTTPNotFound:
@@ -253,6 +252,12 @@ class FakeJellyfin(AdminRoutes):
             self._keep(request, route, body, response, "half")
             return half
         return self._keep(request, route, body, response)
+
+    def _failure(self, status: int) -> web.Response:
+        """How a server spells that status (contract 1.5)."""
+        if status == 503:
+            return starting(self.version)
+        return web.Response(status=status) if status in {401, 403} else answer_text(status)
 
     def _fault(self, name: str) -> Fault | None:
         if self.chaos is not None and (fault := self.chaos(name)) is not None:
