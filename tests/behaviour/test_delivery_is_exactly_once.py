@@ -5,12 +5,13 @@ import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fluxcaption.domain.errors import ServiceUnreachable
 from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.jobs import AskedFor, Grade, Job, JobState, NewJob, Outcome, Stage, Tier
 from fluxcaption.domain.language import LanguageTag
@@ -43,7 +44,7 @@ async def ready(store: SqliteStore, item: FakeItem, house: House, content: bytes
     return job.id
 
 
-async def work(house: House, fake: FakeJellyfin, clock: FastClock, *, hours: float = 0.0, stops_after_claims: int | None = None) -> None:
+async def work(house: House, fake: FakeJellyfin, clock: FastClock, *, hours: float = 0.0) -> None:
     """Let the pools run until nothing is due, or until so much time has passed."""
     end = clock.now() + timedelta(hours=hours)
     while True:
@@ -72,47 +73,72 @@ async def test_each_of_many_tracks_arrives_once_whatever_breaks(count: int, vers
         for item in watched:
             fake.somebody_plays(item)
 
+        happened: Counter[str] = Counter()
+        until_killed = 0
+        working: asyncio.Task[None] | None = None
+
         def chaos(name: str) -> Fault | None:
-            is_upload = name.startswith("POST /Videos")
-            if dice.random() >= (0.2 if is_upload else 0.02):
+            nonlocal until_killed
+            until_killed -= 1
+            if until_killed == 0 and working is not None:
+                # At any request: it is answered, and nobody is there who hears it.
+                happened["restart in between"] += 1
+                house.workers.stop()
+                working.cancel()
+            if dice.random() >= 0.2:
                 return None
-            kinds = [Fault(hang_up=True), Fault(status=500), Fault(delay_s=0.01), Fault(status=503)]
-            return dice.choice([*kinds, Fault(lies=True)] if is_upload else kinds)
+            kinds = {"lost reply": Fault(hang_up=True), "500": Fault(status=500), "503": Fault(status=503), "half a body": Fault(half_body=True)}
+            if name.startswith("POST /Videos"):
+                kinds |= {"204 without a file": Fault(lies=True), "slow": Fault(late=timedelta(seconds=dice.choice([4, 40, 400, 1000])))}
+            what = dice.choice(sorted(kinds))
+            happened[what] += 1
+            return kinds[what]
 
         async with house_beside(fake, tmp_path, clock) as house:
             for item in items:
                 await ready(store_of(house), item, house)
         fake.chaos = chaos
-        for rounds in range(60):
+        rounds = 0
+        for rounds in range(1, 400):
+            until_killed = dice.randint(count // 4, count * 2)
             try:
                 async with house_beside(fake, tmp_path, clock) as house:
                     await house.store.requeue_interrupted(clock.now())
-                    await work(house, fake, clock, hours=1)
-                    open_jobs = sum(n for (_, state), n in (await house.store.count_jobs()).items() if state in {JobState.QUEUED, JobState.PARKED})
-            except Exception as error:
-                if "gave no usable answer" not in str(error):
-                    raise
+                    working = asyncio.create_task(work(house, fake, clock, hours=1))
+                    with suppress(asyncio.CancelledError):
+                        await working
+                    open_jobs = sum(n for (_, state), n in (await house.store.count_jobs()).items() if state not in {JobState.DONE, JobState.FAILED})
+            except ServiceUnreachable:
                 clock.pass_time(minutes=2)
                 continue
             if not open_jobs:
                 break
             clock.pass_time(minutes=30)
-            if rounds >= 2:
+            if rounds >= 3:
                 for item in [item for item in watched if item.id in fake.playing]:
                     fake.stops(item)
             fake.begin_library_scan()
             clock.pass_time(minutes=1)
             fake.end_library_scan()
         fake.chaos = None
+        clock.pass_time(hours=1)
 
         ours = Counter(name for item in items for name in item.sources[0].sidecars if ".fluxcaption." in name)
         lost = {item.id for item in items if not any(".fluxcaption." in name for name in item.sources[0].sidecars)}
         async with house_beside(fake, tmp_path, clock) as house:
             told = [f"{job.title}: {job.state} in {job.stage}: {job.reason}" for job in await house.store.jobs(limit=count) if job.item_id in lost]
+        touched = [item.name for item in items[::3] if item.sources[0].sidecars.get(f"{item.sources[0].stem}.fr.srt") != HUMAN]
+        doubled = [name for name, times in ours.items() if times > 1 or not name.endswith(".fluxcaption.de.srt")]
+        print(
+            f"{version}: {count} deliveries, {len(watched)} of them watched, in {rounds} rounds and {len(fake.received)} requests;"
+            f" {', '.join(f'{times} x {what}' for what, times in sorted(happened.items()))}:"
+            f" {len(doubled)} duplicates, {len(lost)} lost, {len(touched)} foreign files touched,"
+            f" {len(fake.changed_while_watched)} while playing"
+        )
         assert not lost, told
         assert set(ours.values()) == {1}
         assert not [name for name in ours if not name.endswith(".fluxcaption.de.srt")], "a second one beside the first"
-        assert all(item.sources[0].sidecars[f"{item.sources[0].stem}.fr.srt"] == HUMAN for item in items[::3])
+        assert touched == []
         assert fake.changed_while_watched == []
         async with house_beside(fake, tmp_path, clock) as house:
             assert await states(store_of(house)) == {DeliveryState.CONFIRMED: count}

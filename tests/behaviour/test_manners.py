@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import aiohttp
 import pytest
 from fluxcaption.domain.jobs import JobState, Stage, Tier
 from fluxcaption.domain.units import ItemId
@@ -11,8 +12,8 @@ from fluxcaption.domain.units import ItemId
 from tests.behaviour.household import HEARD, clip
 from tests.behaviour.libraries import beside_a_server, films, house_beside
 from tests.fakes.clock import FastClock
-from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film
-from tests.fakes.jellyfin.admin import User, select_subtitle
+from tests.fakes.jellyfin import KEY, FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
+from tests.fakes.jellyfin.admin import User
 
 
 def episodes(fake: FakeJellyfin, clock: FastClock, count: int) -> list[FakeItem]:
@@ -96,24 +97,43 @@ async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_pat
 
 
 @pytest.mark.parametrize("version", ["10.10.7", "10.11.11", "12.0.0"])
-@pytest.mark.parametrize("mode", ["Default", "Smart", "Always", "OnlyForced", "None"])
-async def test_which_track_plays_by_itself_before_and_after_a_delivery(mode: str, version: str) -> None:
-    """What the contract says of each mode: only Default, and Always on 10.10, take a file in a language the viewer did not ask for."""
-    fake = FakeJellyfin(version)
-    (item,) = films(fake, 1, fake.now(), [audio("jpn"), {**audio("jpn"), "Type": "Subtitle", "Codec": "subrip", "Language": "eng", "IsDefault": False}])
-    viewer = User("viewer", "v", mode=mode, languages="eng")
-    source = item.sources[0]
+async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: str, tmp_path: Path) -> None:
+    """What the contract says of each mode (4.6): only Default, and Always on 10.10, take a file in a language the viewer did not ask for."""
+    from tests.behaviour.test_delivery_is_exactly_once import ready
+    from tests.behaviour.test_scans_are_the_truth import store_of
 
-    def language() -> str | None:
-        streams = source.all_streams(fake.version)
-        index = select_subtitle(viewer, streams, fake.version)
-        return None if index is None else streams[index].get("Language")
+    german = "ger" if version == "10.10.7" else "deu"
+    async with FakeJellyfin(version) as fake:
+        clock = FastClock()
+        with_english, without = films(fake, 2, clock.now(), [audio("jpn"), text("eng")])
+        without.sources[0].streams = [stream for stream in without.sources[0].streams if stream["Type"] != "Subtitle"]
+        for mode in ("Default", "Smart", "Always", "OnlyForced", "None"):
+            fake.people[new_id(mode)] = User(mode, new_id(mode), mode=mode, languages="eng")
+        async with house_beside(fake, tmp_path, clock) as house, aiohttp.ClientSession(headers={"Authorization": f'MediaBrowser Token="{KEY}"'}) as session:
 
-    before = language()
-    source.sidecars[f"{source.stem}.fluxcaption.es.srt"] = b"1\n00:00:01,000 --> 00:00:02,000\nHola.\n"
-    after = language()
-    expected = {"Default": (None, "spa"), "Smart": ("eng", "eng"), "Always": ("eng", "eng"), "OnlyForced": (None, None), "None": (None, None)}
-    assert (before, after) == expected[mode]
+            async def plays(item: FakeItem) -> dict[str, str | None]:
+                """As the server says it to each viewer."""
+                told: dict[str, str | None] = {}
+                for user in fake.people.values():
+                    query = {"ids": item.id, "fields": "MediaSources", "userId": user.id}
+                    async with session.get(f"{fake.url}/Items", params=query) as answer:
+                        (source,) = (await answer.json())["Items"][0]["MediaSources"]
+                    index = source.get("DefaultSubtitleStreamIndex")
+                    told[user.mode] = None if index is None else source["MediaStreams"][index].get("Language")
+                return told
+
+            before = {item.id: await plays(item) for item in (with_english, without)}
+            for item in (with_english, without):
+                await ready(store_of(house), item, house)
+            await house.workers.run(until_idle=True)
+            after = {item.id: await plays(item) for item in (with_english, without)}
+            for item in (with_english, without):
+                assert list(item.sources[0].sidecars) == [f"{item.sources[0].stem}.fluxcaption.de.srt"]
+                print(version, *(f"{mode}: {before[item.id][mode]} -> {after[item.id][mode]};" for mode in after[item.id]))
+            assert before[with_english.id] == {"Default": None, "Smart": "eng", "Always": "eng", "OnlyForced": None, "None": None}
+            assert after[with_english.id] == {**before[with_english.id], "Default": german}
+            assert set(before[without.id].values()) == {None}
+            assert after[without.id] == {**before[without.id], "Default": german, "Always": german if version == "10.10.7" else None}
 
 
 async def test_a_server_that_cannot_say_who_watches_is_delivered_to_later(tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """Passes over the library: cheap where nothing changed, complete before anything is concluded, and never fooled by the server's own changes."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import numpy as np
 import pytest
+from fluxcaption.daemon import Daemon
 from fluxcaption.domain.errors import ItemGone, ServiceUnreachable
 from fluxcaption.domain.gaps import DeliveryState, Way
 from fluxcaption.domain.jobs import JobState, Outcome, Stage
@@ -16,11 +20,12 @@ from fluxcaption.ports import TrackFact
 from fluxcaption.storage.store import SqliteStore
 from fluxcaption.wiring import House
 
-from tests.behaviour.household import READ, clip
+from tests.behaviour.household import HEARD, READ, clip, jellyfin, settings, windows_heard
 from tests.behaviour.libraries import DE, beside_a_server, films, finish, house_beside, states
-from tests.fakes.clock import FastClock
+from tests.fakes.clock import FastClock, SimulatedClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.jellyfin.server import Library
+from tests.fakes.media import RATE, sound_clip
 
 
 def changes(fake: FakeJellyfin, since: int = 0) -> list[str]:
@@ -114,25 +119,60 @@ async def test_an_answer_with_items_nobody_asked_for_is_refused(tmp_path: Path) 
 
 @pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
 async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(count: int, tmp_path: Path) -> None:
-    async with FakeJellyfin("10.10.7") as fake, house_beside(fake, tmp_path, FastClock()) as house:
-        items = films(fake, count, house.clock.now(), [audio("eng"), text("ger", "PGSSUB"), text("eng")])
-        await finish(fake, store_of(house), items, house.clock.now())
-        assert isinstance(house.clock, FastClock)
-        before = len(fake.received)
-        await house.scanner.scan(full=True)
+    """Under the running daemon, whose workers would take up whatever it queued."""
+    async with FakeJellyfin("10.10.7") as fake:
+        clock = SimulatedClock()
+        fake.now = clock.now
+        items = films(fake, count, clock.now(), [audio("eng"), text("ger", "PGSSUB"), text("eng")])
+        store = await SqliteStore.open(tmp_path)
+        await finish(fake, store, items, clock.now())
+        await store.close()
+        daemon = Daemon(settings(tmp_path, jellyfin(fake), ["de"]), clock=clock)
+        ready = asyncio.Event()
+        running = asyncio.create_task(daemon.run(on_ready=ready.set))
+        await ready.wait()
+        assert daemon.house is not None
+        house = daemon.house
+        full_passes = 0
+
+        async def a_day_goes_by() -> None:
+            """The server looks through its folders, the daemon through the library, twice in full."""
+            nonlocal full_passes
+            for _ in range(2):
+                fake.begin_library_scan()
+                await clock.run_for(timedelta(minutes=3))
+                fake.end_library_scan()
+                await clock.run_for(timedelta(minutes=3))
+                clock.pass_time(hours=15)
+                control = aiohttp.UnixConnector(str(tmp_path / "control.sock"))
+                async with aiohttp.ClientSession(connector=control) as session, session.post("http://daemon/api/scan") as answer:
+                    assert answer.status == 200, await answer.text()
+                    full_passes += 1
+
+        await a_day_goes_by()
         for version in ("10.11.11", "12.0.0"):
             fake.version_text = version
-            house.introduce(await house.server.connect())
-            house.clock.pass_time(hours=30)
-            await house.scanner.scan(full=True)
+            for item in items:
+                item.touch(clock.now())  # As by the first scan of a new version (3.6).
+            await a_day_goes_by()
         fake.change_all_ids()
-        for _ in range(3):
-            house.clock.pass_time(hours=30)
-            await house.scanner.scan(full=True)
+        await a_day_goes_by()
         jobs = await house.store.count_jobs()
+        found = await states(store_of(house))
+        heard = (await store_of(house)._db.read("SELECT count(*) AS n FROM windows"))[0]["n"]
+        sent = Counter(exchange.method for exchange in fake.received if exchange.route.startswith(("/Videos", "/Items")))
+        print(
+            f"{count} finished items, {full_passes} full passes: {sent['POST']} uploads and refreshes, {sent['DELETE']} deletions, {heard} windows heard; {jobs}"
+        )
+        assert (await house.server.connect()).version == "12.0.0"
         assert {state for _, state in jobs} == {JobState.DONE}
-        assert changes(fake, before) == []
-        assert await states(store_of(house)) == {DeliveryState.CONFIRMED: count}
+        assert sum(jobs.values()) == count, "no job beside those that were done before"
+        assert {method for method in sent if method != "GET"} == set()
+        assert heard == 0
+        assert not house.engines.recognizer.is_loaded
+        assert found == {DeliveryState.CONFIRMED: count}
+        daemon.stop()
+        await running
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
@@ -142,15 +182,18 @@ async def test_tracks_that_a_library_scan_drops_are_never_taken_for_a_no(count: 
         await finish(fake, store_of(house), items, house.clock.now())
         assert isinstance(house.clock, FastClock)
         await house.scanner.scan(full=True)
+        dropped = 0
         for _ in range(3):
             fake.begin_library_scan()
             house.clock.pass_time(minutes=5)
             await house.scanner.scan(full=True)
-            assert fake.end_library_scan(drops=0.3) > 0
+            dropped += fake.end_library_scan(drops=0.3)
             for _ in range(3):
                 house.clock.pass_time(hours=30)
                 await house.scanner.scan(full=True)
         found = await states(store_of(house))
+        print(f"{count} delivered items, {dropped} times a track dropped by three library scans: {found.get(DeliveryState.REFUSED, 0)} taken for a no")
+        assert dropped >= count
         assert found.get(DeliveryState.REFUSED, 0) == 0
         assert found == {DeliveryState.CONFIRMED: count}
         assert {state for _, state in await house.store.count_jobs()} == {JobState.DONE}
@@ -211,6 +254,56 @@ async def test_two_full_scans_after_each_settled_reason_make_no_job(code: str, t
         assert (await house.scanner.scan(full=True, lean=False)).queued == 0
         assert await house.store.count_jobs() == {}
         assert changes(fake) == []
+
+
+@pytest.mark.parametrize("code", ["no-speech", "spoken", "not-good-enough", "undone", "refused"])
+async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job(code: str, tmp_path: Path) -> None:
+    """As above, but each reason is reached as in a household: by listening, by `undo`, by somebody who deletes the file."""
+    wishes: dict[str, Any] = {"targets": ["en"], "when_spoken": "skip"} if code == "spoken" else {"targets": ["es"]}
+    asr = {"backends": [{"type": "local", "model": "miniature"}], "min_score": 1.0 if code == "not-good-enough" else 0.5}
+    title, streams = (READ, [audio(), text()]) if code in {"undone", "refused"} else (HEARD, [audio(None if code == "spoken" else "eng")])
+    async with FakeJellyfin() as fake:
+        clock = FastClock()
+        file = tmp_path / "media" / title / f"{title}.mkv"
+        if code == "no-speech":
+            sound_clip(file, [("eng", np.zeros(20 * RATE, dtype=np.float32))])
+        else:
+            clip(tmp_path / "media", title)
+        seconds = 20 if code == "no-speech" else 61 if title == READ else 70
+        made = film(title, streams, library=fake.libraries[0].id, file=file, minutes=seconds / 60, now=clock.now())
+        fake.add(made)
+        async with house_beside(fake, tmp_path / "state", clock, languages=wishes, asr=asr) as house:
+            assert (await house.scanner.scan(full=True)).queued == 1
+            await house.store.hold_none(clock.now())
+            await house.workers.run(until_idle=True)
+            (job,) = await house.store.jobs()
+            if code in {"undone", "refused"}:
+                assert job.state is JobState.DONE, job.reason
+                if code == "undone":
+                    await house.deliverer.undo(house.watcher.server_id, None, dry_run=False)
+                else:
+                    made.sources[0].sidecars.clear()
+                    file.with_name(f"{title}.fluxcaption.es.srt").unlink()
+                    made.touch(clock.now())
+                    for _ in range(3):
+                        await house.scanner.scan(full=True)
+                        clock.pass_time(hours=25)
+                assert await states(store_of(house)) == {DeliveryState.REFUSED: 1}
+            else:
+                assert (job.state, job.reason_code) == (JobState.SETTLED, code), job.reason
+            before, heard = len(fake.received), await windows_heard(tmp_path / "state")
+            for ids in ("the same", "the same", "new"):
+                if ids == "new":
+                    fake.change_all_ids()
+                clock.pass_time(hours=30)
+                assert (await house.scanner.scan(full=True, lean=False)).queued == 0
+                await house.workers.run(until_idle=True)
+            (after,) = await house.store.jobs()
+            assert (after.id, after.state) == (job.id, job.state)
+            assert changes(fake, before) == []
+            assert made.sources[0].sidecars == {}
+            assert await windows_heard(tmp_path / "state") == heard
+            print(f"{code}: {job.reason}; two full scans and one with new ids: 0 jobs")
 
 
 async def test_the_loop_answers_while_a_library_is_read(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.behaviour.household import jellyfin, settings
 from tests.behaviour.libraries import films
 from tests.contract.openapi import CONTRACT, needs_contract
 from tests.fakes.clock import START, SimulatedClock
-from tests.fakes.jellyfin import FakeJellyfin, audio, text
+from tests.fakes.jellyfin import FakeJellyfin, audio, film, text
 from tests.fakes.jellyfin.library import SERVER_ID, new_id
 
 BEARER = {"Authorization": "Bearer a-secret"}
@@ -55,35 +55,51 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(count
         assert daemon.house is not None
         while not await daemon.house.store.flag("scan-basis"):
             await asyncio.sleep(0.01)
-        gaps = films(fake, count * 7 // 10, START)
+        gaps = films(fake, count * 55 // 100, START)
         for item in gaps:
             item.added = START + timedelta(minutes=1)
-        covered = films_named(fake, count // 10)
+        moved, covered = gaps[: count // 20], films_named(fake, count // 10)
         gone = [new_id(f"gone {number}") for number in range(count // 20)]
-        events = [("ItemAdded", item.id) for item in [*gaps, *covered]] + [("ItemDeleted", item_id) for item_id in gone]
-        events += dice.choices(events, k=count - len(events))
+        events = [("ItemAdded", item.id) for item in [*gaps, *covered]] + [("ItemAdded", item_id) for item_id in gone]
         dice.shuffle(events)
+        for item_id, after in [*((item.id, False) for item in moved), *((item_id, True) for item_id in gone)]:
+            # What was moved went before it came; what is gone came before it went.
+            place = events.index(("ItemAdded", item_id))
+            events.insert(dice.randint(place + 1, len(events)) if after else dice.randint(0, place), ("ItemDeleted", item_id))
+        repeated = 0
+        while len(events) < count:
+            place = dice.randrange(len(events))
+            events.insert(dice.randint(place + 1, len(events)), events[place])
+            repeated += 1
+        displaced = dice.sample(range(len(events)), len(events) // 20)
+        for place in displaced:
+            events.insert(dice.randrange(len(events)), events.pop(place))
         sent = [event for event in events if dice.random() >= 0.1]
         url = f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin"
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=32)) as session:
             for first in range(0, len(sent), 500):
                 await asyncio.gather(*(send(session, url, *event) for event in sent[first : first + 500]))
+        store = daemon.house.store
         for _ in range(30_000):
-            if not await daemon.house.store.open_events(clock.now()):
+            if not await store.open_events(clock.now()):
                 break
             await asyncio.sleep(0.02)
+        hinted = {ItemId(item.id) for item in gaps if ("ItemAdded", item.id) in sent}
+        assert {job.item_id for job in await store.jobs(limit=100_000)} == hinted, "what was told of is queued without any scan, and nothing else"
         await daemon._passes.report(full=True)
-        jobs = await daemon.house.store.jobs(limit=100_000)
+        jobs = await store.jobs(limit=100_000)
         assert {job.item_id for job in jobs} == {ItemId(item.id) for item in gaps}
         assert len(jobs) == len(gaps)
         assert {job.state for job in jobs} <= {JobState.QUEUED, JobState.RUNNING, JobState.PARKED}
+        print(
+            f"{len(events)} events, {repeated} of them repeats, {len(displaced)} out of order, {len(events) - len(sent)} dropped; {len(moved)} moved and {len(gone)} gone again:"
+            f" {len(hinted)} jobs from hints, {len(jobs) - len(hinted)} more from one scan, of {len(gaps)} gaps; {len(fake.received)} requests to the server"
+        )
         daemon.stop()
         await running
 
 
 def films_named(fake: FakeJellyfin, count: int) -> list[Any]:
-    from tests.fakes.jellyfin import film
-
     made = [film(f"Covered {number}", COVERED, library=fake.libraries[0].id, added=START) for number in range(count)]
     fake.add(*made)
     return made
@@ -96,6 +112,46 @@ async def listening(tmp_path: Path, fake: FakeJellyfin) -> tuple[Daemon, "asynci
     await ready.wait()
     assert daemon.web is not None
     return daemon, running, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin"
+
+
+async def test_the_servers_own_news_come_when_its_task_is_run(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        fake.install_webhook()
+        clock = SimulatedClock()
+        fake.now = clock.now
+        daemon = Daemon(
+            settings(tmp_path / "state", jellyfin(fake), ["de"], backlog={"mode": "none"}, schedule={"pause": ["00:00-12:00", "12:00-23:59"]}), clock=clock
+        )
+        ready = asyncio.Event()
+        running = asyncio.create_task(daemon.run(on_ready=ready.set))
+        await ready.wait()
+        assert daemon.web is not None
+        assert daemon.house is not None
+        house = daemon.house
+        while not await house.store.flag("scan-basis"):
+            await asyncio.sleep(0.01)
+        fake.webhook["GenericOptions"] = [
+            {
+                "NotificationTypes": ["ItemAdded", "ItemDeleted"],
+                "WebhookUri": f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin",
+                "SendAllProperties": True,
+                "Headers": [{"Key": "Authorization", "Value": "Bearer a-secret"}],
+            }
+        ]
+        stays, goes = (film(name, [audio()], library=fake.libraries[0].id, added=clock.now(), now=clock.now()) for name in ("Stays", "Goes"))
+        fake.arrives(stays)
+        fake.arrives(goes)
+        fake.leaves(goes)
+        assert await house.store.jobs() == []
+        await house.server.hurry_news()
+        for _ in range(500):
+            if jobs := await house.store.jobs():
+                break
+            await asyncio.sleep(0.02)
+        assert [job.item_id for job in jobs] == [stays.id]
+        assert fake.news == []
+        daemon.stop()
+        await running
 
 
 @needs_contract

@@ -1,4 +1,4 @@
-"""How fast an event is acknowledged once it is on disk, beside the bare floor: aiohttp and one fsync.
+"""How fast the running daemon acknowledges an event once it is on disk, beside the bare floor: aiohttp and one fsync.
 
 `python -m tests.benchmarks.bench_webhook` alternates five runs of each, with one client and with 32, and prints medians and ratios.
 """
@@ -8,6 +8,8 @@ import json
 import multiprocessing
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,10 +19,10 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from fluxcaption.clock import SystemClock
-from fluxcaption.domain.units import ServerId
-from fluxcaption.storage.store import SqliteStore
-from fluxcaption.web.webhook import Webhook
+from fluxcaption.daemon import Daemon
+
+from tests.behaviour.household import settings
+from tests.fakes.jellyfin import KEY
 
 RUNS, EVENTS = 5, {1: 400, 32: 4000}
 
@@ -50,10 +52,17 @@ def floor(folder: str, told: Connection) -> None:
 
 
 def ours(folder: str, told: Connection) -> None:
+    """The whole daemon beside a server, as it is run; what it does with the events it does meanwhile."""
+    url = Path(folder, "server").read_text(encoding="utf-8")
+
     async def run() -> None:
-        store = await SqliteStore.open(Path(folder))
-        webhook = Webhook(store, SystemClock(), "a-secret", lambda: ServerId("s" * 32), lambda: None)
-        await serve(webhook.receive, told)
+        daemon = Daemon(settings(Path(folder), {"type": "jellyfin", "url": url, "api_key": KEY}, ["de"], backlog={"mode": "none"}))
+        ready = asyncio.Event()
+        running = asyncio.create_task(daemon.run(on_ready=ready.set))
+        await ready.wait()
+        assert daemon.web is not None
+        told.send(daemon.web.port)
+        await running
 
     asyncio.run(run())
 
@@ -77,11 +86,17 @@ async def load(port: int, clients: int, serial: int) -> list[float]:
 
 def main() -> None:
     context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+    with (
+        tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder,
+        subprocess.Popen([sys.executable, "-m", "tests.fakes.jellyfin", "--items", "100"], stdout=subprocess.PIPE, text=True) as jellyfin,
+    ):
+        assert jellyfin.stdout is not None
+        url = jellyfin.stdout.readline().strip()
         ports: dict[str, int] = {}
         servers = []
         for name, target in (("floor", floor), ("ours", ours)):
             Path(folder, name).mkdir()
+            Path(folder, name, "server").write_text(url, encoding="utf-8")
             here, there = context.Pipe()
             servers.append(context.Process(target=target, args=(str(Path(folder, name)), there), daemon=True))
             servers[-1].start()
@@ -103,6 +118,7 @@ def main() -> None:
             )
         for server in servers:
             server.terminate()
+        jellyfin.terminate()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Checks exchanges of the fake server against Jellyfin's own OpenAPI documents."""
+"""Checks exchanges of the fake server against Jellyfin's own OpenAPI documents: path, query, body, status, media type and every field of the answer."""
 
 import json
 import os
 import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,52 @@ CONTRACT = Path(os.environ.get("JELLYFIN_CONTRACT") or Path(__file__).parents[3]
 DOCUMENTS = {"10.10.7": "openapi-10.10.7.json", "10.11.11": "openapi-10.11.11.json", "12.0.0": "openapi-12.0.0-2026-06.json"}
 needs_contract = pytest.mark.skipif(not CONTRACT.is_dir(), reason="the Jellyfin contract is not beside this checkout (set JELLYFIN_CONTRACT)")
 
-EXEMPT = {
-    ("*", 401): "1.5: answered with an empty body, though the documents say nothing of a body",
-    ("*", 400): "1.5: text or a validation problem, by what is wrong",
-    ("*", 404): "1.5: text or a not-found problem, by the route",
-    ("*", 416): "6: a range past the end",
-    ("*", 500): "1.5: text, never documented",
-    ("*", 503): "1.5: start-up pages",
-    ("GET /Videos/{itemId}/stream", 206): "6: a range of the static stream",
-    ("GET /System/Ping", 200): "2: documented as text, answered as a JSON string",
-    ("GET /health", 200): "2: hidden route",
-    ("POST /Users/Configuration", 403): "1.5: a JSON string where the document says a problem",
-    ("GET /Plugins/{pluginId}/Configuration", 200): "appendix C: the members of a plugin's configuration are its own",
+TEXT = "Error processing request."
+
+HIDDEN = {
+    "GET /health": "2: a route that the documents do not list",
 }
-"""Statuses that the documents do not describe, each with its section of the server contract."""
+STATUSES = {
+    ("GET /Items/{itemId}", 400): "1.4: with a key and no user",
+    ("GET /Items", 400): "1.5: a value that is none of its parameter's",
+    ("POST /Items/{itemId}/Refresh", 400): "1.5: a bad id in the route",
+    ("POST /Videos/{itemId}/Subtitles", 400): "7.1: a missing field, a format or a language that is not taken",
+    ("DELETE /Videos/{itemId}/Subtitles/{index}", 400): "7.7: an index of no external subtitle",
+    ("GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}", 400): "5.1: an unknown item or format",
+    ("GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}", 404): "5.1: the file is gone from the disk",
+    ("GET /Videos/{itemId}/stream", 206): "6: a range of the static stream",
+    ("GET /Videos/{itemId}/stream", 404): "6: an unknown id",
+    ("GET /Videos/{itemId}/stream", 416): "6: a range past the end",
+    ("HEAD /Videos/{itemId}/stream", 206): "6: a range of the static stream",
+    ("HEAD /Videos/{itemId}/stream", 404): "6: an unknown id",
+    ("HEAD /Videos/{itemId}/stream", 416): "6: a range past the end",
+    ("POST /Users/AuthenticateByName", 401): "1.3: a wrong password, as 1.5 says it",
+    ("POST /ScheduledTasks/{taskId}/Triggers", 404): "1.5: an unknown task",
+}
+"""Statuses of a route that its document does not name, each with its section of the server contract."""
+
+ANYWHERE = {
+    302: ("1.5: a wrong base path", {""}),
+    401: ("1.5: no body", {""}),
+    403: ("1.5: no body", {""}),
+    500: ("1.5: whatever the server did not foresee", {"text/plain"}),
+    413: ("12: a proxy before the server, for what is too large for it", {"text/html", "text/plain"}),
+    502: ("12: a proxy before a server that is away", {"text/html", "text/plain"}),
+    503: ("2: start-up pages; 1.5: an address that is not let in", {"text/html", ""}),
+}
+"""Statuses that every route may answer with, and the media types they come in."""
+
+BODIES = {
+    ("GET /System/Ping", 200): "2: documented as text, answered as a JSON string",
+    ("POST /Users/Configuration", 403): "1.5: a JSON string where the document has a problem",
+    ("GET /Plugins/{pluginId}/Configuration", 200): "appendix C: the members of a plugin's configuration are its own",
+    ("GET /System/Info/Public", 200): "2: the set-up server of 10.11 and later spells its keys in another way (checked only where it does not)",
+    ("GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}", 200): "5.1: the media type is the track's, not text/*",
+}
+"""Answers whose body is another than its document says."""
+
+EVERYWHERE = {"apikey": "1.1: the key as a query parameter of any route"}
+"""Query parameters that no document names."""
 
 
 @lru_cache(maxsize=3)
@@ -41,53 +74,167 @@ def document(version: str) -> dict[str, Any]:
 
 def violations(exchange: Exchange, version: str) -> list[str]:
     """What an exchange does that the document of that version does not allow."""
-    if any((name, exchange.status) in EXEMPT for name in ("*", f"{exchange.method} {exchange.route}")):
+    name = f"{exchange.method} {exchange.route}"
+    if name in HIDDEN:
         return []
-    if exchange.route == "/System/Info/Public" and b'"version"' in exchange.answer:
-        # 2: the set-up server of 10.11 and later spells its keys in another way.
-        return []
-    api = document(version)
-    path = next((path for path in api["paths"] if _same(path, exchange.route)), None)
-    operation = api["paths"].get(path, {}).get(exchange.method.lower()) if path else None
+    operation, path = _operation(version, exchange.method, exchange.route)
     if operation is None:
-        return [f"{exchange.method} {exchange.route} is not in the document"]
-    found = []
-    known = {parameter["name"].lower() for parameter in operation.get("parameters", [])} | {"apikey", "static", "mediasourceid"}
-    found += [f"{exchange.route}: unknown query {name}" for name in exchange.query if name.lower() not in known]
-    response = operation["responses"].get(str(exchange.status))
-    if response is None:
-        return [*found, f"{exchange.method} {exchange.route}: status {exchange.status} is not in the document"]
-    schema = next((kind["schema"] for name, kind in response.get("content", {}).items() if name.split(";")[0] == "application/json"), None)
-    if schema is not None and exchange.content_type == "application/json":
-        found += [
-            f"{exchange.route}: {problem.json_path}: {problem.message[:120]}"
-            for problem in _validator(version, schema).iter_errors(json.loads(exchange.answer))
-        ]
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-    if body is not None and exchange.body:
-        found += [f"{exchange.route} request: {problem.message[:120]}" for problem in _validator(version, body).iter_errors(json.loads(exchange.body))]
-    return found
+        return [] if _is_below_another_base(exchange, version) else [f"{name} is not in the document"]
+    found = [*_parameters(exchange, operation, path, version), *_body(exchange, operation, version)]
+    if exchange.broken != "hung up":
+        found += _answer(exchange, name, operation, version)
+    return [f"{name} ({exchange.status}): {problem}" for problem in found]
 
 
-def _same(documented: str, served: str) -> bool:
+def _parameters(exchange: Exchange, operation: Mapping[str, Any], path: str, version: str) -> Iterator[str]:
+    places = {parameter["name"].lower(): parameter for parameter in operation.get("parameters", []) if parameter["in"] == "query"}
+    given = {name.lower(): value for name, value in exchange.query.items()}
+    for name, value in given.items():
+        if name in places:
+            yield from (f"query {name}: {problem}" for problem in _scalar(value, places[name]["schema"], version))
+        elif name not in EVERYWHERE:
+            yield f"unknown query {name}"
+    yield from (f"query {name} is required" for name, parameter in places.items() if parameter.get("required") and name not in given)
+    in_path = {parameter["name"].lower(): parameter["schema"] for parameter in operation.get("parameters", []) if parameter["in"] == "path"}
+    pattern = re.sub(r"\\\{(\w+)\\\}", lambda match: f"(?P<{match[1].lower()}>[^/]+)", re.escape(path))
+    match = re.fullmatch(pattern, unquote(exchange.path), re.IGNORECASE)
+    for name, value in (match.groupdict() if match else {}).items():
+        if exchange.status != 400:
+            yield from (f"path {name}: {problem}" for problem in _scalar(value, in_path.get(name, {}), version))
+    if match is None:
+        yield f"{exchange.path} is not {path}"
+
+
+def _body(exchange: Exchange, operation: Mapping[str, Any], version: str) -> Iterator[str]:
+    documented = operation.get("requestBody", {})
+    kinds = documented.get("content", {})
+    given = next((value for name, value in exchange.headers.items() if name.lower() == "content-type"), "").split(";")[0]
+    if not exchange.body:
+        if documented.get("required"):
+            yield "a body is required"
+    elif kinds and given not in kinds:
+        yield f"a body of {given or 'no media type'}"
+    elif kinds:
+        yield from (f"body {problem}" for problem in _json(exchange.body, version, kinds[given]["schema"]))
+
+
+def _answer(exchange: Exchange, name: str, operation: Mapping[str, Any], version: str) -> Iterator[str]:
+    documented = operation["responses"].get(str(exchange.status))
+    if (name, exchange.status) in STATUSES:
+        return
+    if (name, exchange.status) in BODIES and documented is not None:
+        if name != "GET /System/Info/Public" or b'"version"' in exchange.answer:
+            return
+    elif exchange.status in ANYWHERE:
+        if exchange.content_type not in ANYWHERE[exchange.status][1] or (exchange.status == 500 and exchange.answer.decode() != TEXT and exchange.answer):
+            yield f"an answer of {exchange.content_type}"
+        return
+    if documented is None:
+        yield "the status is not in the document"
+        return
+    kinds = {kind.split(";")[0]: value for kind, value in documented.get("content", {}).items() if "profile" not in kind}
+    if exchange.method == "HEAD" or exchange.broken:
+        return
+    if bool(kinds) != bool(exchange.content_type):
+        yield f"an answer of {exchange.content_type or 'nothing'}"
+    elif kinds and not any(re.fullmatch(kind.replace("*", ".*"), exchange.content_type) for kind in kinds):
+        yield f"an answer of {exchange.content_type}"
+    elif exchange.content_type == "application/json":
+        yield from (f"answer {problem}" for problem in _json(exchange.answer, version, kinds["application/json"]["schema"]))
+
+
+# -- values ---------------------------------------------------------------------------------------------------------
+
+
+def _scalar(text: str, schema: Mapping[str, Any], version: str) -> list[str]:
+    """A value as it stands in a path or query; a list is divided by commas."""
+    value: Any = text
+    kind = schema.get("type")
+    if kind == "array":
+        return [problem for part in text.split(",") if part for problem in _scalar(part, schema["items"], version)]
+    if kind == "integer" and re.fullmatch(r"-?\d+", text):
+        value = int(text)
+    elif kind == "boolean" and text.lower() in {"true", "false"}:
+        value = text.lower() == "true"
+    return _problems(version, json.dumps(schema, sort_keys=True), json.dumps(value))
+
+
+def _json(content: bytes, version: str, schema: Mapping[str, Any]) -> list[str]:
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return ["is not JSON"]
+    return _problems(version, json.dumps(schema, sort_keys=True), json.dumps(_outline(value)))
+
+
+def _outline(value: Any) -> Any:
+    """The same for a schema but smaller: text that is no word, id or date is all one, and of like members of a list one is kept."""
+    if isinstance(value, dict):
+        return {name: _outline(part) for name, part in value.items()}
+    if isinstance(value, list):
+        parts = [_outline(part) for part in value]
+        return list({json.dumps(part, sort_keys=True): part for part in parts}.values())
+    if isinstance(value, str):
+        return next((stands_for for pattern, stands_for in _ALIKE if pattern.fullmatch(value)), value)
+    return 1 if type(value) is int and abs(value) < 2**31 else value
+
+
+_ALIKE = [
+    (re.compile(r"[0-9a-f]{32}"), "0" * 32),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?Z"), "2026-01-01T00:00:00Z"),
+    (re.compile(r".*[^A-Za-z0-9].*", re.DOTALL), "some text"),
+]
+
+
+@lru_cache(maxsize=20_000)
+def _problems(version: str, schema: str, value: str) -> list[str]:
+    return [f"{problem.json_path}: {problem.message[:120]}" for problem in _validator(version, schema).iter_errors(json.loads(value))]
+
+
+@lru_cache(maxsize=500)
+def _validator(version: str, schema: str) -> jsonschema.Draft202012Validator:
+    whole = _nullable({"components": {"schemas": document(version)["components"]["schemas"]}, **json.loads(schema)})
+    return jsonschema.Draft202012Validator(whole, format_checker=FORMATS)
+
+
+FORMATS = jsonschema.FormatChecker(formats=())
+
+
+def _format(name: str, is_right: Callable[[Any], bool]) -> None:
+    FORMATS.checks(name)(is_right)
+
+
+# Ids are sent and answered as 32 hex digits or dashed (3.1).
+_format(
+    "uuid", lambda value: not isinstance(value, str) or re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value) is not None
+)
+_format("date-time", lambda value: not isinstance(value, str) or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?Z", value) is not None)
+_format("int32", lambda value: not isinstance(value, int) or -(2**31) <= value < 2**31)
+
+
+@lru_cache(maxsize=500)
+def _operation(version: str, method: str, route: str) -> tuple[dict[str, Any] | None, str]:
     def shape(path: str) -> str:
         return re.sub(r"\{[^}]*\}", "{}", unquote(path)).lower()
 
-    return shape(documented) == shape(served)
+    paths = document(version)["paths"]
+    path = next((path for path in paths if shape(path) == shape(route)), "")
+    return paths.get(path, {}).get(method.lower()), path
 
 
-def _validator(version: str, schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
-    checked = _nullable({"components": {"schemas": document(version)["components"]["schemas"]}, **schema})
-    return jsonschema.Draft202012Validator(checked)
+def _is_below_another_base(exchange: Exchange, version: str) -> bool:
+    """A request below a wrong base path, which the server sends away (1.5)."""
+    inside = "/" + exchange.path.lstrip("/").partition("/")[2]
+    return exchange.status in {302, 404} and _operation(version, exchange.method, inside)[0] is not None
 
 
 def _nullable(value: Any) -> Any:
-    """OpenAPI 3.0's `nullable` as JSON Schema knows it; ids of 32 hex digits are uuids, too."""
+    """OpenAPI 3.0's `nullable` as JSON Schema knows it."""
     if isinstance(value, list):
         return [_nullable(part) for part in value]
     if not isinstance(value, dict):
         return value
-    clean = {name: _nullable(part) for name, part in value.items() if name not in {"nullable", "format", "discriminator"}}
+    clean = {name: _nullable(part) for name, part in value.items() if name not in {"nullable", "discriminator"}}
     if value.get("nullable") and "$ref" not in value:
         return {"anyOf": [clean, {"type": "null"}]}
     return clean

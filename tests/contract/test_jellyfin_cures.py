@@ -1,12 +1,34 @@
-"""What of the server's behaviour would break a naive client, each with its cure held to (server contract 0.4 and 13)."""
+"""What of the server's behaviour would break a naive client, each with its cure held to (server contract 0.4 and 13).
 
+The eleven points of 0.4, and what goes red without the cure of each:
+
+1. An item by key needs the list route: `test_an_item_is_read_with_a_key_and_the_header_every_version_takes`.
+2. A sidecar renumbers every stream: `test_a_deletion_follows_the_path_though_every_index_has_moved`.
+3. Embedded text from the server's cache may be another track's: `test_embedded_text_is_not_taken_from_the_servers_cache_once_files_lie_beside_it`.
+4. Codes flip between versions: `test_a_finished_library_stays_finished_through_upgrades_and_new_ids` (behaviour), `test_language` (unit).
+5. Uploads never overwrite, may lie, and 10.11.7 takes none: `test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_and_half_an_hour`,
+   `test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_again`, `test_10_11_7_refuses_uploads_and_a_mapped_folder_takes_the_file`.
+6. A read-only folder on 12: `test_a_read_only_folder_on_12_is_told_and_a_mapped_one_is_written_to`.
+7. News wait for the plugin's task: `test_the_plugins_timers_are_armed_only_where_a_start_left_them_waiting`.
+8. The end of a library scan is never pushed: `test_the_end_of_a_library_scan_is_polled_and_what_came_during_it_is_looked_at_again`.
+9. The client library hides errors, repeats, forgets its key, trusts every certificate and prints the key: `test_an_error_of_the_server_is_an_error`,
+   `test_an_error_where_no_answer_is_expected_is_an_error_too`, `test_a_lost_reply_to_an_upload_is_not_followed_by_another_request`,
+   `test_no_request_and_no_connection_is_repeated_by_itself`, `test_a_refused_key_is_told_and_not_forgotten`,
+   `test_an_untrusted_certificate_is_refused_until_it_is_named`, `test_the_client_library_prints_nothing`.
+10. Without `collapseBoxSetItems=false` the cursor is ignored: `test_an_incremental_pass_reads_only_what_was_saved_since`; a list without a valid id is no
+    filter: `test_an_id_that_is_none_is_never_asked_for`.
+11. 12 takes one header only: `test_an_item_is_read_with_a_key_and_the_header_every_version_takes[12.0.0]`.
+"""
+
+import asyncio
+import logging
 import ssl
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fluxcaption.daemon import run_once
-from fluxcaption.domain.errors import KeyRejected, ServiceUnreachable, WriteRefused
+from fluxcaption.domain.errors import ItemGone, KeyRejected, ServiceUnreachable, WriteRefused
 from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.jobs import JobState
 from fluxcaption.domain.units import ItemId, ServerId
@@ -60,7 +82,7 @@ async def test_embedded_text_is_not_taken_from_the_servers_cache_once_files_lie_
         source = item.sources[0]
         source.streams.remove(next(stream for stream in source.streams if stream.get("Language") == "fre"))
         fake.add(item)
-        fake.extractions[source.id] = dict.fromkeys(range(6), b"1\n00:00:01,000 --> 00:00:02,000\nThe text of another track.\n")
+        fake.extractions[source.id] = dict.fromkeys([f"{index}.srt" for index in range(6)], b"1\n00:00:01,000 --> 00:00:02,000\nThe text of another track.\n")
         source.sidecars[f"{source.stem}.it.srt"] = HUMAN
         assert source.file is not None
         (source.file.parent / f"{source.stem}.it.srt").write_bytes(HUMAN)
@@ -165,6 +187,10 @@ async def test_a_lost_reply_to_an_upload_is_not_followed_by_another_request() ->
         with pytest.raises(ServiceUnreachable) as caught:
             await server.upload(item.sources[0], FinishedTrack(LanguageTag("de"), "fluxcaption", "srt", HUMAN, ContentHash("")))
         assert caught.value.was_sent
+        # Not a moment later either: what repeats a request by itself may do so as another kind.
+        await server.fetch_item(ItemId(made.id))
+        sent = [(exchange.method, exchange.broken) for exchange in fake.received if exchange.route.endswith("Subtitles") or exchange.broken]
+        assert sent == [("POST", "hung up")]
         assert list(made.sources[0].sidecars) == [f"{made.sources[0].stem}.fluxcaption.de.srt"]
         await server.close()
 
@@ -292,3 +318,101 @@ async def test_a_file_in_a_mapped_folder_is_removed_by_its_path_and_no_number(tm
         await house.server.delete(item.id, item.sources[0], track)
         assert not file.exists()
         assert not [exchange for exchange in fake.received if exchange.method == "DELETE"]
+
+
+async def test_no_request_and_no_connection_is_repeated_by_itself() -> None:
+    async with FakeJellyfin() as fake:
+        server = server_of(fake)
+        fake.break_next("GET /System/Info", Fault(hang_up=True))
+        with pytest.raises(ServiceUnreachable):
+            await server.connect()
+        assert [exchange.broken for exchange in fake.received] == ["hung up"]
+        await server.close()
+    met = 0
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal met
+        met += 1
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as deaf:
+        host, port = deaf.sockets[0].getsockname()
+        server = JellyfinServer(Settings.model_validate({"url": f"https://{host}:{port}", "api_key": KEY}), "1", write_sidecar)
+        with pytest.raises(ServiceUnreachable):
+            await server.connect()
+        assert met == 1
+        await server.close()
+
+
+async def test_half_an_answer_is_no_answer() -> None:
+    async with FakeJellyfin() as fake:
+        (made,) = films(fake, 1, fake.now())
+        server = server_of(fake)
+        await server.connect()
+        fake.break_next("GET /Items", Fault(half_body=True))
+        with pytest.raises(ServiceUnreachable):
+            await server.fetch_item(ItemId(made.id))
+        assert fake.received[-1].broken == "half"
+        await server.close()
+
+
+async def test_the_client_library_prints_nothing(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    async with FakeJellyfin() as fake:
+        server = server_of(fake)
+        with caplog.at_level(logging.DEBUG):
+            await server.connect()
+            await server.libraries()
+        await server.close()
+    for name in ("Jellyfin", "JELLYFIN"):
+        assert logging.getLogger(name).handlers == []
+        assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+    assert KEY not in caplog.text
+    assert capsys.readouterr().out == ""
+
+
+async def test_an_id_that_is_none_is_never_asked_for() -> None:
+    async with FakeJellyfin() as fake:
+        films(fake, 1, fake.now())
+        server = server_of(fake)
+        await server.connect()
+        with pytest.raises(ItemGone):
+            await server.fetch_item(ItemId("xyz"))
+        assert await server.fetch_items([ItemId("xyz"), ItemId("")]) == []
+        assert not [exchange for exchange in fake.received if exchange.route == "/Items"]
+        await server.close()
+
+
+async def test_a_base_path_is_kept_and_a_wrong_one_is_told() -> None:
+    async with FakeJellyfin(base="/jellyfin") as fake:
+        (made,) = films(fake, 1, fake.now())
+        server = server_of(fake)
+        await server.connect()
+        assert (await server.fetch_item(ItemId(made.id))).name == made.name
+        await server.close()
+        lost = JellyfinServer(Settings.model_validate({"url": fake.url.removesuffix("/jellyfin"), "api_key": KEY}), "1", write_sidecar)
+        with pytest.raises(ServiceUnreachable, match="base path"):
+            await lost.connect()
+        assert fake.received[-1].status == 302, "and it is not followed to a page"
+        await lost.close()
+
+
+async def test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_and_half_an_hour(tmp_path: Path) -> None:
+    async with beside_a_server(tmp_path) as (fake, clock, house):
+        (item,) = films(fake, 1, clock.now())
+        fake.lies_about_uploads = True
+
+        def uploads() -> int:
+            return len([exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")])
+
+        await ready(store_of(house), item, house)
+        await work(house, fake, clock, hours=30)
+        assert uploads() == 1, "however long it takes, without a library scan in between nothing is known"
+        fake.begin_library_scan()
+        clock.pass_time(minutes=1)
+        await work(house, fake, clock, hours=3)
+        assert uploads() == 1, "nor while one runs"
+        fake.lies_about_uploads = False
+        fake.end_library_scan()
+        await work(house, fake, clock, hours=3)
+        assert uploads() == 2
+        assert list(item.sources[0].sidecars) == [f"{item.sources[0].stem}.fluxcaption.de.srt"]

@@ -28,6 +28,10 @@ class SimulatedClock:
         heapq.heappush(self._sleepers, (self._now + timedelta(seconds=seconds), next(self._serial), future))
         await future
 
+    def pass_time(self, **parts: float) -> None:
+        """Let time pass in which nobody gets a turn: whoever sleeps wakes late."""
+        self._now += timedelta(**parts)
+
     async def run_for(self, length: timedelta) -> None:
         """Let that much time pass; after each step real threads get a moment to finish what it set off."""
         end = self._now + length

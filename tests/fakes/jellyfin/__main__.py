@@ -1,10 +1,14 @@
-"""`python -m tests.fakes.jellyfin --items 100000 --port 0`: the fake alone, for benchmarks; prints its address."""
+"""`python -m tests.fakes.jellyfin --items 100000 --port 0`: the fake alone, for benchmarks; prints its address.
+
+Its administrator is `root`, its viewer `viewer`, both with the password `x`.
+"""
 
 import argparse
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from tests.fakes.jellyfin import FakeJellyfin, audio, film, text
+from tests.fakes.jellyfin import FakeJellyfin, audio, film, new_id, text
+from tests.fakes.jellyfin.admin import User
 
 
 async def serve(items: int, port: int, version: str) -> None:
@@ -12,6 +16,7 @@ async def serve(items: int, port: int, version: str) -> None:
     fake.port = port
     fake.is_changing = False
     fake.keeps_exchanges = False
+    fake.people = {user.id: user for user in (User("root", new_id("root"), is_admin=True), User("viewer", new_id("viewer"), languages="ger"))}
     now = datetime.now(UTC)
     streams = [audio("eng"), audio("ger", IsDefault=False), text("eng"), text("ger"), text("fre")]
     fake.add(

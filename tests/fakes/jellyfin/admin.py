@@ -50,7 +50,7 @@ class User:
             "Configuration": {
                 "PlayDefaultAudioTrack": True,
                 "SubtitleLanguagePreference": self.languages,
-                "AudioLanguagePreference": self.audio,
+                **({"AudioLanguagePreference": self.audio} if self.audio else {}),
                 "DisplayMissingEpisodes": False,
                 "GroupedFolders": [],
                 "SubtitleMode": self.mode,
@@ -90,10 +90,16 @@ class Task:
         self.state, self.started, self.ended = "Idle", now, now
 
 
+def select_audio(streams: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The sound that plays by itself for a user without a wish: the default one, else the first."""
+    sounds = [stream for stream in streams if stream["Type"] == "Audio"]
+    return next((stream for stream in sounds if stream.get("IsDefault")), sounds[0] if sounds else None)
+
+
 def select_subtitle(user: User, streams: list[dict[str, Any]], version: Version) -> int | None:
     """The track that plays by itself for a user (contract 4.6)."""
     subtitles = [stream for stream in streams if stream["Type"] == "Subtitle"]
-    audio = next((stream for stream in streams if stream["Type"] == "Audio" and stream.get("IsDefault")), {})
+    audio = select_audio(streams) or {}
     wanted = [language for language in user.languages.split(",") if language]
 
     def is_wanted(stream: dict[str, Any]) -> bool:
@@ -526,6 +532,10 @@ def starting_page(request: web.Request, version: Version, version_text: str) -> 
                 "startupWizardCompleted": False,
             }
         )
+    return starting(version)
+
+
+def starting(version: Version) -> web.Response:
     headers = {"Retry-After": "005"} if version >= (10, 11, 0) else {}
     return web.Response(status=503, text="<html>starting</html>", content_type="text/html", headers=headers)
 
@@ -534,4 +544,4 @@ def spell(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
 
 
-__all__ = ["NEVER", "TASKS", "WEBHOOK", "AdminRoutes", "Source", "Task", "User", "answer_text", "select_subtitle", "spell", "starting_page"]
+__all__ = ["NEVER", "TASKS", "WEBHOOK", "AdminRoutes", "Source", "Task", "User", "answer_text", "select_subtitle", "spell", "starting", "starting_page"]

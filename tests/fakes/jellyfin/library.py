@@ -55,6 +55,15 @@ def text(language: str | None = "eng", codec: str = "subrip", **more: Any) -> di
 VIDEO = {"Type": "Video", "Codec": "h264", "IsDefault": True, "IsForced": False, "IsHearingImpaired": False, "IsExternal": False, "Height": 180, "Width": 320}
 
 
+PUNCTUATION = " _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$"
+
+
+def culture_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """How a server sorts paths: signs, then digits, then letters, case last (contract 4.4)."""
+    ranks = [(PUNCTUATION.find(sign), sign) if sign in PUNCTUATION else (100, sign) for sign in name.lower()]
+    return ranks, name.swapcase()
+
+
 @dataclass
 class Source:
     """One version of an item."""
@@ -68,6 +77,8 @@ class Source:
     file: Path | None = None
     sidecars: dict[str, bytes] = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)
+    in_metadata: set[str] = field(default_factory=set)
+    """Sidecars that lie in the server's metadata folder instead of beside the media (contract 7.3)."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -91,9 +102,10 @@ class Source:
     def all_streams(self, version: Version) -> list[dict[str, Any]]:
         """External tracks first, then the embedded ones, numbered by position; what the library hides leaves holes (contract 4.3)."""
         streams = []
-        for name in sorted(self.sidecars):
+        for name in sorted(self.sidecars, key=lambda name: (name in self.in_metadata, culture_order(name))):
             if name in self.unlisted:
                 continue
+            folder = f"/config/data/metadata/library/{self.id[:2]}/{self.id}" if name in self.in_metadata else self.folder
             facts = read_name(self.stem, name, version)
             if facts is not None and self.sidecars[name].strip():
                 streams.append(
@@ -103,7 +115,7 @@ class Source:
                         "IsExternal": True,
                         "IsTextSubtitleStream": True,
                         "SupportsExternalStream": True,
-                        "Path": f"{self.folder}/{name}",
+                        "Path": f"{folder}/{name}",
                     }
                 )
         streams += [dict(stream) for stream in self.streams]
@@ -117,6 +129,8 @@ class Source:
             stream.setdefault("VideoRange", "Unknown")
             stream.setdefault("VideoRangeType", "Unknown")
             stream.setdefault("AudioSpatialFormat", "None")
+            if version >= (12, 0, 0):
+                stream.setdefault("IsOriginal", False)
         return [{name: value for name, value in stream.items() if value is not None} for stream in streams if not stream.get("IsHidden")]
 
 

@@ -38,11 +38,16 @@ TWO = {
     "ar": ("ara", "ara", "Arabic"),
     "hi": ("hin", "hin", "Hindi"),
     "mt": ("mlt", "mlt", "Maltese"),
+    "bg": ("bul", "bul", "Bulgarian"),
+    "lu": ("lub", "lub", "Luba-Katanga"),
 }
 B_TO_T = {b: t for b, t, _ in TWO.values() if b != t}
 HYPHENATED = {"zh-cn", "zh-hans", "zh-hant", "zh-tw", "zh-hk", "pt-br", "pt-pt", "es-419", "fr-ca"}
-OF_10_10 = {"pt-br": "pob", "pob": "pob", "pt-pt": "pop", "zh-tw": "chi", "zh-hk": "chi", "es-mx": "spa", "fr-ca": "frc"}
-GREEK = "Greek, Modern (1453-)"
+OF_10_10 = {"scc": "srp", "pt-br": "pob", "pob": "pob", "pt-pt": "pop", "zh-tw": "chi", "zh-hk": "chi", "es-mx": "spa", "fr-ca": "frc"}
+WITH_A_HYPHEN = {"el": "Greek, Modern (1453-)", "lu": "Luba-Katanga"}
+"""From 10.11 on a name with a hyphen in it is taken for a code."""
+
+OF_12 = {"fil", "ceb", "haw", "ast", "und", "mul", "mis", "zxx", "new", "car"}
 FORMATS = {"ass", "mks", "sami", "smi", "srt", "ssa", "sub", "sup", "vtt"}
 
 Version = tuple[int, int, int]
@@ -56,12 +61,14 @@ def language_of(token: str, version: Version) -> str | None:
         return OF_10_10[lower]
     if lower in HYPHENATED:
         return None if old else lower
+    if lower == "pob" and (10, 11, 4) <= version < (12, 0, 0):
+        return "pt-br"
     for two, (b, t, name) in TWO.items():
         if lower in {two, b, t, name.lower()}:
-            if two == "el" and not old:
-                return GREEK
+            if not old and two in WITH_A_HYPHEN:
+                return WITH_A_HYPHEN[two]
             return b if old else t
-    if version >= (12, 0, 0) and lower in {"fil", "ceb", "haw", "ast", "und", "mul", "mis", "zxx"}:
+    if version >= (12, 0, 0) and lower in OF_12:
         return lower
     return None
 
@@ -99,7 +106,7 @@ def read_name(stem: str, name: str, version: Version) -> dict[str, Any] | None:
             facts["IsHearingImpaired"], facts["Language"] = True, found
         elif lower in {"cc", "hi", "sdh"}:
             facts["IsHearingImpaired"] = True
-        else:
+        elif token:
             title.insert(0, token)
     if title:
         facts["Title"] = ".".join(title)

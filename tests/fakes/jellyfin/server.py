@@ -16,13 +16,15 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.fakes.jellyfin.admin import AdminRoutes, select_subtitle, spell, starting_page
+from tests.fakes.jellyfin.admin import AdminRoutes, select_audio, select_subtitle, spell, starting, starting_page
 from tests.fakes.jellyfin.answers import HEX, answer_json, answer_text, guid, invalid, not_found, parameter
 from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
 from tests.fakes.jellyfin.names import FORMATS, Version
 
-LIES = web.RequestKey("lies", bool)
 KEY = "5f0c1a7e2b9d4863a1b2c3d4e5f60718"
+OLD_PREFIXES = ("/emby", "/mediabrowser")
+"""Paths of the servers Jellyfin comes from; 12 knows them no more (contract 1.2)."""
+
 PLACEHOLDER = "0" * 31 + "1"
 _TIMES = {
     "srt": "application/x-subrip",
@@ -52,6 +54,8 @@ class Exchange:
     answer: bytes
     route: str = ""
     version: str = ""
+    broken: str = ""
+    """`hung up` where no answer was sent, `half` where only half of it was."""
 
 
 @dataclass
@@ -66,7 +70,12 @@ class Fault:
     """204 for an upload, and nothing is written."""
     nonsense: Any = None
     """JSON that no server would send; it is not kept among the exchanges."""
+    late: timedelta = timedelta(0)
+    """So long after an upload its track is listed (contract 7.5)."""
     times: int = 1
+
+
+FAULT = web.RequestKey("fault", Fault)
 
 
 @dataclass
@@ -98,10 +107,10 @@ class FakeJellyfin(AdminRoutes):
         self.chaos: Callable[[str], Fault | None] | None = None
         self.changed_while_watched: list[str] = []
         self.embedded: dict[tuple[str, int], bytes] = {}
-        self.extractions: dict[str, dict[int, bytes]] = {}
+        self.extractions: dict[str, dict[str, bytes]] = {}
         self.lies_about_uploads = False
         self.hides_new_tracks = False
-        self.hidden: list[tuple[Source, str, bytes]] = []
+        self.hidden: list[tuple[datetime | None, Source, str, bytes]] = []
         self.read_only: set[str] = set()
         self.users: set[str] = set()
         self.viewers: set[str] = set()
@@ -128,6 +137,16 @@ class FakeJellyfin(AdminRoutes):
         for item in items:
             self.items[item.id] = item
 
+    def arrives(self, item: FakeItem) -> None:
+        """It came while the server runs: the webhook plugin has news of it until its task is run."""
+        self.add(item)
+        self.news.append(("ItemAdded", item))
+
+    def leaves(self, item: FakeItem) -> None:
+        """Its file is gone, and the server has noticed."""
+        del self.items[item.id]
+        self.news.append(("ItemDeleted", item))
+
     def break_next(self, route: str, fault: Fault) -> None:
         """Break requests whose "METHOD /route" begins so."""
         self.faults.setdefault(route, []).append(fault)
@@ -144,9 +163,15 @@ class FakeJellyfin(AdminRoutes):
 
     def show_hidden(self) -> None:
         """Tracks that were kept back become visible."""
-        for source, name, content in self.hidden:
+        for _, source, name, content in self.hidden:
             source.sidecars[name] = content
         self.hidden.clear()
+
+    def _show_what_is_due(self) -> None:
+        late = [told for told in self.hidden if told[0] is None or told[0] > self.now()]
+        self.hidden = [told for told in self.hidden if told not in late]
+        self.show_hidden()
+        self.hidden = late
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=30_000_000, middlewares=[self._middle])
@@ -169,8 +194,8 @@ class FakeJellyfin(AdminRoutes):
         ]
         for method, path, handler in routes:
             app.router.add_route(method, self.base + path, handler)
-            if self.version < (12, 0, 0) and path.startswith("/System"):
-                for prefix in ("/emby", "/mediabrowser"):
+            if path.startswith("/System"):
+                for prefix in OLD_PREFIXES:
                     app.router.add_route(method, self.base + prefix + path, handler)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
         await self._runner.setup()
@@ -189,12 +214,18 @@ class FakeJellyfin(AdminRoutes):
     async def _middle(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
         body = await request.read()
         route = request.match_info.route.resource.canonical.removeprefix(self.base) if request.match_info.route.resource else request.path
+        self._show_what_is_due()
+        if not request.path.startswith(self.base + "/"):
+            away = web.Response(status=302, headers={"Location": f"{self.base}/web/"})
+            return self._keep(request, route, body, away)
+        if self.version >= (12, 0, 0) and request.path.removeprefix(self.base).startswith(OLD_PREFIXES):
+            return self._keep(request, route, body, web.Response(status=404))
         if self.is_starting and (page := starting_page(request, self.version, self.version_text)) is not None:
             return self._keep(request, route, body, page)
         fault = self._fault(f"{request.method} {route}")
         if request.method in {"POST", "DELETE"} and "itemId" in request.match_info:
             self._note_change(request.match_info["itemId"], f"{request.method} {route}")
-        request[LIES] = fault is not None and fault.lies
+        request[FAULT] = fault or Fault()
         if fault is not None:
             if fault.delay_s:
                 await asyncio.sleep(fault.delay_s)
@@ -203,9 +234,9 @@ class FakeJellyfin(AdminRoutes):
                 if request.method != "GET":
                     await handler(request)
                 request.transport.abort()
-                return web.Response()
+                return self._keep(request, route, body, web.Response(status=499), "hung up")
             if fault.status is not None:
-                return self._keep(request, route, body, answer_text(fault.status))
+                return self._keep(request, route, body, self._failure(fault.status))
             if fault.nonsense is not None:
                 return answer_json(fault.nonsense)
         try:
@@ -222,8 +253,15 @@ class FakeJellyfin(AdminRoutes):
             await half.write(content[: len(content) // 2])
             assert request.transport is not None
             request.transport.abort()
+            self._keep(request, route, body, response, "half")
             return half
         return self._keep(request, route, body, response)
+
+    def _failure(self, status: int) -> web.Response:
+        """How a server spells that status (contract 1.5)."""
+        if status == 503:
+            return starting(self.version)
+        return web.Response(status=status) if status in {401, 403} else answer_text(status)
 
     def _fault(self, name: str) -> Fault | None:
         if self.chaos is not None and (fault := self.chaos(name)) is not None:
@@ -237,7 +275,7 @@ class FakeJellyfin(AdminRoutes):
                 return fault
         return None
 
-    def _keep(self, request: web.Request, route: str, body: bytes, response: web.StreamResponse) -> web.StreamResponse:
+    def _keep(self, request: web.Request, route: str, body: bytes, response: web.StreamResponse, broken: str = "") -> web.StreamResponse:
         content = bytes(response.body) if isinstance(response, web.Response) and isinstance(response.body, (bytes, bytearray)) else b""
         if not self.keeps_exchanges:
             return response
@@ -249,10 +287,11 @@ class FakeJellyfin(AdminRoutes):
                 dict(request.headers),
                 body,
                 response.status,
-                response.headers.get("Content-Type", "").split(";")[0] if content else "",
+                response.headers.get("Content-Type", "").split(";")[0] if content or isinstance(response, web.FileResponse) else "",
                 content,
                 route,
                 self.version_text,
+                broken,
             )
         )
         return response
@@ -385,12 +424,18 @@ class FakeJellyfin(AdminRoutes):
                     index = select_subtitle(user, source["MediaStreams"], self.version)
                     if index is not None:
                         source["DefaultSubtitleStreamIndex"] = index
+                    if (sound := select_audio(source["MediaStreams"])) is not None:
+                        source["DefaultAudioStreamIndex"] = sound["Index"]
             if query.get("enableimages", "true").lower() == "false":
                 for name in ("ImageTags", "BackdropImageTags"):
                     value.pop(name, None)
             answer.append(value)
-        counted = query.get("enabletotalrecordcount", "true").lower() == "true"
-        return answer_json({"Items": answer, "TotalRecordCount": total if counted else (len(page) if self.version >= (10, 11, 0) else 0), "StartIndex": start})
+        counted = query.get("enabletotalrecordcount", "true").lower() == "true" or self._answers_from_memory(query)
+        return answer_json({"Items": answer, "TotalRecordCount": total if counted else len(page), "StartIndex": start})
+
+    def _answers_from_memory(self, query: dict[str, str]) -> bool:
+        """Without `collapseBoxSetItems=false` a key's query loads everything and forgets its cursor and switches (contract 3.3)."""
+        return query.get("collapseboxsetitems", "true").lower() != "false" and not {"userid", "ids"} & set(query) and self.version < (12, 0, 0)
 
     def _rows(self, query: dict[str, str]) -> "list[Any] | web.Response":
         recursive = query.get("recursive", "").lower() == "true"
@@ -427,7 +472,9 @@ class FakeJellyfin(AdminRoutes):
         if "includeitemtypes" in query:
             kinds = {kind.lower() for kind in query["includeitemtypes"].split(",")}
             rows = [row for row in rows if row.kind.lower() in kinds]
-        from_memory = query.get("collapseboxsetitems", "true").lower() != "false" and "userid" not in query and self.version < (12, 0, 0)
+        if "namestartswith" in query:
+            rows = [row for row in rows if row.name.lower().startswith(query["namestartswith"].lower())]
+        from_memory = self._answers_from_memory(query)
         if "mindatelastsaved" in query and self.version < (10, 11, 0) and not from_memory:
             return answer_text(500)
         for name in ("mindatelastsaved", "mindatelastsavedforuser"):
@@ -437,7 +484,7 @@ class FakeJellyfin(AdminRoutes):
         if query.get("sortby", "").lower().startswith("datecreated"):
             if "parentid" not in query:
                 rows.sort(key=lambda row: (row.added, row.name))
-        elif self.version >= (10, 11, 0):
+        elif self.version >= (10, 11, 0) or "sortby" in query:
             rows.sort(key=lambda row: row.name)
         return rows
 
@@ -530,21 +577,27 @@ class FakeJellyfin(AdminRoutes):
             content = base64.b64decode("".join(str(body["data"]).split()), validate=True)
         except binascii.Error:
             return web.Response(status=204)
-        if source.id in self.read_only and self.version >= (12, 0, 0):
-            return answer_text(500)
-        if request[LIES] or self.lies_about_uploads or "/" in language or "\\" in language:
+        is_beside = self._saves_beside_media(item)
+        if is_beside and source.id in self.read_only:
+            if self.version >= (12, 0, 0):
+                return answer_text(500)
+            is_beside = False
+        if request[FAULT].lies or self.lies_about_uploads or "/" in language or "\\" in language:
             return web.Response(status=204)
         flags = (".forced" if body.get("isforced") else "") + (".sdh" if body.get("ishearingimpaired") else "")
         stem = f"{source.stem}.{language}{flags}"
         name, number = f"{stem}.{extension}", 0
-        while name in source.sidecars:
+        while name in source.sidecars or any((other, hidden) == (source, name) for _, other, hidden, _ in self.hidden):
             name, number = f"{stem}.{number}.{extension}", number + 1
         source.unlisted.discard(name)
-        if self.hides_new_tracks:
-            self.hidden.append((source, name, content))
+        if not is_beside:
+            source.in_metadata.add(name)
+        fault = request[FAULT]
+        if self.hides_new_tracks or fault.late:
+            self.hidden.append((None if self.hides_new_tracks else self.now() + fault.late, source, name, content))
             return web.Response(status=204)
         source.sidecars[name] = content
-        if source.file is not None and source.id not in self.read_only:
+        if source.file is not None and is_beside:
             (source.file.parent / name).write_bytes(content)
         item.touch(self.now())
         return web.Response(status=204)
@@ -564,7 +617,9 @@ class FakeJellyfin(AdminRoutes):
             return answer_text(400)
         name = stream["Path"].rsplit("/", 1)[-1]
         del source.sidecars[name]
-        if source.file is not None:
+        is_beside = name not in source.in_metadata
+        source.in_metadata.discard(name)
+        if source.file is not None and is_beside:
             (source.file.parent / name).unlink(missing_ok=True)
         item.touch(self.now())
         return web.Response(status=204)
@@ -590,7 +645,7 @@ class FakeJellyfin(AdminRoutes):
                 return web.Response(body=content, headers={"Content-Type": content_type})
         else:
             ordinal = [other for other in source.all_streams(self.version) if other["Type"] == "Subtitle" and not other.get("IsExternal")].index(stream)
-            content = self._extracted(source, int(request.match_info["index"]), ordinal)
+            content = self._extracted(source, ordinal)
         if wanted in {"json", "js"}:
             return web.Response(
                 body=json.dumps({"TrackEvents": [{"Id": "1", "Text": "line", "StartPositionTicks": 0, "EndPositionTicks": 9_000_000}]}).encode(),
@@ -598,16 +653,17 @@ class FakeJellyfin(AdminRoutes):
             )
         return web.Response(body=content, headers={"Content-Type": content_type})
 
-    def _extracted(self, source: Source, index: int, ordinal: int) -> bytes:
-        """What the first request cut out stays cached by index, though indexes move with every sidecar (contract 5.3)."""
+    def _extracted(self, source: Source, ordinal: int) -> bytes:
+        """What the first request cut out stays cached by index and format, though indexes move with every sidecar (contract 5.3)."""
 
         def text_of(number: int) -> bytes:
             return self.embedded.get((source.id, number), b"1\n00:00:00,000 --> 00:00:00,900\nline 1\n")
 
+        inside = [stream for stream in source.all_streams(self.version) if stream["Type"] == "Subtitle" and not stream.get("IsExternal")]
+        names = [f"{stream['Index']}.{'ass' if stream['Codec'] in {'ass', 'ssa'} else 'srt'}" for stream in inside]
         if source.id not in self.extractions:
-            inside = [stream for stream in source.all_streams(self.version) if stream["Type"] == "Subtitle" and not stream.get("IsExternal")]
-            self.extractions[source.id] = {stream["Index"]: text_of(number) for number, stream in enumerate(inside)}
-        return self.extractions[source.id].get(index) or text_of(ordinal)
+            self.extractions[source.id] = {name: text_of(number) for number, name in enumerate(names)}
+        return self.extractions[source.id].setdefault(names[ordinal], text_of(ordinal))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         item_id = guid(request.match_info["itemId"])
@@ -618,6 +674,10 @@ class FakeJellyfin(AdminRoutes):
         if source.file is not None:
             return web.FileResponse(source.file, headers={"Content-Type": "video/x-matroska"})
         return _ranged(request, bytes(source.size))
+
+    def _saves_beside_media(self, item: FakeItem) -> bool:
+        home = next((library for library in self.libraries if library.id == item.library), None)
+        return home is None or bool(home.options.get("SaveSubtitlesWithMedia", True))
 
     # -- finding ----------------------------------------------------------------------------------------------------
 
