@@ -139,7 +139,7 @@ class Daemon:
             loops = await stack.enter_async_context(Loops(self.health, self._clock, self._greet.set))
             for wake in (self._greet, self._minute, self._new_event):
                 wake.set()
-            loops.keep(lambda: self._meet_server(house), "connect")
+            loops.keep(lambda: self._meet_server(house), SERVER)
             loops.keep(lambda: self._work(house), "workers")
             loops.keep(lambda: self._follow_events(house), "events")
             loops.keep(lambda: self._passes.serve(lambda full: self._scan(house, full=full)), "scans")

@@ -147,6 +147,37 @@ async def test_a_fault_in_one_part_is_shown_and_the_part_goes_on(tmp_path: Path,
         assert sum(record.exc_info is not None for record in caplog.records) == 1
 
 
+@pytest.mark.parametrize("fault", [Fault(nonsense=[1, 2], times=3), Fault(nonsense="text", times=3)], ids=["a list", "a text"])
+async def test_whatever_answers_at_the_servers_address_it_is_asked_on_until_it_is_the_server(fault: Fault, tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        fake.break_next("GET /System/Info/Public", fault)
+        async with running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+
+            async def server_is(state: str) -> bool:
+                _, body = await readiness(daemon)
+                return bool(body["parts"].get("server", {}).get("state") == state)
+
+            await until(lambda: server_is("down"))
+            await until(lambda: server_is("ok"))
+
+
+async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+        await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
+        writer = daemon.house.store._db._writer  # type: ignore[union-attr, attr-defined]
+        for row in await (await writer.execute("PRAGMA page_count")).fetchall():
+            await writer.execute(f"PRAGMA max_page_count={row[0]}")
+        for _ in range(200):
+            fake.add(film(f"Film {len(fake.items)}", [audio()], library=fake.libraries[0].id))
+        daemon._passes.want(full=True)
+
+        async def disk_is_named() -> bool:
+            parts = daemon.health.readiness().parts
+            return "no room left" in parts["disk"].cause and parts["server"].state == "ok"
+
+        await until(disk_is_named)
+
+
 async def test_a_database_that_is_locked_for_minutes_ends_nothing(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))

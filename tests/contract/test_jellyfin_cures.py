@@ -223,3 +223,18 @@ async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_a
             outcome = await upload(job)
             assert outcome.stage is Stage.CONFIRM
         assert len([exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]) == 1
+
+
+async def test_one_item_that_nobody_can_read_holds_up_no_others(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeJellyfin() as fake:
+        server = server_of(fake)
+        source = {"Id": "1" * 32, "Path": "/media/movies/A.mkv", "Size": 5, "MediaStreams": [{"Type": "Audio", "Index": 0}]}
+        rows = [{"Id": digit * 32, "Name": digit, "Type": "Movie", "MediaSources": [source | {"Id": digit * 32}]} for digit in "123"]
+        rows[1]["MediaSources"] = [source | {"MediaStreams": {"Type": "Audio"}}]
+        (library,) = await server.libraries()
+        fake.break_next("GET /Items", Fault(nonsense={"Items": rows}))
+        items = [item async for page in server.items(library) for item in page]
+        assert [(item.name, bool(item.skipped)) for item in items] == [("1", False), ("2", True), ("3", False)]
+        (said,) = [record for record in caplog.records if "passed over" in record.getMessage()]
+        assert (said.__dict__["items"], said.__dict__["id"]) == (1, "2" * 32)
+        await server.close()

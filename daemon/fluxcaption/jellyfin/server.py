@@ -5,6 +5,7 @@ Source: server contract, appendix A and the sections named at each method.
 
 import asyncio
 import base64
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,12 +18,14 @@ from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.jellyfin.admin import JellyfinAdmin
 from fluxcaption.jellyfin.client import SERVICE, Answer, AnswerTooLarge, JellyfinClient
-from fluxcaption.jellyfin.parse import FOLDERS, KINDS, is_id, read_date, read_item, read_libraries, read_playing, read_tags, read_time, read_version
+from fluxcaption.jellyfin.parse import FOLDERS, KINDS, UNREADABLE, is_id, read_date, read_item, read_libraries, read_playing, read_tags, read_time, read_version
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.mounts import Mounts
 from fluxcaption.plugin_manifest import webhook_plugin
 from fluxcaption.ports import Glance, LibraryScan, SidecarWriter
 from fluxcaption.settings import JellyfinServer as Settings
+
+log = logging.getLogger(__name__)
 
 PAGE = 200
 LEAN_PAGE = 500
@@ -86,7 +89,7 @@ class JellyfinServer:
         if self._needs.collections:
             self._collections = await self._members_of_collections()
         folders = _rows(answer.json(self._client.url))
-        self._folders = [(str(place).replace("\\", "/").rstrip("/") + "/", str(row.get("Name", ""))) for row in folders for place in row.get("Locations") or ()]
+        self._folders = [(place.replace("\\", "/").rstrip("/") + "/", str(row.get("Name", ""))) for row in folders for place in _texts(row.get("Locations"))]
         libraries = read_libraries(folders)
         if self._needs.tags:
             self._series_tags = await self._tags_of_series(libraries)
@@ -229,6 +232,9 @@ class JellyfinServer:
 
     async def _looked_at(self, items: Sequence[Item]) -> Sequence[Item]:
         """The items, with those whose mapped files lie in the cloud marked: a look at the disk may be slow, so not on the loop."""
+        if unreadable := [item for item in items if item.skipped.startswith(UNREADABLE)]:
+            first = unreadable[0]
+            log.warning("items are passed over: %s", first.skipped, extra={"items": len(unreadable), "first": first.name, "id": first.id})
         return await asyncio.to_thread(lambda: [self._marked(item) for item in items]) if self._pairs else items
 
     def _marked(self, item: Item) -> Item:
@@ -357,6 +363,10 @@ class JellyfinServer:
 
 def _rows(value: Any) -> Sequence[Mapping[str, Any]]:
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> Sequence[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 def _items_in_answer(answer: Answer, url: str) -> Sequence[Mapping[str, Any]]:
