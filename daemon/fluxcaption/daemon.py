@@ -285,7 +285,7 @@ class Daemon:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = self._clock.monotonic()
-        elif self._clock.monotonic() - self._idle_since >= after and house.engines.recognizer.is_loaded:
+        elif self._clock.monotonic() - self._idle_since >= after and house.engines.is_loaded:
             await house.engines.unload()
             await asyncio.to_thread(trim_memory)
             log.info("models unloaded after idle time")

@@ -164,7 +164,7 @@ async def test_whatever_answers_at_the_servers_address_it_is_asked_on_until_it_i
 async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
-        writer = daemon.house.store._db._writer  # type: ignore[union-attr, attr-defined]
+        writer = daemon.house.store._db._writer  # type: ignore[union-attr]
         for row in await (await writer.execute("PRAGMA page_count")).fetchall():
             await writer.execute(f"PRAGMA max_page_count={row[0]}")
         for _ in range(200):

@@ -9,7 +9,7 @@ ID = "1" * 32
 AUDIO = {"Type": "Audio", "Index": 1, "Language": "eng", "Codec": "aac"}
 SUBTITLE = {"Type": "Subtitle", "Index": 2, "Language": "ger", "Codec": "subrip", "IsTextSubtitleStream": True}
 FIELDS = ("Id", "Path", "Size", "RunTimeTicks", "Protocol", "ETag", "MediaStreams")
-WRONG = (None, 5, 1.5, True, "", "text", [], [None], [5], {}, {"Name": 1})
+WRONG: tuple[Any, ...] = (None, 5, 1.5, True, "", "text", [], [None], [5], {}, {"Name": 1})
 
 
 def item(source: dict[str, Any], **more: Any) -> dict[str, Any]:
