@@ -1,6 +1,8 @@
 """What of the server's behaviour would break a naive client, each with its cure held to (server contract 0.4 and 13)."""
 
+import asyncio
 import ssl
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.jobs import JobState
 from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.folder.tree import write_sidecar
+from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.server import JellyfinServer
 from fluxcaption.settings import JellyfinServer as Settings
 
@@ -223,6 +226,31 @@ async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_a
             outcome = await upload(job)
             assert outcome.stage is Stage.CONFIRM
         assert len([exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]) == 1
+
+
+async def test_an_answer_that_drips_holds_up_nobody_longer_than_its_time() -> None:
+    connections: list[asyncio.Task[None] | None] = []
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.current_task())
+        with suppress(OSError), closing(writer):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    dripping = await asyncio.start_server(drip, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{dripping.sockets[0].getsockname()[1]}"
+    client = JellyfinClient(Settings.model_validate({"url": url, "api_key": KEY}), "1")
+    async with asyncio.timeout(5):
+        calls = [client.call("GET", "/System/Info", timeout_s=0.3) for _ in range(4)]
+        for error in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(error, ServiceUnreachable)
+            assert "did not answer in time" in str(error)
+    await client.close()
+    dripping.close()
+    await asyncio.gather(*(connection for connection in connections if connection))
 
 
 async def test_one_item_that_nobody_can_read_holds_up_no_others(caplog: pytest.LogCaptureFixture) -> None:
