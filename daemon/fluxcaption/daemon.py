@@ -32,6 +32,7 @@ from fluxcaption.wiring import House, build_house, has_room
 log = logging.getLogger(__name__)
 
 PAUSED_FLAG = "paused"
+PATH_MAP = "path_map"
 WATCH_S, IDLE_WATCH_S, LIBRARY_LOOK_S = 20.0, 60.0, 60.0
 """How often the server is asked who watches (contract 11: every 15 to 30 s while there is work) and whether its library scan has ended."""
 
@@ -112,6 +113,7 @@ class Daemon:
         self._passes = WantedPasses()
         self._idle_since: float | None = None
         self._is_paused = False
+        self._is_path_map_wrong = False
         self.health = Health(self._clock)
         self.web: WebServer | None = None
         self.house: House | None = None
@@ -207,7 +209,23 @@ class Daemon:
         if is_news:
             house.introduce(identity)
             log.info("connected", extra={"server": identity.name, "version": identity.version})
+        if is_news or self._is_path_map_wrong:
+            await self._look_at_paths(house)
         return is_news
+
+    async def _look_at_paths(self, house: House) -> None:
+        """Say once that a path map leads nowhere, and again look at it until it does not: the work itself goes on over HTTP."""
+        try:
+            problem = await house.server.path_problem()
+        except JobError as error:
+            log.info("the path map cannot be looked at: %s", error)
+            return
+        if problem and self.health.say(PATH_MAP, PartState.DEGRADED, problem):
+            log.warning("server.path_map: %s", problem)
+        elif self._is_path_map_wrong and not problem:
+            self.health.say(PATH_MAP, PartState.OK)
+            log.info("server.path_map: all is well again")
+        self._is_path_map_wrong = bool(problem)
 
     async def _work(self, house: House) -> None:
         """Run the pools, beginning with what an end or a fault left in hand."""

@@ -69,6 +69,9 @@ class MediaServer(Protocol):
     async def connect(self) -> ServerIdentity:
         """Make sure the right kind of server answers and takes our key."""
 
+    async def path_problem(self) -> str:
+        """What is wrong with the way from the library's paths to ours; empty where nothing is."""
+
     async def libraries(self) -> Sequence[Library]:
         """List the libraries that can hold films or episodes."""
 

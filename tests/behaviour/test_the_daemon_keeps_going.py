@@ -161,6 +161,28 @@ async def test_whatever_answers_at_the_servers_address_it_is_asked_on_until_it_i
             await until(lambda: server_is("ok"))
 
 
+async def test_a_path_map_that_leads_nowhere_is_said_once_and_shown_until_it_is_right(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="fluxcaption")
+    async with FakeJellyfin() as fake:
+        file = clip(tmp_path / "elsewhere", READ)
+        fake.add(film(READ, [audio(), text()], library=fake.libraries[0].id, file=file, minutes=61 / 60))
+        mapped = {**jellyfin(fake), "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}]}
+        async with running(settings(tmp_path / "state", mapped, ["es"])) as daemon:
+
+            async def map_is(state: str) -> bool:
+                part = daemon.health.readiness().parts.get("path_map")
+                return part is not None and part.state == state
+
+            await until(lambda: map_is("degraded"))
+            cause = daemon.health.readiness().parts["path_map"].cause
+            assert f"{tmp_path / 'media' / READ / f'{READ}.mkv'} is not there: each pair of server.path_map must name" in cause
+            await daemon._passes.report(full=True)
+            assert sum("server.path_map" in record.getMessage() for record in caplog.records) == 1
+            (tmp_path / "elsewhere").rename(tmp_path / "media")
+            await daemon._passes.report(full=True)
+            assert await map_is("ok")
+
+
 async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))

@@ -66,6 +66,10 @@ class FolderTree:
             raise ServiceUnreachable("the library folder", str(self._root), "it is not there or not a folder")
         return ServerIdentity(self._server_id, self._root.name, "folder")
 
+    async def path_problem(self) -> str:
+        """There is only one path."""
+        return ""
+
     async def libraries(self) -> Sequence[Library]:
         """The folder itself is the only library."""
         await self.connect()

@@ -17,6 +17,7 @@ from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaLocation
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.jellyfin.admin import JellyfinAdmin
+from fluxcaption.jellyfin.checks import Grade, check_paths
 from fluxcaption.jellyfin.client import SERVICE, Answer, AnswerTooLarge, JellyfinClient
 from fluxcaption.jellyfin.parse import FOLDERS, KINDS, UNREADABLE, is_id, read_date, read_item, read_libraries, read_playing, read_tags, read_time, read_version
 from fluxcaption.jellyfin.paths import local_path
@@ -82,6 +83,13 @@ class JellyfinServer:
             raise ServiceUnreachable(SERVICE, url, f"version {info.get('version')} is too old: 10.10 or newer is needed")
         await self._client.call("GET", "/System/Info")
         return ServerIdentity(ServerId(str(info.get("id", ""))), str(info.get("servername", "Jellyfin")), str(info.get("version")))
+
+    async def path_problem(self) -> str:
+        """The doctor's own look at one file of each library."""
+        if not self._settings.path_map:
+            return ""
+        found = await check_paths(self._client, self._settings)
+        return f"{found.text}: {found.fix}" if found.grade is Grade.PROBLEM else ""
 
     async def libraries(self) -> Sequence[Library]:
         """Libraries of films, episodes and home videos (3.2)."""
