@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 import json
+import shutil
 import sqlite3
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.behaviour.household import HEARD, READ, clip, jellyfin, settings
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film, text
 
+CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 SECRET = {"Authorization": "Bearer a-secret"}
 
 
@@ -158,6 +161,25 @@ async def test_whatever_answers_at_the_servers_address_it_is_asked_on_until_it_i
                 return bool(body["parts"].get("server", {}).get("state") == state)
 
             await until(lambda: server_is("down"))
+            await until(lambda: server_is("ok"))
+
+
+async def test_a_certificate_file_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(CERTIFICATE)
+    fake = FakeJellyfin()
+    fake.tls = context
+    async with fake:
+        named = {**jellyfin(fake), "ca_file": str(tmp_path / "authority.pem")}
+        async with running(settings(tmp_path / "state", named, ["es"])) as daemon:
+
+            async def server_is(state: str) -> bool:
+                part = daemon.health.readiness().parts.get("server")
+                return part is not None and part.state == state
+
+            await until(lambda: server_is("down"))
+            assert str(tmp_path / "authority.pem") in daemon.health.readiness().parts["server"].cause
+            shutil.copy(CERTIFICATE, tmp_path / "authority.pem")
             await until(lambda: server_is("ok"))
 
 

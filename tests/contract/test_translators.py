@@ -175,5 +175,10 @@ async def test_a_model_that_is_not_there_is_named_with_its_path() -> None:
     await translator.close()
 
 
+def test_a_cause_that_asks_a_question_needs_no_other_advice() -> None:
+    assert str(ServiceUnreachable("Jellyfin", "http://x", "it redirects: is the base path right?")).endswith("is the base path right?")
+    assert str(ServiceUnreachable("Jellyfin", "http://x", "status 500")).endswith("status 500: check that it runs and the address is right")
+
+
 def test_refusals_are_one_line() -> None:
     assert all("\n" not in str(error) for error in (ReplyUnusable("x"), ModelMissing("m", "d"), FluxCaptionError("e")))
