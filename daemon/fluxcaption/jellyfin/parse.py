@@ -55,7 +55,7 @@ def read_item(
 ) -> Item:
     """One item with all its versions; `collections` names those that each id is in, `series_tags` what each series is marked with.
 
-    One that is described wrongly is passed over with its reason, so that it holds up no others.
+    One that is described wrongly is passed over with its reason, so that it holds up no others, and looked at again.
     """
     sources, unreadable = _read_sources(value)
     return Item(
@@ -76,7 +76,7 @@ def read_item(
         collections=tuple(name for part in (value.get("Id"), value.get("SeriesId")) for name in (collections or {}).get(str(part), ())),
         skipped=f"{UNREADABLE} ({unreadable})" if unreadable else why_skipped(value, sources),
         is_folder=str(value.get("Type")) in FOLDERS,
-        is_settling=not unreadable and not _has_streams(value, sources),
+        is_settling=bool(unreadable) or not _has_streams(value, sources),
     )
 
 
