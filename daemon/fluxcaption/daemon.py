@@ -33,6 +33,7 @@ from fluxcaption.wiring import House, build_house, has_room
 log = logging.getLogger(__name__)
 
 PAUSED_FLAG = "paused"
+PATH_MAP = "path_map"
 WATCH_S, IDLE_WATCH_S, LIBRARY_LOOK_S = 20.0, 60.0, 60.0
 """How often the server is asked who watches (contract 11: every 15 to 30 s while there is work) and whether its library scan has ended."""
 
@@ -115,6 +116,7 @@ class Daemon:
         self._passes = WantedPasses()
         self._idle_since: float | None = None
         self._is_paused = False
+        self._is_path_map_wrong = False
         self.health = Health(self._clock)
         self.web: WebServer | None = None
         self.house: House | None = None
@@ -142,7 +144,7 @@ class Daemon:
             loops = await stack.enter_async_context(Loops(self.health, self._clock, self._greet.set))
             for wake in (self._greet, self._minute, self._new_event):
                 wake.set()
-            loops.keep(lambda: self._meet_server(house), "connect")
+            loops.keep(lambda: self._meet_server(house), SERVER)
             loops.keep(lambda: self._work(house), "workers")
             loops.keep(lambda: self._follow_events(house), "events")
             loops.keep(lambda: self._passes.serve(lambda full: self._scan(house, full=full)), "scans")
@@ -210,7 +212,23 @@ class Daemon:
         if is_news:
             house.introduce(identity)
             log.info("connected", extra={"server": identity.name, "version": identity.version})
+        if is_news or self._is_path_map_wrong:
+            await self._look_at_paths(house)
         return is_news
+
+    async def _look_at_paths(self, house: House) -> None:
+        """Say once that a path map leads nowhere, and again look at it until it does not: the work itself goes on over HTTP."""
+        try:
+            problem = await house.server.path_problem()
+        except JobError as error:
+            log.info("the path map cannot be looked at: %s", error)
+            return
+        if problem and self.health.say(PATH_MAP, PartState.DEGRADED, problem):
+            log.warning("server.path_map: %s", problem)
+        elif self._is_path_map_wrong and not problem:
+            self.health.say(PATH_MAP, PartState.OK)
+            log.info("server.path_map: all is well again")
+        self._is_path_map_wrong = bool(problem)
 
     async def _work(self, house: House) -> None:
         """Run the pools, beginning with what an end or a fault left in hand."""
@@ -288,7 +306,7 @@ class Daemon:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = self._clock.monotonic()
-        elif self._clock.monotonic() - self._idle_since >= after and house.engines.recognizer.is_loaded:
+        elif self._clock.monotonic() - self._idle_since >= after and house.engines.is_loaded:
             await house.engines.unload()
             await asyncio.to_thread(trim_memory)
             log.info("models unloaded after idle time")

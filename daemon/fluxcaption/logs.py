@@ -13,8 +13,14 @@ from typing import TextIO
 _job: ContextVar[int | None] = ContextVar("job", default=None)
 _PLAIN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
 _SECRET = re.compile(r"(?i)(token=\"?|api_?key=|authorization:\s*(?:bearer\s+|mediabrowser\s+)?|bearer\s+)[^\s\",&]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 LEAST_SECRET = 6
 """Shorter values would blot out ordinary words."""
+
+
+def one_line(text: str) -> str:
+    """A text with names from elsewhere in it, so that none of them can break the line, move the cursor or turn the direction of writing."""
+    return _CONTROL.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
 
 
 @contextmanager
@@ -70,7 +76,9 @@ class _Formatter(logging.Formatter):
             )
         else:
             tail = "".join(f" {name}={value}" for name, value in facts.items())
-            line = f"{at.astimezone():%H:%M:%S} {record.levelname.lower():7} {record.getMessage()}{tail}" + (f"\n{error}" if error else "")
+            line = f"{at.astimezone():%H:%M:%S} {record.levelname.lower():7} {one_line(record.getMessage() + tail)}"
+            if error:
+                line += "\n" + (error if self._with_traceback else one_line(error))
         return self._redaction.clean(line)
 
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from fluxcaption.domain.errors import FluxCaptionError, JobError, KeyRejected, ServiceUnreachable, StateError
+from fluxcaption.domain.errors import DiskLow, FluxCaptionError, JobError, KeyRejected, ServiceUnreachable, StateError
 from fluxcaption.ports import Clock
 from fluxcaption.web.health import Health, PartState
 
@@ -14,7 +14,9 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S, MOST_PAUSE_S = 5.0, 60.0
 """A loop that failed begins again after doubling pauses between these."""
 
-SERVER = "server"
+SERVER, DATABASE, DISK = "server", "database", "disk"
+NEIGHBOURS = frozenset({SERVER, DATABASE, DISK})
+"""Parts that loops share: without one of them none of those that need it gets on."""
 
 
 class Loops:
@@ -59,7 +61,7 @@ class Loops:
                 if blamed.get(part) != cause:
                     _say(name, cause, error)
                 blamed[part] = cause
-                self._health.say(part, PartState.DEGRADED if part == name else PartState.DOWN, cause)
+                self._health.say(part, PartState.DOWN if part in NEIGHBOURS else PartState.DEGRADED, cause)
                 await self._clock.sleep(pause)
                 pause = min(MOST_PAUSE_S, pause * 2)
             else:
@@ -93,7 +95,9 @@ def _part_of(error: Exception, name: str) -> str:
     """Whose fault it is: a neighbour's, or that of the loop itself."""
     if isinstance(error, (ServiceUnreachable, KeyRejected)):
         return SERVER
-    return "database" if isinstance(error, StateError) else name
+    if isinstance(error, DiskLow):
+        return DISK
+    return DATABASE if isinstance(error, StateError) else name
 
 
 def _cause(error: Exception) -> str:

@@ -84,6 +84,9 @@ class MediaServer(Protocol):
     async def connect(self) -> ServerIdentity:
         """Make sure the right kind of server answers and takes our key."""
 
+    async def path_problem(self) -> str:
+        """What is wrong with the way from the library's paths to ours; empty where nothing is."""
+
     async def libraries(self) -> Sequence[Library]:
         """List the libraries that can hold films or episodes."""
 
@@ -296,6 +299,10 @@ class Translator(Protocol):
     def revision(self) -> str:
         """Names the exact model where that can be known."""
 
+    @property
+    def settings_hash(self) -> str:
+        """Names this backend among all: every setting of it, and so where it is."""
+
     def knows(self, source: LanguageTag, target: LanguageTag) -> bool:
         """Whether this pair is worth asking; an answer may still be refused."""
 
@@ -308,6 +315,10 @@ class Translator(Protocol):
             ReplyUnusable: Nothing in the answer could be used.
             ModelMissing: The model is not there.
         """
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in our memory."""
 
     async def unload(self) -> None:
         """Give the memory of the model back."""

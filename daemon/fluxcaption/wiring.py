@@ -73,11 +73,19 @@ class Engines:
     executor: ThreadExecutor
     nice: int
     text_language: TextLanguageDetector
+    detector: SileroDetector
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether any model is in memory."""
+        alone = self.recognizer.is_loaded or self.text_language.is_loaded or self.detector.is_loaded
+        return alone or any(translator.is_loaded for translator in self.translators)
 
     async def unload(self) -> None:
         """Give the memory of all models back."""
         self.recognizer.unload()
         self.text_language.unload()
+        self.detector.unload()
         for translator in self.translators:
             await translator.unload()
 
@@ -98,7 +106,7 @@ def build_engines(speech: LocalSpeech, translation: Sequence[TranslationBackend]
     executor = ThreadExecutor(
         jobs, nice, {WorkKind.HEAR: recognizer.hear, WorkKind.TELL_LANGUAGE: recognizer.tell_language}, {WorkKind.TRANSLATE: translation_handler(translators)}
     )
-    return Engines(MediaFiles(), Pysubs2Codec(), blocks, recognizer, translators, executor, nice, TextLanguageDetector())
+    return Engines(MediaFiles(), Pysubs2Codec(), blocks, recognizer, translators, executor, nice, TextLanguageDetector(), SileroDetector())
 
 
 def build_translator(backend: TranslationBackend, threads: int, nice: int) -> Translator:
@@ -118,13 +126,12 @@ def build_server(settings: Settings, media: MediaFiles, store: Store) -> MediaSe
 
 def build_listener(engines: Engines, store: Store, is_slow: Callable[[], bool] = lambda: False, clock: Clock | None = None) -> Listener:
     """What hears sounds, with its memory."""
-    detector = SileroDetector()
     return Listener(
         ListeningParts(
             store=store,
             media=engines.media,
             sketcher=EnergySketcher(engines.media),
-            cutter=lambda: SilenceCutter(detector.speech),
+            cutter=lambda: SilenceCutter(engines.detector.speech),
             executor=engines.executor,
             blocks=engines.blocks,
             recognizer=engines.recognizer,
@@ -222,7 +229,7 @@ def build_house(
     recognizer = engines.recognizer
     planner = Planner(household_of(settings), engines.translators, store, lambda: f"{recognizer.name}/{recognizer.settings_hash}/{settings.asr.min_score}")
     watcher = Watcher(server, store, clock)
-    reading = TrackReading(server, store, engines.media, engines.codec, engines.text_language, SileroDetector())
+    reading = TrackReading(server, store, engines.media, engines.codec, engines.text_language, engines.detector)
     rules = backlog_rules(settings)
     intake = Intake(server, store, planner, rules, clock)
     scanner = Scanner(server, store, planner, intake, reading, watcher, rules, clock)

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from tests.behaviour.household import HEARD, READ, clip, jellyfin, settings
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film, text
 
+CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 SECRET = {"Authorization": "Bearer a-secret"}
 
 
@@ -145,6 +147,73 @@ async def test_a_fault_in_one_part_is_shown_and_the_part_goes_on(tmp_path: Path,
         assert "unexpected AttributeError" in (await readiness(daemon))[1]["parts"]["viewers"]["cause"]
         await until(goes_on)
         assert sum(record.exc_info is not None for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("fault", [Fault(nonsense=[1, 2], times=3), Fault(nonsense="text", times=3)], ids=["a list", "a text"])
+async def test_whatever_answers_at_the_servers_address_it_is_asked_on_until_it_is_the_server(fault: Fault, tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake:
+        fake.break_next("GET /System/Info/Public", fault)
+        async with running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+
+            async def server_is(state: str) -> bool:
+                _, body = await readiness(daemon)
+                return bool(body["parts"].get("server", {}).get("state") == state)
+
+            await until(lambda: server_is("down"))
+            await until(lambda: server_is("ok"))
+
+
+async def test_a_certificate_file_that_is_not_there_yet_ends_nothing(tmp_path: Path) -> None:
+    authority = tmp_path / "authority.pem"
+    nobody = {"type": "jellyfin", "url": "https://127.0.0.1:9", "api_key": "0" * 32, "ca_file": str(authority)}
+    async with running(settings(tmp_path / "state", nobody, ["es"])) as daemon:
+
+        async def server_is_down(cause: str) -> bool:
+            part = daemon.health.readiness().parts.get("server")
+            return part is not None and part.state == "down" and cause in part.cause
+
+        await until(lambda: server_is_down(str(authority)))
+        shutil.copy(CERTIFICATE, authority)
+        await until(lambda: server_is_down("the connection is refused"))
+
+
+async def test_a_path_map_that_leads_nowhere_is_said_once_and_shown_until_it_is_right(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="fluxcaption")
+    async with FakeJellyfin() as fake:
+        file = clip(tmp_path / "elsewhere", READ)
+        fake.add(film(READ, [audio(), text()], library=fake.libraries[0].id, file=file, minutes=61 / 60))
+        mapped = {**jellyfin(fake), "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}]}
+        async with running(settings(tmp_path / "state", mapped, ["es"])) as daemon:
+
+            async def map_is(state: str) -> bool:
+                part = daemon.health.readiness().parts.get("path_map")
+                return part is not None and part.state == state
+
+            await until(lambda: map_is("degraded"))
+            cause = daemon.health.readiness().parts["path_map"].cause
+            assert f"{tmp_path / 'media' / READ / f'{READ}.mkv'} is not there: each pair of server.path_map must name" in cause
+            await daemon._passes.report(full=True)
+            assert sum("server.path_map" in record.getMessage() for record in caplog.records) == 1
+            (tmp_path / "elsewhere").rename(tmp_path / "media")
+            await daemon._passes.report(full=True)
+            assert await map_is("ok")
+
+
+async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+        await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
+        writer = daemon.house.store._db._writer  # type: ignore[union-attr]
+        for row in await (await writer.execute("PRAGMA page_count")).fetchall():
+            await writer.execute(f"PRAGMA max_page_count={row[0]}")
+        for _ in range(200):
+            fake.add(film(f"Film {len(fake.items)}", [audio()], library=fake.libraries[0].id))
+        daemon._passes.want(full=True)
+
+        async def disk_is_named() -> bool:
+            parts = daemon.health.readiness().parts
+            return "no room left" in parts["disk"].cause and parts["server"].state == "ok"
+
+        await until(disk_is_named)
 
 
 async def test_a_database_that_is_locked_for_minutes_ends_nothing(tmp_path: Path) -> None:

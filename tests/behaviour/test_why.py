@@ -1,7 +1,11 @@
 """`why --json` against a server tells the decisions of the truth table, and sends nothing that changes anything."""
 
 import asyncio
+import io
 import json
+import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 from fluxcaption.cli.main import cli
+from fluxcaption.domain.errors import UsageError
+from fluxcaption.logs import set_up_logging
 
-from tests.behaviour.household import jellyfin
+from tests.behaviour.household import READ, clip, jellyfin
 from tests.behaviour.situations import SITUATIONS, TARGETS, Situation
 from tests.fakes.jellyfin import FakeJellyfin
 from tests.unit.domain.test_truth_table import fake_item
@@ -65,3 +71,56 @@ def test_why_for_people_names_tracks_and_decisions(served: FakeJellyfin, tmp_pat
     said = capsys.readouterr().out
     assert "sees subtitle 1: de subrip (forced)" in said
     assert "de: " in said
+
+
+def test_why_before_the_first_scan_says_what_to_do(served: FakeJellyfin, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"server": jellyfin(served), "languages": {"targets": ["de"]}, "state": str(tmp_path / "state")}), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"before the first scan: run `fluxcaption scan`, or give the item's id"):
+        cli.main(["why", "Some Film", "--config", str(config)], standalone_mode=False)
+
+
+def test_a_name_with_control_characters_stays_on_its_line(tmp_path: Path) -> None:
+    odd = "Film\n12:00:00 error   forged\x1b[2J\u202e"
+    clip(tmp_path / "media", READ, odd)
+    config = tmp_path / "config.yaml"
+    wanted = {
+        "server": {"type": "folder", "path": str(tmp_path / "media")},
+        "languages": {"targets": ["es"]},
+        "backlog": {"mode": "all"},
+        "translation": {"backends": [{"type": "local", "model": "miniature"}]},
+        "limits": {"disk_free": "0B"},
+        "log": {"format": "text", "level": "debug"},
+        "state": str(tmp_path / "state"),
+    }
+    config.write_text(yaml.safe_dump(wanted), encoding="utf-8")
+    shown = "Film\\n12:00:00 error   forged\\x1b[2J\\u202e"
+    (tmp_path / f"{odd}.mkv").write_bytes(b"nothing")
+    for arguments in (["run", "--once"], ["why", "Film"], ["jobs"], ["jobs", "show", "1"], ["caption", str(tmp_path / f"{odd}.mkv"), "--to", "es"]):
+        made = subprocess.run(
+            [sys.executable, "-m", "fluxcaption", "--debug", *arguments, "--config", str(config)], capture_output=True, text=True, timeout=60, check=False
+        )
+        said = made.stdout + made.stderr
+        assert shown in said, arguments
+        assert not [line for line in said.splitlines() if "forged" in line and "Film" not in line], arguments
+        assert "\x1b" not in said
+        assert "\u202e" not in said
+
+
+def test_a_log_line_and_its_error_stay_on_their_lines() -> None:
+    stream = io.StringIO()
+    names = logging.getLogger("fluxcaption")
+    before = (logging.getLogger().handlers[:], logging.getLogger().level, names.level)
+    try:
+        set_up_logging("info", "text", stream=stream)
+        try:
+            raise ValueError("bad\nline")
+        except ValueError:
+            names.error("cannot read %s", "A\nB", extra={"title": "C\x1bD"}, exc_info=True)
+    finally:
+        logging.getLogger().handlers[:], level, names_level = before
+        logging.getLogger().setLevel(level)
+        names.setLevel(names_level)
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("cannot read A\\nB title=C\\x1bD")
+    assert second == "ValueError: bad\\nline"

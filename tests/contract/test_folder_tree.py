@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fluxcaption.daemon import run_once
-from fluxcaption.domain.errors import NameTooLong
+from fluxcaption.domain.errors import NameTooLong, ServiceUnreachable
 from fluxcaption.domain.jobs import JobState
 from fluxcaption.domain.media import AudioTrack, Item, MediaLocation, SubtitleTrack
 from fluxcaption.domain.units import Ms
@@ -110,6 +110,26 @@ async def test_what_a_sidecar_says_of_itself_is_read_as_of_a_server(tmp_path: Pa
     assert str(tracks["Traditional.zh"].language) == "zh-Hant"
     assert {name for name, track in tracks.items() if not track.could_serve} == {"Commentary.en", "Signs & Songs.en", "forced.en"}
     assert (str(tracks["en.hin"].language), tracks["en.hin"].is_hearing_impaired) == ("en", True)
+
+
+@pytest.mark.parametrize("is_root", [True, False], ids=["the library itself", "a folder in it"])
+async def test_a_folder_that_cannot_be_read_is_named_and_its_films_are_not_taken_for_gone(is_root: bool, open_folder: Path) -> None:
+    inside = open_folder / "Films"
+    inside.mkdir()
+    (open_folder / "lost+found").mkdir(0o000)
+    async with tree(inside if is_root else open_folder) as library:
+        assert await items_of(library) == []
+        inside.chmod(0o000)
+        with pytest.raises(ServiceUnreachable, match=f"{inside} gave no usable answer: Permission denied: may the daemon read it"):
+            await items_of(library)
+        inside.chmod(0o700)
+
+
+async def test_a_pipe_that_is_called_like_a_film_is_no_film(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "Film.mkv")
+    async with tree(tmp_path) as library:
+        (item,) = await items_of(library)
+    assert "it is no regular file" in item.skipped
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------

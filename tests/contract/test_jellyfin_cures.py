@@ -23,6 +23,7 @@ The eleven points of 0.4, and what goes red without the cure of each:
 import asyncio
 import logging
 import ssl
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.jobs import JobState
 from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.folder.tree import write_sidecar
+from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.server import JellyfinServer
 from fluxcaption.settings import JellyfinServer as Settings
 
@@ -416,3 +418,43 @@ async def test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_
         await work(house, fake, clock, hours=3)
         assert uploads() == 2
         assert list(item.sources[0].sidecars) == [f"{item.sources[0].stem}.fluxcaption.de.srt"]
+
+
+async def test_an_answer_that_drips_holds_up_nobody_longer_than_its_time() -> None:
+    connections: list[asyncio.Task[None] | None] = []
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.current_task())
+        with suppress(OSError), closing(writer):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    dripping = await asyncio.start_server(drip, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{dripping.sockets[0].getsockname()[1]}"
+    client = JellyfinClient(Settings.model_validate({"url": url, "api_key": KEY}), "1")
+    async with asyncio.timeout(5):
+        calls = [client.call("GET", "/System/Info", timeout_s=0.3) for _ in range(4)]
+        for error in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(error, ServiceUnreachable)
+            assert "did not answer in time" in str(error)
+    await client.close()
+    dripping.close()
+    await asyncio.gather(*(connection for connection in connections if connection))
+
+
+async def test_one_item_that_nobody_can_read_holds_up_no_others(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeJellyfin() as fake:
+        server = server_of(fake)
+        source = {"Id": "1" * 32, "Path": "/media/movies/A.mkv", "Size": 5, "MediaStreams": [{"Type": "Audio", "Index": 0}]}
+        rows = [{"Id": digit * 32, "Name": digit, "Type": "Movie", "MediaSources": [source | {"Id": digit * 32}]} for digit in "123"]
+        rows[1]["MediaSources"] = [source | {"MediaStreams": {"Type": "Audio"}}]
+        (library,) = await server.libraries()
+        fake.break_next("GET /Items", Fault(nonsense={"Items": rows}))
+        items = [item async for page in server.items(library) for item in page]
+        assert [(item.name, bool(item.skipped)) for item in items] == [("1", False), ("2", True), ("3", False)]
+        (said,) = [record for record in caplog.records if "passed over" in record.getMessage()]
+        assert (said.__dict__["items"], said.__dict__["id"]) == (1, "2" * 32)
+        await server.close()

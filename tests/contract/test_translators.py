@@ -111,6 +111,23 @@ async def test_what_was_saved_before_the_backend_went_away_stays_saved(fake: Fak
     assert len(saved) == 20
 
 
+async def test_two_servers_with_the_same_model_are_two_backends(fake: FakeOllama) -> None:
+    async with FakeOllama(words) as other:
+        translators = [OllamaTranslator(OllamaTranslation(type="ollama", url=server.url, model="tiny")) for server in (fake, other)]
+        handle = translation_handler(translators)
+
+        class Routed(Directly):
+            async def run(self, unit: WorkUnit) -> UnitResult:
+                return await handle(unit)
+
+        for translator in translators:
+            through = ThroughExecutor(translator, Routed(translator), TranslationKey(EN, DE, translator.name, "r"), 1)
+            assert await through.ask([TextUnit(UnitId("1"), "Where is the cat?")])
+            await translator.close()
+        assert (len(fake.requests), len(other.requests)) == (1, 1)
+        assert translators[0].name == translators[1].name
+
+
 async def test_an_unknown_model_says_how_to_get_it(fake: FakeOllama) -> None:
     translator = OllamaTranslator(OllamaTranslation(type="ollama", url=fake.url, model="huge"))
     with pytest.raises(ModelMissing, match="ollama pull huge"):
@@ -156,6 +173,11 @@ async def test_a_model_that_is_not_there_is_named_with_its_path() -> None:
     with pytest.raises(ModelMissing, match=r"/nowhere/model/model\.bin is not there"):
         _ = translator.revision
     await translator.close()
+
+
+def test_a_cause_that_asks_a_question_needs_no_other_advice() -> None:
+    assert str(ServiceUnreachable("Jellyfin", "http://x", "it redirects: is the base path right?")).endswith("is the base path right?")
+    assert str(ServiceUnreachable("Jellyfin", "http://x", "status 500")).endswith("status 500: check that it runs and the address is right")
 
 
 def test_refusals_are_one_line() -> None:

@@ -11,7 +11,7 @@ import click
 
 from fluxcaption.config_file import find_config, load_settings, secrets_of
 from fluxcaption.domain.errors import ConfigError, FluxCaptionError, ParkedError, UsageError
-from fluxcaption.logs import set_up_logging
+from fluxcaption.logs import one_line, set_up_logging
 from fluxcaption.settings import Settings
 
 DONE, FAILED, USAGE, TRY_LATER, CONFIG = 0, 1, 2, 75, 78
@@ -41,7 +41,8 @@ def guarded(command: Callable[[], Any], *, debug: bool) -> NoReturn:
     try:
         result = command()
     except ConfigError as error:
-        _say(str(error))
+        for problem in error.problems:
+            _say(str(problem))
         sys.exit(CONFIG)
     except click.ClickException as error:
         error.show()
@@ -65,4 +66,4 @@ def guarded(command: Callable[[], Any], *, debug: bool) -> NoReturn:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(one_line(text), file=sys.stderr)

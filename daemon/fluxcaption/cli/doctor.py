@@ -9,6 +9,7 @@ import click
 from fluxcaption.cli.common import config_option, run_async, settings_for
 from fluxcaption.cli.control import call_daemon, is_running
 from fluxcaption.jellyfin.checks import AMPLE_S, Finding, Grade, Watch, check_server
+from fluxcaption.logs import one_line
 from fluxcaption.settings import FolderServer, Settings
 from fluxcaption.wiring import VERSION
 
@@ -26,7 +27,7 @@ def doctor(config: Path | None, as_json: bool) -> int:
         click.echo(json.dumps([{"check": one.name, "grade": one.grade.value, "text": one.text, "fix": one.fix} for one in findings]))
     else:
         for one in findings:
-            click.echo(f"{SIGNS[one.grade]} {one.name}: {one.text}" + (f"\n     do: {one.fix}" if one.fix else ""))
+            click.echo(one_line(f"{SIGNS[one.grade]} {one.name}: {one.text}") + (f"\n     do: {one.fix}" if one.fix else ""))
     return 1 if any(one.grade is Grade.PROBLEM for one in findings) else 0
 
 

@@ -15,7 +15,7 @@ from fluxcaption.domain.errors import JobError, ParkedError, StateError, UsageEr
 from fluxcaption.domain.jobs import AskedFor
 from fluxcaption.domain.language import LanguageTag, Strictness
 from fluxcaption.flow.oneshot import OneShot
-from fluxcaption.logs import set_up_logging
+from fluxcaption.logs import one_line, set_up_logging
 from fluxcaption.ports import Store
 from fluxcaption.settings import LocalSpeech, LocalTranslation, Settings, Subtitles, Translation, TranslationBackend
 from fluxcaption.storage.lock import StateLock
@@ -122,7 +122,7 @@ async def _caption(
                     try:
                         made = await shot.caption(path, target, spoken, output, lambda done, whole, name=path.name: display.update(name, done, whole))  # type: ignore[misc]
                     except JobError as error:
-                        click.echo(f"fluxcaption: {path.name} [{target}]: {error}", err=True)
+                        click.echo(one_line(f"fluxcaption: {path.name} [{target}]: {error}"), err=True)
                         worst = max(worst, TRY_LATER if isinstance(error, ParkedError) else FAILED)
                     else:
                         display.line(f"{path.name} [{target}]: {made}")
@@ -141,7 +141,7 @@ async def _translate(
     async with AsyncExitStack() as stack:
         shot = await _open(stack, speech, backends, settings)
         for target in targets:
-            click.echo(f"{subtitle.name} [{target}]: {await shot.translate(subtitle, target, source, output)}")
+            click.echo(one_line(f"{subtitle.name} [{target}]: {await shot.translate(subtitle, target, source, output)}"))
     return 0
 
 

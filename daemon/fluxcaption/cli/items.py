@@ -16,7 +16,9 @@ from fluxcaption.domain.jobs import OPEN_STATES, AskedFor
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ItemId
 from fluxcaption.flow.explaining import Explanation, as_text, explain
+from fluxcaption.logs import one_line
 from fluxcaption.settings import Settings
+from fluxcaption.storage.database import DATABASE
 from fluxcaption.storage.store import SqliteStore
 
 _ID = re.compile(r"[0-9a-fA-F-]{32,36}")
@@ -45,7 +47,7 @@ def ask_for_item(settings: Settings, item: str, targets: Sequence[LanguageTag], 
     """Queue one item as asked for, through the running daemon or for the next run."""
     answer = run_async(_ask(settings, item, targets, asked))
     for decision in answer["decisions"]:
-        click.echo(f"{decision['target']}: {decision['way']}: {decision['reason']}")
+        click.echo(one_line(f"{decision['target']}: {decision['way']}: {decision['reason']}"))
     click.echo(f"queued: {', '.join(f'job {number}' for number in answer['jobs']) or 'nothing is to be made'}")
     return 0
 
@@ -74,7 +76,7 @@ def undo(item: str | None, everything: bool, config: Path | None, dry_run: bool,
         raise UsageError("undo needs either --item ID or --all")
     settings = settings_for(config, log_level="warning")
     lines = run_async(_undo(settings, item, dry_run))
-    click.echo(json.dumps({"tracks": lines}) if as_json else "\n".join(lines) or "There is nothing of ours.")
+    click.echo(json.dumps({"tracks": lines}) if as_json else "\n".join(map(one_line, lines)) or "There is nothing of ours.")
     return 0
 
 
@@ -90,6 +92,8 @@ async def _undo(settings: Settings, item: str | None, dry_run: bool) -> list[str
 async def _id_of(settings: Settings, text: str) -> ItemId:
     if _ID.fullmatch(text):
         return ItemId(text.replace("-", "").lower())
+    if not (settings.state / DATABASE).is_file():
+        raise UsageError(f"no item is known by {text!r} before the first scan: run `fluxcaption scan`, or give the item's id")
     store = await SqliteStore.open(settings.state, read_only=True)
     try:
         found = await store.find_items(text)
@@ -98,7 +102,7 @@ async def _id_of(settings: Settings, text: str) -> ItemId:
     if len(found) == 1:
         return found[0][0]
     if not found:
-        raise UsageError(f"no item is known by {text!r}: give its id, as the address of its page in Jellyfin shows it")
+        raise UsageError(f"no item is known by {text!r}: run `fluxcaption scan` if it is new, or give its id, as the address of its page in Jellyfin shows it")
     listed = "; ".join(f"{name} ({item_id})" for item_id, name in found[:8])
     raise UsageError(f"{len(found)} items have {text!r} in their name: {listed}")
 

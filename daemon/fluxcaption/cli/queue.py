@@ -14,6 +14,7 @@ from fluxcaption.daemon import PAUSED_FLAG
 from fluxcaption.domain.errors import UsageError
 from fluxcaption.domain.jobs import Job
 from fluxcaption.domain.units import JobId
+from fluxcaption.logs import one_line
 from fluxcaption.settings import Settings
 from fluxcaption.storage.lock import StateLock
 from fluxcaption.storage.store import SqliteStore
@@ -40,7 +41,7 @@ def jobs(action: str, job_id: int | None, config: Path | None, as_json: bool) ->
     elif action in {"pause", "resume"}:
         click.echo("Nothing more is begun until `fluxcaption jobs resume`." if action == "pause" else "Work goes on.")
     else:
-        click.echo("\n".join(f"{name}: {value}" for name, value in answer.items()))
+        click.echo("\n".join(one_line(f"{name}: {value}") for name, value in answer.items()))
     return 0
 
 
@@ -84,7 +85,7 @@ def _found(job: Job | None, job_id: int | None) -> View:
 
 
 def _line(view: View) -> str:
-    return f"{view['id']:>5}  {view['state']:<9} {view['stage']:<9} {view['target']:<7} {view['title'][:50]:<50}  {view['reason']}"
+    return one_line(f"{view['id']:>5}  {view['state']:<9} {view['stage']:<9} {view['target']:<7} {view['title'][:50]:<50}  {view['reason']}")
 
 
 COMMANDS = (jobs,)

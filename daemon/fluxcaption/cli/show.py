@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from fluxcaption.domain.units import Ms
+from fluxcaption.logs import one_line
 
 
 class ProgressDisplay:
@@ -34,11 +35,12 @@ class ProgressDisplay:
         if self._display is None:
             return
         if name not in self._bars:
-            self._bars[name] = int(self._display.add_task(name, total=whole))
+            self._bars[name] = int(self._display.add_task(one_line(name), total=whole))
         self._display.update(self._bars[name], completed=done)  # type: ignore[arg-type]
 
     def line(self, text: str) -> None:
         """Say something that stays."""
+        text = one_line(text)
         if self._display is not None:
             self._display.console.print(text, markup=False, highlight=False)
         else:

@@ -112,7 +112,9 @@ class ServiceUnreachable(ParkedError):
         self.service, self.url, self.detail = service, url, detail
         self.was_sent = was_sent
         """Whether the request may have arrived, although nothing came back."""
-        super().__init__(f"{service} at {url} gave no usable answer{': ' + detail if detail else ''}: check that it runs and the address is right")
+        # A detail that ends with a question says by itself what to look at.
+        advice = "" if detail.endswith("?") else ": check that it runs and the address is right"
+        super().__init__(f"{service} at {url} gave no usable answer{': ' + detail if detail else ''}{advice}")
 
 
 class KeyRejected(ParkedError):

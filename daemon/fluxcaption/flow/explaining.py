@@ -10,6 +10,7 @@ from fluxcaption.domain.media import MediaSource
 from fluxcaption.domain.sources import FromSound, FromText, KnownTracks, is_machine_made, is_ours
 from fluxcaption.domain.units import ItemId
 from fluxcaption.flow.planning import Planner
+from fluxcaption.logs import one_line
 from fluxcaption.ports import MediaServer, Store
 
 
@@ -189,4 +190,4 @@ def as_text(told: Explanation) -> str:
                 lines.append(f"      job {job.id}: {job.state} in {job.stage} ({job.tier}){place}, next try {job.next_try_at:%Y-%m-%d %H:%M}: {job.reason}")
             if decision.delivery is not None:
                 lines.append(f"      delivered: {decision.delivery.state} {decision.delivery.file}: {decision.delivery.how}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))

@@ -348,4 +348,4 @@ def _origin(choice: FromText) -> str:
 
 
 def _away_flag(translator: Translator) -> str:
-    return f"away:{translator.name}"
+    return f"away:{translator.settings_hash}"

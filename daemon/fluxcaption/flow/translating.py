@@ -47,7 +47,7 @@ class ThroughExecutor:
             language=str(self._key.source),
             target_language=str(self._key.target),
             model_revision=self._key.model_revision,
-            settings_hash=self._key.backend,
+            settings_hash=self._translator.settings_hash,
             texts=tuple(units),
         )
         result = await self._executor.run(unit)
@@ -57,12 +57,12 @@ class ThroughExecutor:
 
 def translation_handler(translators: Sequence[Translator]) -> Callable[[WorkUnit], Awaitable[UnitResult]]:
     """What an executor does with a batch: find the translator it was meant for, and ask."""
-    by_name = {translator.name: translator for translator in translators}
+    by_settings = {translator.settings_hash: translator for translator in translators}
 
     async def handle(unit: WorkUnit) -> UnitResult:
         began = time.monotonic()
         source, target = LanguageTag.parse(unit.language), LanguageTag.parse(unit.target_language)
-        texts = await by_name[unit.settings_hash].translate(unit.texts, source, target)
+        texts = await by_settings[unit.settings_hash].translate(unit.texts, source, target)
         took = Ms(int((time.monotonic() - began) * 1000))
         return UnitResult(unit.id, unit.kind, unit.attempt, unit.language, unit.model_revision, unit.settings_hash, texts=dict(texts), took_ms=took)
 

@@ -32,6 +32,9 @@ from fluxcaption.ports import Glance, LibraryScan, MediaReader
 log = logging.getLogger(__name__)
 
 MEDIA_EXTENSIONS = frozenset({".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogm", ".ts", ".webm", ".wmv"})
+NO_LIBRARY = frozenset({"lost+found", "$RECYCLE.BIN", "#recycle", "System Volume Information", "@eaDir"})
+"""Folders that systems keep on their disks, often for themselves alone: nobody's films."""
+
 PAGE = 50
 MOST_LISTINGS = 256
 SETTLED_NS = 2 * 10**9
@@ -62,6 +65,10 @@ class FolderTree:
         if not await self._run(self._root.is_dir):
             raise ServiceUnreachable("the library folder", str(self._root), "it is not there or not a folder")
         return ServerIdentity(self._server_id, self._root.name, "folder")
+
+    async def path_problem(self) -> str:
+        """There is only one path."""
+        return ""
 
     async def libraries(self) -> Sequence[Library]:
         """The folder itself is the only library."""
@@ -173,12 +180,25 @@ class FolderTree:
         return hashlib.sha256(repr((status.st_mtime_ns, status.st_size, beside)).encode(errors="surrogateescape")).hexdigest()[:32]
 
     def _media_files(self) -> list[Path]:
+        """All that is called like media.
+
+        Raises:
+            ServiceUnreachable: A folder cannot be read: nothing may be concluded about what lies in it.
+        """
         found = []
-        for folder, folders, names in os.walk(self._root):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for folder, folders, names in os.walk(self._root, onerror=self._refuse_unreadable):
+            folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in NO_LIBRARY)
             found += [Path(folder, name) for name in sorted(names) if Path(name).suffix.lower() in MEDIA_EXTENSIONS and not name.startswith(".")]
         self._probed = {path: self._probed[path] for path in found if path in self._probed}
         return found
+
+    def _refuse_unreadable(self, error: OSError) -> None:
+        path = os.fsdecode(error.filename or "")
+        if isinstance(error, FileNotFoundError) and path != str(self._root):
+            # It went away during the walk.
+            return
+        detail = f"{error.strerror}: may the daemon read it, and is its disk well?"
+        raise ServiceUnreachable("the library folder", _legible(Path(path)), detail) from error
 
     def _describe(self, path: Path) -> Item | None:
         try:

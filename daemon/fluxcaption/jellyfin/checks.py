@@ -83,7 +83,7 @@ async def _check(settings: Settings, server: Server, client: JellyfinClient, wat
     checks: tuple[tuple[str, Callable[[], Awaitable[Finding]]], ...] = (
         ("webhook", lambda: _webhook(admin, settings, running)),
         ("public_url", lambda: _round_trip(admin, settings, watch)),
-        ("path_map", lambda: _paths(client, server)),
+        ("path_map", lambda: check_paths(client, server)),
         ("viewers", lambda: _viewers(admin)),
     )
     for title, check in checks:
@@ -183,7 +183,8 @@ async def prove(admin: JellyfinAdmin, watch: Watch) -> bool | None:
         await admin.save_configuration(plugin, with_destination(before, {**ours, "NotificationTypes": kinds}))
 
 
-async def _paths(client: JellyfinClient, server: Server) -> Finding:
+async def check_paths(client: JellyfinClient, server: Server) -> Finding:
+    """Whether a file of each library is where the map says."""
     if not server.path_map:
         return Finding("path_map", Grade.OK, "no folders are mapped: sound is streamed from the server")
     pairs = [(pair.server, pair.local) for pair in server.path_map]

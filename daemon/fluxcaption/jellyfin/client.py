@@ -9,12 +9,14 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import requests
+import urllib3.exceptions
 
 from fluxcaption.domain.errors import JobError, KeyRejected, ServiceUnreachable
 from fluxcaption.settings import JellyfinServer
@@ -93,7 +95,7 @@ class JellyfinClient:
             params: Query.
             body: Sent as JSON.
             headers: Beside those of every request.
-            timeout_s: Longest silence while reading.
+            timeout_s: Longest silence before the answer, and longest time for all of it.
             expected: Statuses of 400 and above that the caller reads itself.
             most_bytes: A longer answer is refused.
 
@@ -143,7 +145,7 @@ class JellyfinClient:
                 verify=self.verify,
                 stream=True,
             ) as response:
-                content = _bounded(response, most_bytes)
+                content = _read(response, most_bytes, time.monotonic() + timeout_s)
                 answer = Answer(response.status_code, response.headers.get("Content-Type", ""), content, dict(response.headers))
         except requests.exceptions.SSLError as error:
             raise ServiceUnreachable(SERVICE, self.url, "its certificate is not trusted: set server.ca_file") from error
@@ -197,11 +199,23 @@ def _new_client(settings: JellyfinServer, version: str) -> Any:
     return client
 
 
-def _bounded(response: requests.Response, most_bytes: int) -> bytes:
+def _read(response: requests.Response, most_bytes: int, deadline: float) -> bytes:
+    try:
+        return _bounded(response, most_bytes, deadline)
+    except urllib3.exceptions.TimeoutError as error:
+        raise requests.exceptions.ReadTimeout(str(error)) from error
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.exceptions.ConnectionError(str(error)) from error
+
+
+def _bounded(response: requests.Response, most_bytes: int, deadline: float) -> bytes:
+    """The body, read as it comes: one that drips holds its thread no longer than one that stays away."""
     parts: list[bytes] = []
     size = 0
-    for chunk in response.iter_content(CHUNK):
+    while chunk := response.raw.read1(CHUNK, decode_content=True):
         size += len(chunk)
+        if time.monotonic() > deadline:
+            raise urllib3.exceptions.TimeoutError(f"the answer was not complete after {size} bytes")
         if size > most_bytes:
             raise AnswerTooLarge(SERVICE, response.url.split("?", 1)[0], f"its answer has more than {most_bytes} bytes")
         parts.append(chunk)

@@ -27,6 +27,12 @@ FOLDER_RIPS = frozenset({"Dvd", "BluRay", "Iso"})
 _ID = re.compile(r"[0-9a-f]{32}")
 Json = Mapping[str, Any]
 
+UNREADABLE = "the server describes it in a way that cannot be read"
+
+
+class UnreadableField(ValueError):
+    """A field of an answer is of another kind than the server's own documents say."""
+
 
 def is_id(text: str) -> bool:
     """Whether a text is an id as the server spells it: anything else would drop the filter it is used in."""
@@ -37,19 +43,23 @@ def read_libraries(folders: Sequence[Json]) -> Sequence[Library]:
     """The libraries that can hold films or episodes."""
     found = []
     for folder in folders:
-        options = folder.get("LibraryOptions") or {}
-        if (folder.get("CollectionType") or "").lower() in LIBRARY_TYPES and options.get("Enabled", True) and is_id(str(folder.get("ItemId", ""))):
-            found.append(Library(str(folder["ItemId"]), str(folder.get("Name", ""))))
+        options = folder.get("LibraryOptions")
+        is_enabled = options.get("Enabled", True) if isinstance(options, Mapping) else True
+        if _text(folder.get("CollectionType")).lower() in LIBRARY_TYPES and is_enabled and is_id(str(folder.get("ItemId", ""))):
+            found.append(Library(str(folder["ItemId"]), _text(folder.get("Name"))))
     return found
 
 
 def read_item(
     value: Json, library: str = "", collections: Mapping[str, tuple[str, ...]] | None = None, series_tags: Mapping[str, tuple[str, ...]] | None = None
 ) -> Item:
-    """One item with all its versions; `collections` names those that each id is in, `series_tags` what each series is marked with."""
-    sources = tuple(read_source(source) for source in value.get("MediaSources") or () if is_id(str(source.get("Id", ""))))
+    """One item with all its versions; `collections` names those that each id is in, `series_tags` what each series is marked with.
+
+    One that is described wrongly is passed over with its reason, so that it holds up no others, and looked at again.
+    """
+    sources, unreadable = _read_sources(value)
     return Item(
-        server_id=ServerId(str(value.get("ServerId", ""))),
+        server_id=ServerId(_text(value.get("ServerId"))),
         id=ItemId(str(value["Id"])),
         name=read_title(value),
         kind={"Movie": ItemKind.MOVIE, "Episode": ItemKind.EPISODE}.get(str(value.get("Type")), ItemKind.VIDEO),
@@ -57,23 +67,23 @@ def read_item(
         etag=read_etag(value, collections or {}, series_tags or {}),
         added_at=read_time(value.get("DateCreated")),
         sources=sources,
-        original_language=normalise(value.get("OriginalLanguage")),
-        series=str(value.get("SeriesName", "")),
-        series_id=str(value.get("SeriesId", "")),
+        original_language=normalise(_text(value.get("OriginalLanguage"))),
+        series=_text(value.get("SeriesName")),
+        series_id=_text(value.get("SeriesId")),
         season=_number(value.get("ParentIndexNumber")),
         episode=_number(value.get("IndexNumber")),
         tags=read_tags(value) + (series_tags or {}).get(str(value.get("SeriesId")), ()),
         collections=_collections_of(value, collections or {}),
-        skipped=why_skipped(value, sources),
-        is_folder=value.get("Type") in FOLDERS,
+        skipped=f"{UNREADABLE} ({unreadable})" if unreadable else why_skipped(value, sources),
+        is_folder=str(value.get("Type")) in FOLDERS,
         # A stream address has none before somebody plays it.
-        is_settling=not _has_streams(value, sources) and not any(source.is_remote for source in sources),
+        is_settling=bool(unreadable) or (not _has_streams(value, sources) and not any(source.is_remote for source in sources)),
     )
 
 
 def read_etag(value: Json, collections: Mapping[str, tuple[str, ...]], series_tags: Mapping[str, tuple[str, ...]]) -> str:
     """What changes with every save of an item; what rules ask of collections and of its series saves nothing in it, so that is part of it."""
-    return " ".join([str(value.get("Etag", "")), *sorted(_collections_of(value, collections)), *series_tags.get(str(value.get("SeriesId")), ())])
+    return " ".join([_text(value.get("Etag")), *sorted(_collections_of(value, collections)), *series_tags.get(str(value.get("SeriesId")), ())])
 
 
 def _collections_of(value: Json, collections: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -81,14 +91,34 @@ def _collections_of(value: Json, collections: Mapping[str, tuple[str, ...]]) -> 
     return tuple(name for part in (value.get("Id"), value.get("SeriesId")) for name in collections.get(str(part), ()))
 
 
+def _read_sources(value: Json) -> tuple[tuple[MediaSource, ...], str]:
+    """All versions, and what is wrong with the description of one: that one has no tracks then."""
+    sources: list[MediaSource] = []
+    unreadable = ""
+    try:
+        described = _rows(value, "MediaSources")
+    except UnreadableField as error:
+        return (), str(error)
+    for source in described:
+        if not is_id(str(source.get("Id", ""))):
+            continue
+        try:
+            sources.append(read_source(source))
+        except UnreadableField as error:
+            unreadable = str(error)
+            sources.append(MediaSource(SourceId(str(source["Id"])), _text(source.get("Path")), 0, Ms(0), ""))
+    return tuple(sources), unreadable
+
+
 def read_tags(value: Json) -> tuple[str, ...]:
     """What an item is marked with by people."""
-    return tuple(str(tag) for tag in value.get("Tags") or ())
+    tags = value.get("Tags")
+    return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
 
 
 def read_title(value: Json) -> str:
     """A title as people say it: an episode with its series and number."""
-    name = str(value.get("Name", ""))
+    name = _text(value.get("Name"))
     series, season, number = value.get("SeriesName"), value.get("ParentIndexNumber"), value.get("IndexNumber")
     if not series:
         return name
@@ -98,15 +128,15 @@ def read_title(value: Json) -> str:
 
 def why_skipped(value: Json, sources: Sequence[MediaSource]) -> str:
     """Why nothing is done with an item; empty for an ordinary one."""
-    raw = value.get("MediaSources") or ()
-    kind = value.get("Type", KINDS[0])
+    raw = _rows(value, "MediaSources")
+    kind = str(value.get("Type", KINDS[0]))
     if kind not in KINDS and kind not in FOLDERS:
         return f"it is no film, episode or video ({kind})"
     if value.get("LocationType") == "Virtual" or value.get("IsPlaceHolder"):
         return "it is not in the library yet (a virtual item)"
     if value.get("ExtraType"):
         return f"it is an extra ({value['ExtraType']})"
-    if value.get("VideoType") in FOLDER_RIPS:
+    if str(value.get("VideoType")) in FOLDER_RIPS:
         return "it is a disc folder: the server gives no direct stream of it"
     if any(source.get("Type") == "Placeholder" for source in raw):
         return "it is a placeholder"
@@ -116,39 +146,64 @@ def why_skipped(value: Json, sources: Sequence[MediaSource]) -> str:
 
 
 def _has_streams(value: Json, sources: Sequence[MediaSource]) -> bool:
-    raw = value.get("MediaSources") or ()
-    return any(source.audio for source in sources) or any(stream.get("Type") == "Video" for source in raw for stream in source.get("MediaStreams") or ())
+    raw = _rows(value, "MediaSources")
+    return any(source.audio for source in sources) or any(stream.get("Type") == "Video" for source in raw for stream in _rows(source, "MediaStreams"))
 
 
 def _number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _rows(value: Json, name: str) -> Sequence[Json]:
+    """A field that lists objects; none of them is left out, since tracks are counted."""
+    rows = value.get(name)
+    if rows is None:
+        return ()
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise UnreadableField(f"{name} is no list of objects")
+    return rows
+
+
+def _whole(value: Json, name: str) -> int:
+    """A field that counts something; 0 where the server has not filled it."""
+    count = value.get(name)
+    if count is None:
+        return 0
+    if _number(count) is None:
+        raise UnreadableField(f"{name} is no whole number")
+    return int(count)
+
+
 def read_source(value: Json) -> MediaSource:
     """One version with its tracks; positions are counted among embedded streams, never taken from `Index`."""
-    streams = [stream for stream in value.get("MediaStreams") or () if isinstance(stream, Mapping)]
+    streams = _rows(value, "MediaStreams")
     audio = [stream for stream in streams if stream.get("Type") == "Audio" and not stream.get("IsExternal")]
     subtitles = [(stream, ordinal) for stream, ordinal in zip(streams, _subtitle_ordinals(streams), strict=True) if stream.get("Type") == "Subtitle"]
-    path = str(value.get("Path", ""))
+    path = _text(value.get("Path"))
+    size_bytes = _whole(value, "Size")
     return MediaSource(
         id=SourceId(str(value["Id"])),
         path=path,
-        size_bytes=int(value.get("Size") or 0),
-        duration_ms=Ms(int(value.get("RunTimeTicks") or 0) // TICKS_PER_MS),
-        revision=f"{value.get('ETag', '')}-{value.get('Size', 0)}",
+        size_bytes=size_bytes,
+        duration_ms=Ms(_whole(value, "RunTimeTicks") // TICKS_PER_MS),
+        revision=f"{_text(value.get('ETag'))}-{size_bytes}",
         audio=tuple(_audio(ordinal, stream) for ordinal, stream in enumerate(audio)),
         subtitles=tuple(_subtitle(stream, ordinal, stem_of(path)) for stream, ordinal in subtitles),
-        is_remote=value.get("Protocol", "File") != "File" or path.lower().endswith(".strm"),
+        is_remote=(value.get("Protocol") or "File") != "File" or path.lower().endswith(".strm"),
     )
 
 
 def _audio(ordinal: int, stream: Json) -> AudioTrack:
-    title = str(stream.get("Title", ""))
+    title = _text(stream.get("Title"))
     return AudioTrack(
         ordinal=ordinal,
-        language=normalise(stream.get("Language")),
+        language=normalise(_text(stream.get("Language"))),
         title=title,
-        codec=str(stream.get("Codec", "")),
+        codec=_text(stream.get("Codec")),
         is_default=bool(stream.get("IsDefault")),
         is_original=bool(stream.get("IsOriginal")),
         is_commentary=tells_commentary(title),
@@ -172,10 +227,10 @@ def _subtitle_ordinals(streams: Sequence[Json]) -> Sequence[int]:
 
 
 def _subtitle(stream: Json, ordinal: int, stem: str) -> SubtitleTrack:
-    title = str(stream.get("Title", ""))
-    codec = str(stream.get("Codec", "")).lower()
+    title = _text(stream.get("Title"))
+    codec = _text(stream.get("Codec")).lower()
     is_external = bool(stream.get("IsExternal"))
-    path = str(stream.get("Path", "")) if is_external else None
+    path = _text(stream.get("Path")) if is_external else None
     return told_by_title(
         SubtitleTrack(
             handle=str(stream.get("Index", "")),
@@ -187,14 +242,14 @@ def _subtitle(stream: Json, ordinal: int, stem: str) -> SubtitleTrack:
             suffix=suffix_of(stem, path.replace("\\", "/").rsplit("/", 1)[-1]) if path else "",
             is_forced=bool(stream.get("IsForced")),
             is_hearing_impaired=bool(stream.get("IsHearingImpaired")),
-            is_text=bool(stream.get("IsTextSubtitleStream", True)) and not is_picture_codec(codec),
+            is_text=stream.get("IsTextSubtitleStream") is not False and not is_picture_codec(codec),
         )
     )
 
 
 def _subtitle_language(stream: Json, title: str, path: str | None) -> LanguageTag | None:
     """What the server says; where an older one left the code in a sidecar's title, the right-most word that is one."""
-    language = normalise(stream.get("Language"))
+    language = normalise(_text(stream.get("Language")))
     if language is None and path is not None:
         language = next((tag for token in reversed(title.split(".")) if (tag := normalise(token)) is not None), None)
     return language

@@ -17,8 +17,22 @@ from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaLocation
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.jellyfin.admin import JellyfinAdmin
+from fluxcaption.jellyfin.checks import Grade, check_paths
 from fluxcaption.jellyfin.client import SERVICE, Answer, AnswerTooLarge, JellyfinClient
-from fluxcaption.jellyfin.parse import FOLDERS, KINDS, is_id, read_date, read_etag, read_item, read_libraries, read_playing, read_tags, read_time, read_version
+from fluxcaption.jellyfin.parse import (
+    FOLDERS,
+    KINDS,
+    UNREADABLE,
+    is_id,
+    read_date,
+    read_etag,
+    read_item,
+    read_libraries,
+    read_playing,
+    read_tags,
+    read_time,
+    read_version,
+)
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.mounts import Mounts
 from fluxcaption.plugin_manifest import webhook_plugin
@@ -90,13 +104,20 @@ class JellyfinServer:
         await self._client.call("GET", "/System/Info")
         return ServerIdentity(ServerId(str(info.get("id", ""))), str(info.get("servername", "Jellyfin")), str(info.get("version")))
 
+    async def path_problem(self) -> str:
+        """The doctor's own look at one file of each library."""
+        if not self._settings.path_map:
+            return ""
+        found = await check_paths(self._client, self._settings)
+        return f"{found.text}: {found.fix}" if found.grade is Grade.PROBLEM else ""
+
     async def libraries(self) -> Sequence[Library]:
         """Libraries of films, episodes and home videos (3.2)."""
         answer = await self._client.call("GET", "/Library/VirtualFolders")
         if self._needs.collections:
             self._collections = await self._members_of_collections()
         folders = _rows(answer.json(self._client.url))
-        self._folders = [(str(place).replace("\\", "/").rstrip("/") + "/", str(row.get("Name", ""))) for row in folders for place in row.get("Locations") or ()]
+        self._folders = [(place.replace("\\", "/").rstrip("/") + "/", str(row.get("Name", ""))) for row in folders for place in _texts(row.get("Locations"))]
         libraries = read_libraries(folders)
         if self._needs.tags:
             self._series_tags = await self._tags_of_series(libraries)
@@ -254,6 +275,9 @@ class JellyfinServer:
 
     async def _looked_at(self, items: Sequence[Item]) -> Sequence[Item]:
         """The items, with those whose mapped files lie in the cloud marked: a look at the disk may be slow, so not on the loop."""
+        if unreadable := [item for item in items if item.skipped.startswith(UNREADABLE)]:
+            first = unreadable[0]
+            log.warning("items are passed over: %s", first.skipped, extra={"items": len(unreadable), "first": first.name, "id": first.id})
         return await asyncio.to_thread(lambda: [self._marked(item) for item in items]) if self._pairs else items
 
     def _marked(self, item: Item) -> Item:
@@ -440,6 +464,10 @@ def _listed(source: MediaSource | None, path: str | None) -> SubtitleTrack | Non
 
 def _rows(value: Any) -> Sequence[Mapping[str, Any]]:
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> Sequence[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 def _items_in_answer(answer: Answer, url: str) -> Sequence[Mapping[str, Any]]:

@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,9 @@ def _opened(location: MediaLocation) -> Iterator[Any]:
         # What lies behind HTTP comes as bytes: nothing in it may name a file or address to be opened besides.
         options = {"protocol_whitelist": "file" if remote is None else "none"}
         try:
+            # A pipe would keep us waiting for its writer for ever.
+            if remote is None and (path := Path(location.address)).exists() and not path.is_file():
+                raise MediaUnreadable(_name(location), "it is no regular file")
             with av.open(f"file:{location.address}" if remote is None else remote, options=options, **_odd_titles()) as container:
                 yield container
         except JobError:

@@ -36,6 +36,7 @@ class SileroDetector:
 
     def __init__(self, threshold: float = 0.5) -> None:
         self._threshold = threshold
+        self._is_loaded = False
 
     def speech(self, samples: Samples) -> Sequence[Span]:
         """Speech spans in ms from the start of `samples`."""
@@ -43,8 +44,23 @@ class SileroDetector:
 
         options = VadOptions(threshold=self._threshold, min_silence_duration_ms=160, speech_pad_ms=0, min_speech_duration_ms=100)
         per_ms = SAMPLE_RATE_HZ // 1000
+        self._is_loaded = True
         found = get_speech_timestamps(samples, options)
         return [Span(Ms(span["start"] // per_ms), Ms(span["end"] // per_ms)) for span in found if span["end"] - span["start"] >= per_ms]
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._is_loaded
+
+    def unload(self) -> None:
+        """Give the memory of the model back, which the library keeps for good."""
+        if self._is_loaded:
+            from faster_whisper.vad import get_vad_model
+
+            get_vad_model.cache_clear()
+            self._is_loaded = False
+            gc.collect()
 
 
 class WhisperRecognizer:

@@ -31,6 +31,11 @@ class TextLanguageDetector:
             language, sureness = self._identifier.classify(text[:MOST_LETTERS])
         return normalise(str(language)) if float(sureness) >= SURE else None
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._identifier is not None
+
     def unload(self) -> None:
         """Give the memory back."""
         with self._lock:

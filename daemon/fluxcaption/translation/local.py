@@ -48,6 +48,11 @@ class LocalTranslator:
             self._revision = digest.hexdigest()[:16]
         return self._revision
 
+    @property
+    def settings_hash(self) -> str:
+        """Everything that tells this backend from another."""
+        return hashlib.sha256(self._settings.model_dump_json().encode()).hexdigest()[:12]
+
     def knows(self, source: LanguageTag, target: LanguageTag) -> bool:
         """What the model's card says; a missing model knows everything, so that its absence is told as such."""
         try:
@@ -60,6 +65,11 @@ class LocalTranslator:
         if not self.knows(source, target):
             raise UnsupportedLanguagePair(str(source), str(target), self.name)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._translate, units, source, target)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._model is not None
 
     async def unload(self) -> None:
         """Give the memory of the model back."""

@@ -1,5 +1,6 @@
 """A language model behind Ollama, asked for JSON by schema and believed sentence by sentence."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
@@ -38,6 +39,11 @@ class OllamaTranslator:
         """The model's tag; the server may change what is behind it."""
         return self._settings.model
 
+    @property
+    def settings_hash(self) -> str:
+        """Everything that tells this backend from another."""
+        return hashlib.sha256(self._settings.model_dump_json().encode()).hexdigest()[:12]
+
     def knows(self, source: LanguageTag, target: LanguageTag) -> bool:
         """Any pair is worth asking."""
         return True
@@ -49,6 +55,11 @@ class OllamaTranslator:
         if not accepted:
             raise ReplyUnusable(f"{self.name} answered nothing usable for {len(units)} sentences")
         return accepted
+
+    @property
+    def is_loaded(self) -> bool:
+        """Never in our memory."""
+        return False
 
     async def unload(self) -> None:
         """The server unloads by itself."""

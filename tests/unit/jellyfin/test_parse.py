@@ -1,0 +1,52 @@
+"""Answers that no server should give: one item is passed over with its reason, and nothing breaks."""
+
+from typing import Any
+
+import pytest
+from fluxcaption.jellyfin.parse import UNREADABLE, read_item, read_libraries
+
+ID = "1" * 32
+AUDIO = {"Type": "Audio", "Index": 1, "Language": "eng", "Codec": "aac"}
+SUBTITLE = {"Type": "Subtitle", "Index": 2, "Language": "ger", "Codec": "subrip", "IsTextSubtitleStream": True}
+FIELDS = ("Id", "Path", "Size", "RunTimeTicks", "Protocol", "ETag", "MediaStreams")
+WRONG: tuple[Any, ...] = (None, 5, 1.5, True, "", "text", [], [None], [5], {}, {"Name": 1})
+
+
+def item(source: dict[str, Any], **more: Any) -> dict[str, Any]:
+    whole = {"Id": ID, "Path": "/media/Film.mkv", "Size": 5, "RunTimeTicks": 10_000_000, "Protocol": "File", "MediaStreams": [AUDIO, SUBTITLE]}
+    return {"Id": ID, "Name": "Film", "Type": "Movie", "ServerId": "2" * 32, "MediaSources": [{**whole, **source}], **more}
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_no_field_of_any_kind_breaks_the_reading_of_an_item(wrong: Any) -> None:
+    for name in FIELDS:
+        read_item(item({name: wrong}))
+    for name in ("Name", "Type", "ServerId", "Etag", "DateCreated", "SeriesName", "SeriesId", "Tags", "OriginalLanguage", "VideoType", "MediaSources"):
+        read_item(item({}, **{name: wrong}))
+    for stream in (AUDIO, SUBTITLE):
+        for name in (*stream, "Title", "Path", "IsExternal", "IsForced"):
+            read_item(item({"MediaStreams": [{**stream, name: wrong}]}))
+    for name in ("LibraryOptions", "CollectionType", "Name", "ItemId"):
+        read_libraries([{"ItemId": ID, "Name": "Films", name: wrong}])
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ({"MediaStreams": "none"}, "MediaStreams is no list"),
+        ({"MediaStreams": [AUDIO, None]}, "MediaStreams is no list of objects"),
+        ({"Size": "large"}, "Size is no whole number"),
+        ({"RunTimeTicks": []}, "RunTimeTicks is no whole number"),
+    ],
+)
+def test_an_item_that_is_described_wrongly_is_passed_over_with_its_reason(source: dict[str, Any], told: str) -> None:
+    read = read_item(item(source))
+    assert read.skipped.startswith(UNREADABLE)
+    assert told in read.skipped
+    assert read.is_settling, "it is looked at again"
+    assert [(part.id, part.audio, part.subtitles) for part in read.sources] == [(ID, (), ())]
+
+
+def test_what_a_server_leaves_out_is_no_word() -> None:
+    read = read_item(item({"Path": None}, Name=None, SeriesName=None))
+    assert (read.name, read.series, read.sources[0].path) == ("", "", "")
