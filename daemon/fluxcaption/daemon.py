@@ -33,6 +33,7 @@ from fluxcaption.wiring import House, build_house, has_room
 log = logging.getLogger(__name__)
 
 PAUSED_FLAG = "paused"
+GATHER_S = 1.0
 PATH_MAP = "path_map"
 WATCH_S, IDLE_WATCH_S, LIBRARY_LOOK_S = 20.0, 60.0, 60.0
 """How often the server is asked who watches (contract 11: every 15 to 30 s while there is work) and whether its library scan has ended."""
@@ -286,6 +287,8 @@ class Daemon:
 
     async def _follow_events(self, house: House) -> None:
         await self._new_event.wait()
+        # Events come in bursts: those that come together are followed with few requests, and the server that sends them is answered first.
+        await self._clock.sleep(GATHER_S)
         self._new_event.clear()
         try:
             while house.watcher.server_id and (events := await house.store.open_events(self._clock.now())):
