@@ -83,7 +83,7 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(count
         for _ in range(30_000):
             if not await store.open_events(clock.now()):
                 break
-            await asyncio.sleep(0.02)
+            await clock.run_for(timedelta(seconds=2))
         hinted = {ItemId(item.id) for item in gaps if ("ItemAdded", item.id) in sent}
         assert {job.item_id for job in await store.jobs(limit=100_000)} == hinted, "what was told of is queued without any scan, and nothing else"
         await daemon._passes.report(full=True)
@@ -147,7 +147,7 @@ async def test_the_servers_own_news_come_when_its_task_is_run(tmp_path: Path) ->
         for _ in range(500):
             if jobs := await house.store.jobs():
                 break
-            await asyncio.sleep(0.02)
+            await clock.run_for(timedelta(seconds=2))
         assert [job.item_id for job in jobs] == [stays.id]
         assert fake.news == []
         daemon.stop()
@@ -357,7 +357,7 @@ async def test_word_that_somebody_began_to_play_has_the_server_asked_at_once(tmp
             await send(session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "PlaybackStart", item.id)
         async with asyncio.timeout(10):
             while not daemon.house.watcher.somebody_watches:
-                await asyncio.sleep(0.01)
+                await clock.run_for(timedelta(seconds=2))
         daemon.stop()
         await running
 
