@@ -2,8 +2,9 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from fluxcaption.cli.show import ProgressDisplay
 from fluxcaption.domain.errors import JobError, ParkedError, StateError, UsageError
 from fluxcaption.domain.jobs import AskedFor
 from fluxcaption.domain.language import LanguageTag, Strictness
+from fluxcaption.flow.listening import Progress
 from fluxcaption.flow.oneshot import OneShot
 from fluxcaption.logs import one_line, set_up_logging
 from fluxcaption.ports import Store
@@ -113,20 +115,9 @@ async def _caption(
     backends: Sequence[TranslationBackend],
     settings: Settings | None,
 ) -> int:
-    worst = 0
     async with AsyncExitStack() as stack:
         shot = await _open(stack, speech, backends, settings)
-        with ProgressDisplay() as display:
-            for path in media:
-                for target in targets:
-                    try:
-                        made = await shot.caption(path, target, spoken, output, lambda done, whole, name=path.name: display.update(name, done, whole))  # type: ignore[misc]
-                    except JobError as error:
-                        click.echo(one_line(f"fluxcaption: {path.name} [{target}]: {error}"), err=True)
-                        worst = max(worst, TRY_LATER if isinstance(error, ParkedError) else FAILED)
-                    else:
-                        display.line(f"{path.name} [{target}]: {made}")
-    return worst
+        return await _each(media, targets, lambda path, target, progress: shot.caption(path, target, spoken, output, progress))
 
 
 async def _translate(
@@ -140,9 +131,24 @@ async def _translate(
 ) -> int:
     async with AsyncExitStack() as stack:
         shot = await _open(stack, speech, backends, settings)
-        for target in targets:
-            click.echo(one_line(f"{subtitle.name} [{target}]: {await shot.translate(subtitle, target, source, output)}"))
-    return 0
+        return await _each([subtitle], targets, lambda path, target, progress: shot.translate(path, target, source, output, progress))
+
+
+async def _each(paths: Sequence[Path], targets: Sequence[LanguageTag], make: Callable[[Path, LanguageTag, Progress], Awaitable[str]]) -> int:
+    """Make every target of every file; what fails is said and does not hold up the rest."""
+    worst = 0
+    with ProgressDisplay() as display:
+        for path in paths:
+            for target in targets:
+                name = f"{path.name} [{target}]"
+                try:
+                    made = await make(path, target, partial(display.update, name))
+                except JobError as error:
+                    click.echo(one_line(f"fluxcaption: {name}: {error}"), err=True)
+                    worst = max(worst, TRY_LATER if isinstance(error, ParkedError) else FAILED)
+                else:
+                    display.line(f"{name}: {made}")
+    return worst
 
 
 async def _open(stack: AsyncExitStack, speech: LocalSpeech, backends: Sequence[TranslationBackend], settings: Settings | None) -> OneShot:

@@ -9,7 +9,7 @@ from fluxcaption.logs import one_line
 
 
 class ProgressDisplay:
-    """One bar for each thing in work; without a terminal it shows nothing and lines go out as they are."""
+    """One bar for each thing in work; without a terminal a line on standard error for each quarter that is done."""
 
     def __init__(self) -> None:
         self._bars: dict[str, int] = {}
@@ -33,9 +33,15 @@ class ProgressDisplay:
     def update(self, name: str, done: Ms, whole: Ms) -> None:
         """Move a bar."""
         if self._display is None:
+            quarters = 4 * done // max(1, whole)
+            if quarters > self._bars.get(name, 0) and done < whole:
+                print(one_line(f"{name}: {25 * quarters} %"), file=sys.stderr, flush=True)
+            self._bars[name] = quarters
             return
         if name not in self._bars:
-            self._bars[name] = int(self._display.add_task(one_line(name), total=whole))
+            from rich.markup import escape
+
+            self._bars[name] = int(self._display.add_task(escape(one_line(name)), total=whole))
         self._display.update(self._bars[name], completed=done)  # type: ignore[arg-type]
 
     def line(self, text: str) -> None:

@@ -4,9 +4,10 @@ import asyncio
 from pathlib import Path
 
 from fluxcaption.domain.errors import NoUsableSource, SubtitleUnreadable, UsageError
-from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import FinishedTrack, Item, ItemKind, MediaLocation, MediaSource
 from fluxcaption.domain.shaping import spread
+from fluxcaption.domain.sidecars import read_sidecar_name
 from fluxcaption.domain.sources import FromText, NoSource, choose_source
 from fluxcaption.domain.units import ContentHash, ItemId, ServerId, SourceId
 from fluxcaption.flow.documents import SourceText
@@ -54,11 +55,12 @@ class OneShot:
         await asyncio.to_thread(self._write, written, content)
         return f"{written.name} {how}, {len(cues)} cues"
 
-    async def translate(self, path: Path, target: LanguageTag, source: LanguageTag | None, output: Path | None) -> str:
+    async def translate(self, path: Path, target: LanguageTag, source: LanguageTag | None, output: Path | None, progress: Progress | None) -> str:
         """Translate one subtitle file into one language and say what was written.
 
         Raises:
             SubtitleUnreadable: It is no text subtitle.
+            ReplyUnusable: Too many sentences could not be translated; nothing is written.
         """
         parts = self._parts
         content = await asyncio.to_thread(_read, path)
@@ -66,11 +68,11 @@ class OneShot:
         language = source or language
         if language is None:
             raise UsageError(f"the name of {path.name} does not say its language: give --from LANG")
-        read = await asyncio.to_thread(parts.codec.read, path.name, content)
+        read = await asyncio.to_thread(parts.codec.read, path.name, content, language)
         text = SourceText(language, path.name, read.cues)
-        translated, how = await self._maker.translated(text, target, 1)
+        translated, how = await self._maker.translated(text, target, 1, progress)
         texts = [words for sentence, whole in translated for words in spread(whole, sentence.cues, target)]
-        new = await asyncio.to_thread(parts.codec.rewrite, path.name, content, texts)
+        new = await asyncio.to_thread(parts.codec.rewrite, path.name, content, texts, language)
         extension = path.suffix[1:].lower() if read.format in {"srt", "vtt", "ass", "ssa"} else "srt"
         written = (output or path.parent) / FinishedTrack(target, parts.planner.wishes.marker, extension, new, ContentHash("")).file_name(stem)
         await asyncio.to_thread(self._write, written, new)
@@ -78,10 +80,14 @@ class OneShot:
 
 
 def _named(path: Path) -> tuple[str, LanguageTag | None]:
-    """Stem without the language, and the language, as the last word of the file's name says."""
-    head, _, last = path.stem.rpartition(".")
-    language = normalise(last) if head else None
-    return (head, language) if language else (path.stem, None)
+    """Stem of the media file and the language, as the name says: the shortest stem after which every word is one that servers know."""
+    words = path.stem.split(".")
+    for count in range(1, len(words)):
+        stem = ".".join(words[:count])
+        facts = read_sidecar_name(stem, f"{path.stem}.srt")
+        if facts is not None and facts.language is not None and not facts.title:
+            return stem, facts.language
+    return path.stem, None
 
 
 def _read(path: Path) -> bytes:
