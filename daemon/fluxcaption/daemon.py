@@ -208,6 +208,8 @@ class Daemon:
         while True:
             cause: Exception | None = None
             try:
+                await house.store.requeue_interrupted(self._clock.now(), by_crash=False)
+                self.health.say("database", PartState.OK)
                 await house.workers.run()
             except* StateError as group:
                 cause = group.exceptions[0]
@@ -216,8 +218,6 @@ class Daemon:
             self.health.say("database", PartState.DOWN, str(cause))
             log.error("the queue cannot be worked at: %s", cause)
             await self._clock.sleep(MOST_PAUSE_S)
-            await house.store.requeue_interrupted(self._clock.now())
-            self.health.say("database", PartState.OK)
 
     async def _patiently(self, call: Callable[[], Awaitable[ServerIdentity]]) -> ServerIdentity:
         pause = FIRST_PAUSE_S

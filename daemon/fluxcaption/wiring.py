@@ -253,15 +253,15 @@ def build_house(
             finished(job)
 
     manners = Manners(settings.schedule.while_playing, watcher, may_work, may_listen)
-    is_local = all(isinstance(backend, LocalTranslation) for backend in settings.translation.backends)
+    is_local = any(isinstance(backend, LocalTranslation) for backend in settings.translation.backends)
     workers = Workers(
         store,
         clock,
         {
-            Stage.CONFIRM: StagePlan(deliverer.confirm, CONFIRMS_AT_ONCE, manners.for_delivery),
-            Stage.UPLOAD: StagePlan(deliverer.upload, UPLOADS_AT_ONCE, manners.for_delivery),
+            Stage.CONFIRM: StagePlan(deliverer.confirm, CONFIRMS_AT_ONCE, manners.for_delivery, server.connect),
+            Stage.UPLOAD: StagePlan(deliverer.upload, UPLOADS_AT_ONCE, manners.for_delivery, server.connect),
             Stage.TRANSLATE: StagePlan(stages.translate, max(1, len(engines.translators)), manners.for_translation if is_local else manners.for_delivery),
-            Stage.LISTEN: StagePlan(stages.listen, settings.limits.speech_jobs, manners.for_listening),
+            Stage.LISTEN: StagePlan(stages.listen, settings.limits.speech_jobs, manners.for_listening, server.connect),
         },
         has_room=lambda: has_room(settings.state, settings.limits.disk_free),
         on_change=changed,

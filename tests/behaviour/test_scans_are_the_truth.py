@@ -225,7 +225,7 @@ async def test_an_unchanged_item_whose_job_failed_comes_back_after_a_day(tmp_pat
         await house.store.hold_none(clock.now())
         job = await house.store.claim(Stage.LISTEN, clock.now())
         assert job is not None
-        await house.store.record(job.id, Outcome.failed("no", "transient"), clock.now())
+        await house.store.record(job, Outcome.failed("no", "transient"), clock.now())
         clock.pass_time(hours=12)
         assert (await house.scanner.scan(full=True)).read == 0
         clock.pass_time(hours=13)

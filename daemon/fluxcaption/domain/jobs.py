@@ -146,6 +146,8 @@ class Job:
     ready_at: datetime | None = None
     """When its track was finished and began to wait for delivery."""
     asked: AskedFor = AskedFor()
+    claim: int = 0
+    """Which claim of it this is: what an earlier one reports changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,7 @@ class TranslationKey:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a stage decided about its job; made by the four named constructors."""
+    """What a stage decided about its job; made by the named constructors."""
 
     state: JobState
     stage: Stage | None = None
@@ -265,6 +267,7 @@ class Outcome:
     reason: str = ""
     reason_code: str = ""
     keeps_attempts: bool = False
+    gives_back_attempt: bool = False
 
     @classmethod
     def next(cls, stage: Stage, reason: str = "", wait: timedelta = timedelta(0)) -> "Outcome":
@@ -284,7 +287,12 @@ class Outcome:
     @classmethod
     def parked(cls, wait: timedelta, reason: str, code: str) -> "Outcome":
         """Wait for a neighbour; this attempt does not count."""
-        return cls(JobState.PARKED, None, wait, reason, code)
+        return cls(JobState.PARKED, None, wait, reason, code, gives_back_attempt=True)
+
+    @classmethod
+    def handed_back(cls) -> "Outcome":
+        """Be due again as if it had not been claimed: the attempt was ended from outside."""
+        return cls(JobState.QUEUED, gives_back_attempt=True)
 
     @classmethod
     def done(cls, reason: str) -> "Outcome":
