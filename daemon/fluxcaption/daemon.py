@@ -248,6 +248,8 @@ class Daemon:
                 log.info("the server answers again")
             for code in ("service-unreachable", "key-rejected"):
                 await house.store.unpark(code, self._clock.now())
+            if full:
+                await house.store.prune(self._clock.now())
         await self._release(house)
         return report
 

@@ -253,7 +253,7 @@ class Recognizer(Protocol):
         """Whether the model is in memory."""
 
     def unload(self) -> None:
-        """Give the memory of the model back; the next window loads it again."""
+        """Give the memory of the model back once the windows in hand are heard; the next window loads it again. Blocking."""
 
 
 class Translator(Protocol):
@@ -474,6 +474,9 @@ class Store(Protocol):
 
     async def hold_none(self, now: datetime) -> int:
         """Make every held job due now, whatever the day's share."""
+
+    async def prune(self, now: datetime) -> None:
+        """Let go of what can never be used again: old events, what was watched long ago, texts of jobs that ended; transcripts and translations stay."""
 
     # -- events -----------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from fluxcaption.domain.cues import Segment
 from fluxcaption.domain.errors import StateError
 from fluxcaption.domain.jobs import Delivery, HeardWindow, JobState, NewJob, Outcome, Stage, Tier, TranscriptKey, TranslationKey
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
+from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.storage.database import DATABASE
 from fluxcaption.storage.lock import StateLock
 from fluxcaption.storage.store import SqliteStore

@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 from fluxcaption.domain.cues import Cue, Transcript
 from fluxcaption.domain.errors import (
     MediaStillGrowing,
+    ModelMissing,
     NothingToMake,
     NoUsableSource,
+    ParkedError,
     ReplyUnusable,
     ServiceUnreachable,
     SubtitleUnreadable,
@@ -99,6 +101,7 @@ class Maker:
         Raises:
             UnsupportedLanguagePair: No backend knows the pair.
             ServiceUnreachable: Every backend that knows it is away.
+            ModelMissing: The last of them has no model.
             ReplyUnusable: Too many sentences could not be translated.
         """
         if self._parts.planner.serves(text.language, target):
@@ -114,7 +117,7 @@ class Maker:
         for number, translator in enumerate(willing):
             try:
                 return await self._translated_by(translator, text, target, attempt)
-            except ServiceUnreachable as error:
+            except (ServiceUnreachable, ModelMissing) as error:
                 if number + 1 == len(willing) or not await self._patience_is_over(translator, error):
                     raise
         raise AssertionError("the loop returns or raises")
@@ -147,7 +150,7 @@ class Maker:
         note = f"; {left} sentences kept their source text" if left else ""
         return pairs, f"translated by {translator.name} from {text.origin}{note}"
 
-    async def _patience_is_over(self, translator: Translator, error: ServiceUnreachable) -> bool:
+    async def _patience_is_over(self, translator: Translator, error: ParkedError) -> bool:
         now = self._parts.clock.now()
         since = await self._parts.store.flag(_away_flag(translator))
         if not since:

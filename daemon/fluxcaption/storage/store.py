@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -36,6 +36,11 @@ from fluxcaption.storage.values import as_ms, as_time, maybe_time, tag_of
 PROMISED = frozenset({JobState.DONE, JobState.SETTLED})
 MOST_VALUES = 500
 """Values asked for in one query; SQLite takes at least 999."""
+
+EVENTS_KEPT = timedelta(days=30)
+"""Handled events, and what was watched."""
+
+PRUNED_AT_ONCE = 500
 
 
 class SqliteStore(LibraryRecords):
@@ -136,21 +141,11 @@ class SqliteStore(LibraryRecords):
             "SELECT id FROM jobs WHERE stage=? AND state IN ('queued','parked') AND is_held=0 AND next_try_at<=? AND tier_rank<=?"
             " ORDER BY tier_rank, added_at DESC, id LIMIT 1"
         )
-        if not await self._db.read(query, values):
-            return None
-
-        async def body(connection: aiosqlite.Connection) -> Job | None:
-            rows = list(await connection.execute_fetchall(query, values))
-            if not rows:
-                return None
-            rows = list(
-                await connection.execute_fetchall(
-                    "UPDATE jobs SET state='running', attempts=attempts+1, claims=claims+1, updated_at=? WHERE id=? RETURNING *", (as_ms(now), rows[0]["id"])
-                )
-            )
-            return _job(rows[0])
-
-        return await self._db.checkpoint(body)
+        while found := await self._db.read(query, values):
+            # Only what one row needs is done under the writer's lock; somebody else may have been quicker.
+            if (job := await self._db.checkpoint(_taking(found[0]["id"], now))) is not None:
+                return job
+        return None
 
     async def record(self, job: Job, outcome: Outcome, now: datetime) -> Job | None:
         """Write what became of a claimed job, if that claim still holds."""
@@ -181,9 +176,10 @@ class SqliteStore(LibraryRecords):
         """Jobs, newest id first, one page."""
         wanted = [state.value for state in states] or [state.value for state in JobState]
         marks = ",".join("?" * len(wanted))
+        of_item, values = ("item_id=? AND ", (item_id,)) if item_id is not None else ("", ())
         rows = await self._db.read(
-            f"SELECT * FROM jobs WHERE state IN ({marks}) AND (? IS NULL OR item_id=?) AND id<? ORDER BY id DESC LIMIT ?",  # noqa: S608 only question marks
-            (*wanted, item_id, item_id, before if before is not None else 2**62, limit),
+            f"SELECT * FROM jobs WHERE {of_item}state IN ({marks}) AND id<? ORDER BY id DESC LIMIT ?",  # noqa: S608 only question marks
+            (*values, *wanted, before if before is not None else 2**62, limit),
         )
         return [_job(row) for row in rows]
 
@@ -331,6 +327,24 @@ class SqliteStore(LibraryRecords):
     async def hold_none(self, now: datetime) -> int:
         """Make every held job due now."""
         return await self._write("UPDATE jobs SET is_held=0, begun_at=?, next_try_at=? WHERE is_held=1", (as_ms(now), as_ms(now)))
+
+    async def prune(self, now: datetime) -> None:
+        """Let go of what can never be used again; transcripts and translations stay."""
+        old = (as_ms(now - EVENTS_KEPT),)
+        is_open = "state NOT IN ('done','settled','cancelled')"
+        used = (
+            f"SELECT source_ref FROM jobs WHERE source_ref IS NOT NULL AND {is_open}"  # noqa: S608 our own words
+            f" UNION ALL SELECT track_ref FROM jobs WHERE track_ref IS NOT NULL AND {is_open}"
+            " UNION ALL SELECT previous_ref FROM deliveries WHERE previous_ref IS NOT NULL"
+        )
+        for statement, values in (
+            ("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE handled_at<? LIMIT ?)", old),
+            ("DELETE FROM watched WHERE (server_id, item_id) IN (SELECT server_id, item_id FROM watched WHERE watched_at<? LIMIT ?)", old),
+            (f"DELETE FROM documents WHERE ref IN (SELECT ref FROM documents WHERE ref NOT IN ({used}) LIMIT ?)", ()),  # noqa: S608 our own words
+        ):
+            # In parts: an acknowledgement never waits behind years of leftovers.
+            while await self._write(statement, (*values, PRUNED_AT_ONCE)) == PRUNED_AT_ONCE:
+                pass
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -513,6 +527,22 @@ async def _hurry(connection: aiosqlite.Connection, job: NewJob, now: datetime) -
         "UPDATE jobs SET asked=?, next_try_at=?, updated_at=? WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked','running')",
         (asked, as_ms(now), as_ms(now), *key),
     )
+
+
+def _taking(job_id: int, now: datetime) -> Callable[[aiosqlite.Connection], Awaitable[Job | None]]:
+    """A transaction that claims one job if it is still due."""
+
+    async def body(connection: aiosqlite.Connection) -> Job | None:
+        rows = list(
+            await connection.execute_fetchall(
+                "UPDATE jobs SET state='running', attempts=attempts+1, claims=claims+1, updated_at=? WHERE id=? AND state IN ('queued','parked')"
+                " AND is_held=0 AND next_try_at<=? RETURNING *",
+                (as_ms(now), job_id, as_ms(now)),
+            )
+        )
+        return _job(rows[0]) if rows else None
+
+    return body
 
 
 async def _move(connection: aiosqlite.Connection, job: Job, asked: AskedFor, outcome: Outcome, now: datetime) -> Job | None:

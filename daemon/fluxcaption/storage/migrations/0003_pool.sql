@@ -8,4 +8,7 @@ DROP INDEX jobs_due;
 CREATE INDEX jobs_due ON jobs (stage, tier_rank, added_at DESC, id, next_try_at, state, is_held) WHERE state IN ('queued', 'parked') AND is_held = 0;
 CREATE INDEX jobs_parked ON jobs (reason_code, next_try_at) WHERE state = 'parked';
 CREATE INDEX jobs_running ON jobs (id) WHERE state = 'running';
+DROP INDEX jobs_begun;
+CREATE INDEX jobs_begun ON jobs (server_id, source_id, begun_at, state) WHERE begun_at IS NOT NULL;
+CREATE INDEX jobs_standing ON jobs (stage, state);
 CREATE INDEX watched_at ON watched (watched_at);
