@@ -141,6 +141,7 @@ class Daemon:
             self.house = house
             stack.push_async_callback(house.close)
             _give_back_memory_at_end(stack, house)
+            await store.requeue_interrupted(self._clock.now())
             self.web = await self._open_web(stack, house)
             loops = await stack.enter_async_context(Loops(self.health, self._clock, self._greet.set))
             for wake in (self._greet, self._minute, self._new_event):
@@ -232,8 +233,8 @@ class Daemon:
         self._is_path_map_wrong = bool(problem)
 
     async def _work(self, house: House) -> None:
-        """Run the pools, beginning with what an end or a fault left in hand."""
-        await house.store.requeue_interrupted(self._clock.now())
+        """Run the pools, beginning with what a fault left in hand."""
+        await house.store.requeue_interrupted(self._clock.now(), by_crash=False)
         await house.workers.run()
         await self._stop.wait()
 
@@ -245,6 +246,8 @@ class Daemon:
         report = await house.scanner.scan(full=full or is_news)
         for code in ("service-unreachable", "key-rejected"):
             await house.store.unpark(code, self._clock.now())
+        if full:
+            await house.store.prune(self._clock.now())
         await self._release(house)
         return report
 

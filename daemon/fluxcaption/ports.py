@@ -285,7 +285,7 @@ class Recognizer(Protocol):
         """Whether the model is in memory."""
 
     def unload(self) -> None:
-        """Give the memory of the model back; the next window loads it again."""
+        """Give the memory of the model back once the windows in hand are heard; the next window loads it again. Blocking."""
 
 
 class Translator(Protocol):
@@ -451,16 +451,20 @@ class Store(Protocol):
     async def add_jobs(self, new: Sequence[NewJob], now: datetime) -> int:
         """Queue gaps and say how many were new.
 
-        One job for each (server, media source, target). A gap that has an open job moves it up if its tier goes first; one whose job is done
-        or settled starts it again at LISTEN, since it would not be a gap if that still held; a failed one after growing pauses; one that a
-        person cancelled only when asked for.
+        One job for each (server, media source, target). A gap that has an open job moves it up if its tier goes first, and one that a person asks
+        for makes it due now, in the way that is asked for; one whose job is done or settled starts it again at LISTEN, since it would not be a
+        gap if that still held; a failed one after growing pauses; one that a person cancelled, or that ended the process too often, only when
+        asked for.
         """
 
     async def claim(self, stage: Stage, now: datetime, limit_to: Tier | None = None) -> Job | None:
         """Take the first due job of a stage and count the attempt, in one transaction: by tier, newest first; with `limit_to`, none of a later tier."""
 
-    async def record(self, job_id: JobId, outcome: Outcome, now: datetime) -> Job:
-        """Write what became of a running job; done and settled are promises. One that ends with nothing made has its item read again by the next complete pass.
+    async def record(self, job: Job, outcome: Outcome, now: datetime) -> Job | None:
+        """Write what became of a claimed job; done and settled are promises. One that ends with nothing made has its item read again by the next complete pass.
+
+        Returns:
+            The job as it stands; one that was cancelled meanwhile stays so. None where this claim holds no longer: nothing is written.
 
         Raises:
             ValueError: The move is not legal.
@@ -506,8 +510,11 @@ class Store(Protocol):
     async def next_due(self, after: datetime | None = None) -> datetime | None:
         """When the first waiting job is due; with `after`, of those that are due later than that."""
 
-    async def requeue_interrupted(self, now: datetime) -> int:
-        """At start: stages that were running are due again."""
+    async def requeue_interrupted(self, now: datetime, *, by_crash: bool = True) -> int:
+        """Stages that were running are due again; after a crash each is counted that got no further since the last one, and the third ends the job."""
+
+    async def mend_times(self, now: datetime) -> None:
+        """What was written by a clock that went ahead counts as written now; cheap where there is nothing of that kind."""
 
     async def unpark(self, code: str, now: datetime) -> int:
         """Jobs parked for that reason are due now."""
@@ -520,6 +527,9 @@ class Store(Protocol):
 
     async def hold_none(self, now: datetime) -> int:
         """Make every held job due now, whatever the day's share."""
+
+    async def prune(self, now: datetime) -> None:
+        """Let go of what can never be used again: old events, what was watched long ago, texts of jobs that ended; transcripts and translations stay."""
 
     # -- events -----------------------------------------------------------------------------------------------------
 

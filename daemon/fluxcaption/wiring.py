@@ -1,10 +1,11 @@
 """Settings to objects; the only module that picks adapters."""
 
+import asyncio
 import importlib.metadata
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -47,6 +48,7 @@ from fluxcaption.translation.ollama import OllamaTranslator
 
 UPLOADS_AT_ONCE = 2
 CONFIRMS_AT_ONCE = 4
+UNLOAD_S = 2.0
 
 VERSION = importlib.metadata.version("fluxcaption")
 
@@ -82,12 +84,14 @@ class Engines:
         return alone or any(translator.is_loaded for translator in self.translators)
 
     async def unload(self) -> None:
-        """Give the memory of all models back."""
-        self.recognizer.unload()
-        self.text_language.unload()
-        self.detector.unload()
-        for translator in self.translators:
-            await translator.unload()
+        """Give the memory of all models back; one that is in the middle of something long keeps it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(UNLOAD_S):
+                await asyncio.to_thread(self.recognizer.unload)
+                await asyncio.to_thread(self.text_language.unload)
+                await asyncio.to_thread(self.detector.unload)
+                for translator in self.translators:
+                    await translator.unload()
 
     async def close(self) -> None:
         """Let go of threads and connections."""
@@ -145,14 +149,15 @@ def build_listener(engines: Engines, store: Store, is_slow: Callable[[], bool] =
 @asynccontextmanager
 async def other_listener(settings: Settings, engines: Engines, store: Store, model: str) -> AsyncIterator[Listener]:
     """A listener with another speech model, which is unloaded at the end; the usual one makes room for it."""
-    engines.recognizer.unload()
+    await asyncio.to_thread(engines.recognizer.unload)
     recognizer = WhisperRecognizer(settings.asr.backends[0].model_copy(update={"model": model}), engines.blocks, thread_count(settings.limits.threads), SPEECH)
     executor = ThreadExecutor(1, engines.nice, {WorkKind.HEAR: recognizer.hear, WorkKind.TELL_LANGUAGE: recognizer.tell_language}, {})
     try:
         yield build_listener(replace(engines, recognizer=recognizer, executor=executor), store)
     finally:
         await executor.close()
-        recognizer.unload()
+        # Not waited for: a window that is still heard would hold up whoever cancelled this.
+        asyncio.get_running_loop().run_in_executor(None, recognizer.unload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,15 +266,16 @@ def build_house(
             finished(job)
 
     manners = Manners(settings.schedule.while_playing, watcher, may_work, may_listen)
-    is_local = all(isinstance(backend, LocalTranslation) for backend in settings.translation.backends)
+    is_local = any(isinstance(backend, LocalTranslation) for backend in settings.translation.backends)
+    at_once = sum(1 if isinstance(backend, LocalTranslation) else backend.concurrency for backend in settings.translation.backends)
     workers = Workers(
         store,
         clock,
         {
-            Stage.CONFIRM: StagePlan(deliverer.confirm, CONFIRMS_AT_ONCE, manners.for_delivery),
-            Stage.UPLOAD: StagePlan(deliverer.upload, UPLOADS_AT_ONCE, manners.for_delivery),
-            Stage.TRANSLATE: StagePlan(stages.translate, max(1, len(engines.translators)), manners.for_translation if is_local else manners.for_delivery),
-            Stage.LISTEN: StagePlan(stages.listen, settings.limits.speech_jobs, manners.for_listening),
+            Stage.CONFIRM: StagePlan(deliverer.confirm, CONFIRMS_AT_ONCE, manners.for_delivery, server.connect),
+            Stage.UPLOAD: StagePlan(deliverer.upload, UPLOADS_AT_ONCE, manners.for_delivery, server.connect),
+            Stage.TRANSLATE: StagePlan(stages.translate, max(1, at_once), manners.for_translation if is_local else manners.for_delivery),
+            Stage.LISTEN: StagePlan(stages.listen, settings.limits.speech_jobs, manners.for_listening, server.connect),
         },
         has_room=lambda: has_room(settings.state, settings.limits.disk_free),
         on_change=changed,

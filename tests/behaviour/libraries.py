@@ -66,9 +66,9 @@ async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], 
         for _ in part:
             job = await store.claim(Stage.LISTEN, now)
             assert job is not None
-            await store.record(job.id, Outcome.next(Stage.CONFIRM), now)
+            await store.record(job, Outcome.next(Stage.CONFIRM), now)
         jobs = [job for job in [await store.claim(Stage.CONFIRM, now) for _ in part] if job is not None]
-        await asyncio.gather(*(store.record(job.id, Outcome.done("made"), now) for job in jobs))
+        await asyncio.gather(*(store.record(job, Outcome.done("made"), now) for job in jobs))
         await asyncio.gather(
             *(
                 store.record_intent(

@@ -40,7 +40,7 @@ async def ready(store: SqliteStore, item: FakeItem, house: House, content: bytes
     job = await store.claim(Stage.LISTEN, now)
     assert job is not None
     await store.note(job.id, track_ref=await store.put_document(content or words(item.name)), grade=Grade("translated by nobody", "ears", 0.8, "nobody"))
-    await store.record(job.id, Outcome.next(Stage.UPLOAD, "translated by nobody"), now)
+    await store.record(job, Outcome.next(Stage.UPLOAD, "translated by nobody"), now)
     return job.id
 
 
@@ -148,18 +148,19 @@ async def test_tracks_of_one_film_arrive_together(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path, languages={"targets": ["de", "fr"]}) as (fake, clock, house):
         store = store_of(house)
         (item,) = films(fake, 1, clock.now())
-        job_id = await ready(store, item, house)
+        await ready(store, item, house)
         await store.add_jobs(
             [NewJob(SERVER, ItemId(item.id), SourceId(item.sources[0].id), FR, item.name, Tier.NEW, item.added, "gap")],
             clock.now(),
         )
-        outcome = await house.workers._stages[Stage.UPLOAD].run(await claimed(store, Stage.UPLOAD, clock))
+        job = await claimed(store, Stage.UPLOAD, clock)
+        outcome = await house.workers._stages[Stage.UPLOAD].run(job)
         assert outcome.reason_code == "together"
         assert not [exchange for exchange in fake.received if exchange.method not in {"GET", "HEAD"}]
-        await store.record(job_id, outcome, clock.now())  # type: ignore[arg-type]
+        await store.record(job, outcome, clock.now())
         other = await claimed(store, Stage.LISTEN, clock)
         await store.note(other.id, track_ref=await store.put_document(words("fr")))
-        await store.record(other.id, Outcome.next(Stage.UPLOAD, "made"), clock.now())
+        await store.record(other, Outcome.next(Stage.UPLOAD, "made"), clock.now())
         assert await store.hurry_uploads(SERVER, SourceId(item.sources[0].id), clock.now()) == 1
         await house.workers.run(until_idle=True)
         assert len(item.sources[0].sidecars) == 2
@@ -271,7 +272,7 @@ async def test_what_a_person_asked_for_beside_a_humans_track_stays(tmp_path: Pat
         assert job is not None
         assert job.id == number
         await store.note(job.id, track_ref=await store.put_document(words("asked")))
-        await store.record(job.id, Outcome.next(Stage.UPLOAD, "made"), clock.now())
+        await store.record(job, Outcome.next(Stage.UPLOAD, "made"), clock.now())
         await house.workers.run(until_idle=True)
         assert len(source.sidecars) == 2
         assert (await house.scanner.scan(full=True, lean=False)).queued == 0
@@ -709,7 +710,7 @@ async def test_another_programs_track_does_not_take_ours_away_once_the_humans_is
         item.touch(clock.now())
         await house.scanner.scan(full=True)
         job: Job = await claimed(store_of(house), Stage.LISTEN, clock)
-        await house.store.record(job.id, await house.workers._stages[Stage.LISTEN].run(job), clock.now())
+        await house.store.record(job, await house.workers._stages[Stage.LISTEN].run(job), clock.now())
         source.sidecars.pop(f"{source.stem}.de.srt")
         item.touch(clock.now())
         await house.workers.run(until_idle=True)

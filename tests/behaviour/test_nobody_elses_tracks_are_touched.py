@@ -42,7 +42,7 @@ async def test_a_track_that_came_while_ours_was_made_supersedes_it(tmp_path: Pat
             for stage in (Stage.LISTEN, Stage.TRANSLATE):
                 job = await store.claim(stage, clock.now())
                 assert job is not None
-                await store.record(job.id, await plans[stage].run(job), clock.now())
+                await store.record(job, await plans[stage].run(job), clock.now())
             item.sources[0].sidecars[f"{READ}.es.srt"] = HUMAN
             job = await store.claim(Stage.UPLOAD, clock.now())
             assert job is not None

@@ -344,7 +344,7 @@ async def test_an_unchanged_item_whose_job_failed_comes_back_after_a_day(tmp_pat
         await house.store.hold_none(clock.now())
         job = await house.store.claim(Stage.LISTEN, clock.now())
         assert job is not None
-        await house.store.record(job.id, Outcome.failed("no", "transient"), clock.now())
+        await house.store.record(job, Outcome.failed("no", "transient"), clock.now())
         clock.pass_time(hours=12)
         assert (await house.scanner.scan(full=True)).read == 0
         clock.pass_time(hours=13)
@@ -454,7 +454,7 @@ async def test_a_film_that_was_away_for_a_moment_gets_its_job_back(tmp_path: Pat
         job = await house.store.claim(Stage.LISTEN, clock.now())
         assert job is not None
         gone = ItemGone(item.id)
-        await house.store.record(job.id, Outcome(JobState.CANCELLED, reason=str(gone), reason_code=gone.code), clock.now())
+        await house.store.record(job, Outcome(JobState.CANCELLED, reason=str(gone), reason_code=gone.code), clock.now())
         report = await house.scanner.scan(full=True)
         assert (report.read, report.queued) == (1, 1)
         assert (await house.scanner.scan(full=True)).read == 0
@@ -686,7 +686,7 @@ async def test_a_track_beside_a_file_that_only_seems_replaced_stays(tmp_path: Pa
         assert job is not None
         outcome = await house.workers._stages[Stage.LISTEN].run(job)
         assert (outcome.state, outcome.reason) == (JobState.DONE, "our track was made for this very file, which only seems changed")
-        await house.store.record(job.id, outcome, clock.now())
+        await house.store.record(job, outcome, clock.now())
         assert [(await house.scanner.scan(full=True)).queued for _ in range(2)] == [0, 0]
 
 

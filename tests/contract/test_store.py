@@ -19,7 +19,7 @@ from fluxcaption.domain.errors import StateError
 from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.jobs import Delivery, Grade, HeardWindow, JobState, NewJob, Outcome, Stage, Tier, TranscriptKey, TranslationKey
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
+from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.storage.database import DATABASE, MIGRATIONS, migrate
 from fluxcaption.storage.lock import StateLock
 from fluxcaption.storage.store import SqliteStore
@@ -68,21 +68,25 @@ async def test_an_attempt_is_counted_before_the_work_and_not_when_parked(store: 
     job = await store.claim(Stage.LISTEN, NOW)
     assert job is not None
     assert job.attempts == 1
-    parked = await store.record(job.id, Outcome.parked(timedelta(minutes=2), "away", "service-unreachable"), NOW)
+    parked = await store.record(job, Outcome.parked(timedelta(minutes=2), "away", "service-unreachable"), NOW)
+    assert parked is not None
     assert parked.attempts == 0
     assert await store.claim(Stage.LISTEN, NOW) is None
     assert await store.unpark("service-unreachable", NOW) == 1
     again = await store.claim(Stage.LISTEN, NOW)
     assert again is not None
-    failed = await store.record(job.id, Outcome.again(timedelta(minutes=1), "hiccup"), NOW)
+    failed = await store.record(again, Outcome.again(timedelta(minutes=1), "hiccup"), NOW)
+    assert failed is not None
     assert failed.attempts == 1
     assert await store.next_due() == NOW + timedelta(minutes=1)
 
 
 async def test_an_illegal_move_is_refused(store: SqliteStore) -> None:
     await store.add_jobs([gap()], NOW)
+    job = await store.claim(Stage.LISTEN, NOW)
+    assert job is not None
     with pytest.raises(ValueError, match="cannot go"):
-        await store.record(JobId(1), Outcome.done("x"), NOW)
+        await store.record(job, Outcome(JobState.RUNNING), NOW)
 
 
 async def test_a_job_cancelled_while_it_runs_stays_cancelled(store: SqliteStore) -> None:
@@ -90,14 +94,16 @@ async def test_a_job_cancelled_while_it_runs_stays_cancelled(store: SqliteStore)
     job = await store.claim(Stage.LISTEN, NOW)
     assert job is not None
     await store.cancel(job.id, NOW)
-    assert (await store.record(job.id, Outcome.done("made"), NOW)).state is JobState.CANCELLED
+    after = await store.record(job, Outcome.done("made"), NOW)
+    assert after is not None
+    assert after.state is JobState.CANCELLED
 
 
 async def test_a_gap_that_is_found_again_starts_its_finished_job_again_but_not_one_that_a_person_cancelled(store: SqliteStore) -> None:
     await store.add_jobs([gap()], NOW)
     job = await store.claim(Stage.LISTEN, NOW)
     assert job is not None
-    await store.record(job.id, Outcome.done("made"), NOW)
+    await store.record(job, Outcome.done("made"), NOW)
     assert await store.add_jobs([gap()], NOW) == 1
     await store.cancel(job.id, NOW)
     assert await store.add_jobs([gap()], NOW) == 0
@@ -112,7 +118,7 @@ async def test_a_failed_job_starts_again_after_growing_pauses(store: SqliteStore
     for _ in range(3):
         job = await store.claim(Stage.LISTEN, at)
         assert job is not None
-        await store.record(job.id, Outcome.failed("no", "transient"), at)
+        await store.record(job, Outcome.failed("no", "transient"), at)
         failed_at = at
         while not await store.add_jobs([gap()], at):
             at += timedelta(hours=12)
@@ -144,7 +150,7 @@ async def test_the_backlog_is_released_title_by_title_newest_first(store: Sqlite
     assert (standing.has_begun, standing.begun_today, standing.has_finished) == (True, 1, False)
     for job in first[:2]:
         assert job is not None
-        await store.record(job.id, Outcome.done("made"), NOW)
+        await store.record(job, Outcome.done("made"), NOW)
     assert (await store.backlog_standing(NOW + timedelta(days=2))).begun_today == 0
     assert (await store.backlog_standing(NOW)).has_finished
 

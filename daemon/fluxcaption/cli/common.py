@@ -1,9 +1,14 @@
 """What all commands share: exit codes, error lines and how the configuration is found."""
 
 import asyncio
+import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -15,6 +20,9 @@ from fluxcaption.logs import one_line, set_up_logging
 from fluxcaption.settings import Settings
 
 DONE, FAILED, USAGE, TRY_LATER, CONFIG = 0, 1, 2, 75, 78
+
+LINGER_S = 2.0
+"""What still runs in a thread at the end is waited for this long."""
 
 Result = TypeVar("Result")
 
@@ -31,13 +39,48 @@ def settings_for(config: Path | None, *, log_level: str | None = None) -> Settin
     return settings
 
 
+class _Threads(ThreadPoolExecutor):
+    """The loop's threads; its end does not wait for what still blocks in one of them."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=True)
+
+
 def run_async(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run one command's work on a loop of its own."""
-    return asyncio.run(coroutine)
+
+    async def work() -> Result:
+        asyncio.get_running_loop().set_default_executor(_Threads(thread_name_prefix="blocking"))
+        return await coroutine
+
+    return asyncio.run(work())
 
 
 def guarded(command: Callable[[], Any], *, debug: bool) -> NoReturn:
-    """Run a command and turn what goes wrong into one line and an exit code."""
+    """Run a command, turn what goes wrong into one line and an exit code, and end the program."""
+    try:
+        _ended(command, debug=debug)
+    except SystemExit as ended:
+        _leave(ended.code if isinstance(ended.code, int) else DONE)
+    raise AssertionError("a command ends with an exit code")
+
+
+def _leave(code: int) -> NoReturn:
+    """End the program; what still waits for a silent server or decodes is given a moment, since the interpreter itself would wait for ever."""
+    deadline = time.monotonic() + LINGER_S
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                logging.shutdown()
+                for stream in (sys.stdout, sys.stderr):
+                    with suppress(OSError, ValueError):
+                        stream.flush()
+                os._exit(code)
+    sys.exit(code)
+
+
+def _ended(command: Callable[[], Any], *, debug: bool) -> NoReturn:
     try:
         result = command()
     except ConfigError as error:

@@ -108,10 +108,12 @@ class ServiceUnreachable(ParkedError):
 
     code = "service-unreachable"
 
-    def __init__(self, service: str, url: str, detail: str = "", *, was_sent: bool = True) -> None:
+    def __init__(self, service: str, url: str, detail: str = "", *, was_sent: bool = True, retry_after_s: float = 0.0) -> None:
         self.service, self.url, self.detail = service, url, detail
         self.was_sent = was_sent
         """Whether the request may have arrived, although nothing came back."""
+        self.retry_after_s = retry_after_s
+        """How long it wishes to be left alone."""
         # A detail that ends with a question says by itself what to look at.
         advice = "" if detail.endswith("?") else ": check that it runs and the address is right"
         super().__init__(f"{service} at {url} gave no usable answer{': ' + detail if detail else ''}{advice}")

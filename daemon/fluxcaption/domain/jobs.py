@@ -173,6 +173,8 @@ class Job:
     grade: Grade = Grade()
     sends: int = 0
     looks: int = 0
+    claim: int = 0
+    """Which claim of it this is: what an earlier one reports changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +304,7 @@ class TranslationKey:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a stage decided about its job; made by the four named constructors."""
+    """What a stage decided about its job; made by the named constructors."""
 
     state: JobState
     stage: Stage | None = None
@@ -310,6 +312,7 @@ class Outcome:
     reason: str = ""
     reason_code: str = ""
     keeps_attempts: bool = False
+    gives_back_attempt: bool = False
 
     @classmethod
     def next(cls, stage: Stage, reason: str = "", wait: timedelta = timedelta(0)) -> "Outcome":
@@ -329,7 +332,12 @@ class Outcome:
     @classmethod
     def parked(cls, wait: timedelta, reason: str, code: str) -> "Outcome":
         """Wait for a neighbour; this attempt does not count."""
-        return cls(JobState.PARKED, None, wait, reason, code)
+        return cls(JobState.PARKED, None, wait, reason, code, gives_back_attempt=True)
+
+    @classmethod
+    def handed_back(cls) -> "Outcome":
+        """Be due again as if it had not been claimed: the attempt was ended from outside."""
+        return cls(JobState.QUEUED, gives_back_attempt=True)
 
     @classmethod
     def done(cls, reason: str) -> "Outcome":

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from fluxcaption.domain.errors import JobError, ParkedError, TransientError
-from fluxcaption.domain.jobs import Outcome
+from fluxcaption.domain.errors import ItemGone, JobError, ParkedError, TransientError
+from fluxcaption.domain.jobs import Job, JobState, Outcome
 
 PAUSES = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
 """After the first, second … counted failure of a stage; one more failure ends the job."""
@@ -14,12 +14,39 @@ REVIVAL_PAUSES = (timedelta(days=1), timedelta(days=4), timedelta(days=14), time
 PARKED_PAUSE = timedelta(minutes=2)
 """How often a parked job looks by itself whether its neighbour is back."""
 
+GONE_PAUSE = timedelta(seconds=60)
+"""An item that a server merges, renumbers or scans is away for a moment: it is looked for once more."""
 
-def after_failure(error: JobError, attempts: int) -> Outcome:
-    """Decide what becomes of a job whose stage failed for the `attempts`-th time."""
+LONGEST_PAUSE = timedelta(days=1)
+"""No job and no event waits longer than this: one that is due later was written by a clock that went ahead."""
+
+MOST_CRASHES = 3
+"""So many times in a row may the process die while it works at a job that gets no further."""
+
+SUSPECT_PAUSE = timedelta(minutes=10)
+"""Jobs that were in hand at two crashes go on one by one, so that the third tells which of them it is."""
+
+POISON = "poison"
+
+
+def after_failure(error: JobError, job: Job) -> Outcome:
+    """Decide what becomes of a job whose stage failed; `attempts` has counted this one."""
     sentence = str(error)
+    if isinstance(error, ItemGone):
+        return (
+            Outcome(JobState.CANCELLED, reason=sentence, reason_code=error.code)
+            if job.reason_code == error.code
+            else Outcome.again(GONE_PAUSE, sentence, error.code)
+        )
     if isinstance(error, ParkedError):
         return Outcome.parked(PARKED_PAUSE, sentence, error.code)
-    if isinstance(error, TransientError) and attempts <= len(PAUSES):
-        return Outcome.again(PAUSES[attempts - 1], sentence, error.code)
+    if isinstance(error, TransientError) and job.attempts <= len(PAUSES):
+        return Outcome.again(PAUSES[job.attempts - 1], sentence, error.code)
     return Outcome.failed(sentence, error.code)
+
+
+def after_crash(crashes: int, suspects: int) -> Outcome:
+    """Decide what becomes of a job that was in hand when the process died for the `crashes`-th time, behind so many others that may be the cause."""
+    if crashes >= MOST_CRASHES:
+        return Outcome.failed(f"the daemon died {crashes} times while it worked at this: `fluxcaption jobs retry` lets it try again", POISON)
+    return Outcome.again(SUSPECT_PAUSE * suspects if crashes == MOST_CRASHES - 1 else timedelta(0), "")

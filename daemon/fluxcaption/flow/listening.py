@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from fluxcaption.domain.cues import Segment, Transcript
 from fluxcaption.domain.hearing import gate, snap_to_speech
@@ -58,7 +59,8 @@ class Listener:
 
     def __init__(self, parts: ListeningParts) -> None:
         self._parts = parts
-        self._busy: dict[tuple[Fingerprint, int], asyncio.Lock] = {}
+        self._busy: WeakValueDictionary[tuple[Fingerprint, int], asyncio.Lock] = WeakValueDictionary()
+        """One lock for each sound, for as long as anybody hears it or waits for it."""
 
     @property
     def recognizer(self) -> Recognizer:
@@ -75,10 +77,7 @@ class Listener:
         """
         lock = self._busy.setdefault((identity.fingerprint, track.ordinal), asyncio.Lock())
         async with lock:
-            try:
-                return await self._hear(location, track, identity, attempt, progress)
-            finally:
-                self._busy.pop((identity.fingerprint, track.ordinal), None)
+            return await self._hear(location, track, identity, attempt, progress)
 
     async def _hear(self, location: MediaLocation, track: AudioTrack, identity: MediaIdentity, attempt: int, progress: Progress | None) -> Transcript:
         parts, recognizer = self._parts, self._parts.recognizer

@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 from fluxcaption.domain.cues import Cue, Transcript
 from fluxcaption.domain.errors import (
     MediaStillGrowing,
+    ModelMissing,
     NothingToMake,
     NoUsableSource,
+    ParkedError,
     ReplyUnusable,
     ServiceUnreachable,
     SubtitleUnreadable,
@@ -104,6 +106,7 @@ class Maker:
         Raises:
             UnsupportedLanguagePair: No backend knows the pair.
             ServiceUnreachable: Every backend that knows it is away.
+            ModelMissing: The last of them has no model.
             ReplyUnusable: Too many sentences could not be translated.
         """
         if self._parts.planner.serves(text.language, target):
@@ -123,7 +126,7 @@ class Maker:
         for number, translator in enumerate(willing):
             try:
                 return await self._translated_by(translator, text, target, attempt, progress)
-            except ServiceUnreachable as error:
+            except (ServiceUnreachable, ModelMissing) as error:
                 if number + 1 == len(willing) or not await self._patience_is_over(translator, error):
                     raise
         raise AssertionError("the loop returns or raises")
@@ -161,7 +164,7 @@ class Maker:
         grade = Grade(f"translated by {translator.name} from {text.origin}{note}", text.recognizer, text.score, translator.name)
         return [(sentence, sentence.told(texts)) for sentence in spoken], grade
 
-    async def _patience_is_over(self, translator: Translator, error: ServiceUnreachable) -> bool:
+    async def _patience_is_over(self, translator: Translator, error: ParkedError) -> bool:
         now = self._parts.clock.now()
         since = await self._parts.store.flag(_away_flag(translator))
         if not since:

@@ -9,7 +9,8 @@ import json
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,9 @@ class WhisperRecognizer:
         self._threads = threads
         self._directory = miniature if settings.model == "miniature" else Path(settings.model)
         self._model: Any = None
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._windows_in_hand = 0
+        self._is_unloading = False
         self._revision: str | None = None
 
     @property
@@ -103,16 +106,17 @@ class WhisperRecognizer:
         starts_at = unit.sound.starts_at if unit.sound else Ms(0)
         began = time.monotonic()
         try:
-            found, info = self._loaded().transcribe(
-                samples,
-                language=self._code(unit.language) if unit.language else None,
-                beam_size=BEAM_SIZE,
-                condition_on_previous_text=False,
-                word_timestamps=False,
-                vad_filter=False,
-            )
-            length_ms = len(samples) * 1000 // SAMPLE_RATE_HZ
-            segments = _sane(found, starts_at, length_ms)
+            with self._in_use() as model:
+                found, info = model.transcribe(
+                    samples,
+                    language=_code(unit.language, model) if unit.language else None,
+                    beam_size=BEAM_SIZE,
+                    condition_on_previous_text=False,
+                    word_timestamps=False,
+                    vad_filter=False,
+                )
+                length_ms = len(samples) * 1000 // SAMPLE_RATE_HZ
+                segments = _sane(found, starts_at, length_ms)
         except (MemoryError, RuntimeError) as error:
             raise _translated(error) from error
         return UnitResult(
@@ -129,18 +133,23 @@ class WhisperRecognizer:
     def tell_language(self, unit: WorkUnit) -> UnitResult:
         """What is spoken in a window, and how sure that is."""
         try:
-            code, sureness, _ = self._loaded().detect_language(audio=self._samples_of(unit))
+            with self._in_use() as model:
+                code, sureness, _ = model.detect_language(audio=self._samples_of(unit))
         except (MemoryError, RuntimeError) as error:
             raise _translated(error) from error
         return UnitResult(unit.id, unit.kind, unit.attempt, code, unit.model_revision, unit.settings_hash, sureness=float(sureness))
 
     def unload(self) -> None:
-        """Give the memory of the model back to the system."""
-        with self._lock:
-            if self._model is None:
-                return
-            self._model.model.unload_model()
+        """Give the memory of the model back to the system, once the windows in hand are heard; the next ones wait for that."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_unloading)
+            self._is_unloading = True
+            self._changed.wait_for(lambda: not self._windows_in_hand)
+            if self._model is not None:
+                self._model.model.unload_model()
             self._model = None
+            self._is_unloading = False
+            self._changed.notify_all()
         gc.collect()
 
     @property
@@ -152,19 +161,32 @@ class WhisperRecognizer:
         assert unit.sound is not None
         return self._blocks.get(unit.sound.block)[unit.sound.first_sample : unit.sound.last_sample]
 
-    def _loaded(self) -> Any:
-        with self._lock:
-            if self._model is None:
-                for name in NEEDED_FILES:
-                    self._checked(name)
-                from faster_whisper import WhisperModel
+    @contextmanager
+    def _in_use(self) -> Iterator[Any]:
+        """The model, loaded, and kept so until the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_unloading)
+            model = self._loaded()
+            self._windows_in_hand += 1
+        try:
+            yield model
+        finally:
+            with self._changed:
+                self._windows_in_hand -= 1
+                self._changed.notify_all()
 
-                device, compute_type = _device_and_type(self._settings)
-                try:
-                    self._model = WhisperModel(str(self._directory), device=device, compute_type=compute_type, cpu_threads=self._threads, local_files_only=True)
-                except (RuntimeError, ValueError, OSError) as error:
-                    raise ModelMissing(self._settings.model, f"{self._directory} cannot be loaded ({_first_line(error)})") from error
-            return self._model
+    def _loaded(self) -> Any:
+        if self._model is None:
+            for name in NEEDED_FILES:
+                self._checked(name)
+            from faster_whisper import WhisperModel
+
+            device, compute_type = _device_and_type(self._settings)
+            try:
+                self._model = WhisperModel(str(self._directory), device=device, compute_type=compute_type, cpu_threads=self._threads, local_files_only=True)
+            except (RuntimeError, ValueError, OSError) as error:
+                raise ModelMissing(self._settings.model, f"{self._directory} cannot be loaded ({_first_line(error)})") from error
+        return self._model
 
     def _checked(self, name: str) -> Path:
         if self._settings.model == "auto":
@@ -176,9 +198,10 @@ class WhisperRecognizer:
             )
         return path
 
-    def _code(self, language: str) -> str | None:
-        code = CODES_OF_ITS_OWN.get(language, language)
-        return code if code in self._loaded().supported_languages else None
+
+def _code(language: str, model: Any) -> str | None:
+    code = CODES_OF_ITS_OWN.get(language, language)
+    return code if code in model.supported_languages else None
 
 
 def _device_and_type(settings: LocalSpeech) -> tuple[str, str]:

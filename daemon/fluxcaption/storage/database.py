@@ -35,6 +35,7 @@ class Database:
         self._synchronous = ""
         self._waiting: list[tuple[Body, asyncio.Future[Any]]] = []
         self._committer: asyncio.Task[None] | None = None
+        self._checkpoints: set[asyncio.Task[Any]] = set()
 
     @classmethod
     async def open(cls, state: Path, *, read_only: bool = False) -> "Database":
@@ -64,8 +65,8 @@ class Database:
 
     async def close(self) -> None:
         """Write what waits and close; an unclosed connection would hang the interpreter's exit."""
-        if self._committer is not None:
-            await asyncio.gather(self._committer, return_exceptions=True)
+        while unfinished := [task for task in (*self._checkpoints, self._committer) if task is not None and not task.done()]:
+            await asyncio.wait(unfinished)
         for connection in (self._writer, self._reader):
             if connection is not None:
                 await connection.close()
@@ -79,7 +80,10 @@ class Database:
 
     async def checkpoint(self, body: Callable[[aiosqlite.Connection], Awaitable[Result]]) -> Result:
         """Run a transaction that may be lost with the machine's power, not with the process."""
-        return await asyncio.shield(asyncio.ensure_future(self._transaction(body, "NORMAL")))
+        task = asyncio.create_task(self._transaction(body, "NORMAL"), name="checkpoint")
+        self._checkpoints.add(task)
+        task.add_done_callback(self._checkpoints.discard)
+        return await asyncio.shield(task)
 
     async def promise(self, body: Callable[[aiosqlite.Connection], Awaitable[Result]]) -> Result:
         """Run a transaction that is on disk for good when this returns; those that wait at one time share one fsync."""
@@ -111,6 +115,9 @@ class Database:
                     try:
                         outcomes.append((future, await body(connection), None))
                     except Exception as error:
+                        if not connection.in_transaction:
+                            # A full disk makes SQLite undo everybody's work, not only this one's.
+                            raise
                         await connection.execute("ROLLBACK TO one")
                         outcomes.append((future, None, error))
                     await connection.execute("RELEASE one")
@@ -118,7 +125,7 @@ class Database:
             try:
                 await self._transaction(run_all, "FULL")
             except Exception as error:
-                outcomes = [(future, None, error) for _, future in batch]
+                outcomes = [(future, None, error) for _, future in batch] if len(batch) == 1 else [await self._alone(body, future) for body, future in batch]
                 if not batch:
                     outcomes = [(future, None, error) for _, future in self._waiting]
                     self._waiting.clear()
@@ -129,6 +136,13 @@ class Database:
                     future.set_result(result)
                 else:
                     future.set_exception(_translated(self._path, failure) if isinstance(failure, sqlite3.Error) else failure)
+
+    async def _alone(self, body: Body, future: asyncio.Future[Any]) -> tuple[asyncio.Future[Any], Any, Exception | None]:
+        """One promise of a batch that came to nothing as a whole, made by itself."""
+        try:
+            return future, await self._transaction(body, "FULL"), None
+        except Exception as error:
+            return future, None, error
 
     async def _transaction(self, body: Callable[[aiosqlite.Connection], Awaitable[Result]], synchronous: str) -> Result:
         if self._writer is None:

@@ -14,7 +14,7 @@ from fluxcaption.domain.gaps import DeliveryState, Memory, Standing
 from fluxcaption.domain.jobs import EVERY_SETTING, Delivery
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item, MediaIdentity, MediaSource
-from fluxcaption.domain.retry import REVIVAL_PAUSES
+from fluxcaption.domain.retry import POISON, REVIVAL_PAUSES
 from fluxcaption.domain.sources import KnownTracks
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.ports import ItemRecord, TrackFact
@@ -70,7 +70,7 @@ class LibraryRecords:
         last = int(REVIVAL_PAUSES[-1].total_seconds() * 1000)
         return await self._write(
             "UPDATE items SET look_again=1 WHERE look_again=0 AND (server_id, id) IN (SELECT server_id, item_id FROM jobs WHERE state='failed'"  # noqa: S608 numbers of ours
-            f" AND updated_at<=? - CASE revivals {pauses} ELSE {last} END)",
+            f" AND reason_code<>'{POISON}' AND updated_at<=? - CASE revivals {pauses} ELSE {last} END)",
             (as_ms(now),),
         )
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from fluxcaption.domain.jobs import (
     TranslationKey,
 )
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.retry import REVIVAL_PAUSES
+from fluxcaption.domain.retry import LONGEST_PAUSE, MOST_CRASHES, POISON, REVIVAL_PAUSES, after_crash
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.library import LibraryRecords
@@ -40,6 +40,11 @@ REPEATED_WITHIN = timedelta(minutes=10)
 
 MOST_VALUES = 500
 """Values asked for in one query; SQLite takes at least 999."""
+
+EVENTS_KEPT = timedelta(days=30)
+"""Handled events, and what was watched."""
+
+PRUNED_AT_ONCE = 500
 
 
 class SqliteStore(LibraryRecords):
@@ -95,25 +100,23 @@ class SqliteStore(LibraryRecords):
     async def _gap_again(connection: aiosqlite.Connection, job: NewJob, now: datetime) -> int:
         """A gap that has a job already: an open one may move up; an ended one starts again, unless a person cancelled it or it failed just now."""
         key = (job.server_id, job.source_id, str(job.target))
-        # A version may come under another item: merged by a person, or by a newer server.
+        rank = job.tier.rank
         await connection.execute(
-            "UPDATE jobs SET item_id=? WHERE server_id=? AND source_id=? AND target=? AND item_id<>? AND state IN ('queued','parked','running')",
-            (job.item_id, *key, job.item_id),
-        )
-        await connection.execute(
-            "UPDATE jobs SET tier=?, tier_rank=?, is_held=?, updated_at=?, asked=CASE ? WHEN '' THEN asked ELSE ? END"
-            " WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked') AND tier_rank>?",
-            (job.tier.value, job.tier.rank, int(job.is_held), as_ms(now), *[_asked_text(job.asked)] * 2, *key, job.tier.rank),
+            "UPDATE jobs SET item_id=?, tier=iif(tier_rank>?, ?, tier), is_held=iif(tier_rank>?, ?, is_held), tier_rank=min(tier_rank, ?), updated_at=?"
+            " WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked','running') AND (item_id<>? OR tier_rank>?)",
+            (job.item_id, rank, job.tier.value, rank, int(job.is_held), rank, as_ms(now), *key, job.item_id, rank),
         )
         is_asked = job.tier is Tier.ASKED
+        if is_asked:
+            await _hurry(connection, job, now)
         pauses = " ".join(f"WHEN {number} THEN {int(pause.total_seconds() * 1000)}" for number, pause in enumerate(REVIVAL_PAUSES))
         last = int(REVIVAL_PAUSES[-1].total_seconds() * 1000)
         statement = (
-            "UPDATE jobs SET tier=?, tier_rank=?, is_held=?, state='queued', stage='listen', attempts=0, next_try_at=?, updated_at=?, reason=?, reason_code='',"  # noqa: S608 numbers of ours
+            "UPDATE jobs SET tier=?, tier_rank=?, is_held=?, state='queued', stage='listen', attempts=0, crashes=0, next_try_at=?, updated_at=?, reason=?, reason_code='',"  # noqa: S608 numbers of ours
             " source_ref=NULL, track_ref=NULL, ready_at=NULL, grade='', sends=0, looks=0, begun_at=CASE WHEN ? THEN begun_at ELSE NULL END, asked=?, item_id=?,"
             " revivals=CASE state WHEN 'failed' THEN revivals+1 ELSE 0 END"
             " WHERE server_id=? AND source_id=? AND target=? AND (state IN ('done','settled') OR (state='cancelled' AND (reason_code<>'cancelled' OR ?))"
-            f" OR (state='failed' AND (updated_at<=? - CASE revivals {pauses} ELSE {last} END OR ?)))"
+            f" OR (state='failed' AND ((updated_at<=? - CASE revivals {pauses} ELSE {last} END AND reason_code<>'{POISON}') OR ?)))"
         )
         cursor = await connection.execute(
             statement,
@@ -142,60 +145,20 @@ class SqliteStore(LibraryRecords):
             "SELECT id FROM jobs WHERE stage=? AND state IN ('queued','parked') AND is_held=0 AND next_try_at<=? AND tier_rank<=?"
             " ORDER BY tier_rank, added_at DESC, id LIMIT 1"
         )
-        if not await self._db.read(query, values):
-            return None
+        while found := await self._db.read(query, values):
+            # Only what one row needs is done under the writer's lock; somebody else may have been quicker.
+            if (job := await self._db.checkpoint(_taking(found[0]["id"], now))) is not None:
+                return job
+        return None
+
+    async def record(self, job: Job, outcome: Outcome, now: datetime) -> Job | None:
+        """Write what became of a claimed job, if that claim still holds."""
+        if outcome.state not in LEGAL_MOVES[JobState.RUNNING]:
+            raise ValueError(f"job {job.id} cannot go from {JobState.RUNNING} to {outcome.state}")
 
         async def body(connection: aiosqlite.Connection) -> Job | None:
-            rows = list(await connection.execute_fetchall(query, values))
-            if not rows:
-                return None
-            rows = list(
-                await connection.execute_fetchall(
-                    "UPDATE jobs SET state='running', attempts=attempts+1, updated_at=? WHERE id=? RETURNING *", (as_ms(now), rows[0]["id"])
-                )
-            )
-            return _job(rows[0])
-
-        return await self._db.checkpoint(body)
-
-    async def record(self, job_id: JobId, outcome: Outcome, now: datetime) -> Job:
-        """Write what became of a running job."""
-
-        async def body(connection: aiosqlite.Connection) -> Job:
-            rows = list(await connection.execute_fetchall("SELECT * FROM jobs WHERE id=?", (job_id,)))
-            job = _job(rows[0])
-            if job.state is JobState.CANCELLED:
-                return job
-            if outcome.state not in LEGAL_MOVES[job.state]:
-                raise ValueError(f"job {job_id} cannot go from {job.state} to {outcome.state}")
-            stage = outcome.stage or job.stage
-            if outcome.state is JobState.PARKED:
-                attempts = max(0, job.attempts - 1)
-            else:
-                attempts = job.attempts if outcome.keeps_attempts else 0
-            rows = list(
-                await connection.execute_fetchall(
-                    "UPDATE jobs SET state=?, stage=?, attempts=?, next_try_at=?, reason=?, reason_code=?, updated_at=?,"
-                    " ready_at=CASE WHEN ?='upload' THEN coalesce(ready_at, ?) WHEN ?='confirm' THEN ready_at END WHERE id=? RETURNING *",
-                    (
-                        outcome.state.value,
-                        stage.value,
-                        attempts,
-                        as_ms(now + outcome.wait),
-                        outcome.reason or job.reason,
-                        outcome.reason_code,
-                        as_ms(now),
-                        stage.value,
-                        as_ms(now),
-                        stage.value,
-                        job_id,
-                    ),
-                )
-            )
-            if outcome.state is JobState.CANCELLED or (outcome.state in PROMISED and job.stage is Stage.LISTEN):
-                # Nothing was made, so nothing changes in the library: only this tells the next complete pass that another decision may hold now.
-                await connection.execute("UPDATE items SET look_again=1 WHERE server_id=? AND id=? AND look_again=0", (job.server_id, job.item_id))
-            return _job(rows[0])
+            rows = list(await connection.execute_fetchall("SELECT * FROM jobs WHERE id=? AND claims=?", (job.id, job.claim)))
+            return await _move(connection, _job(rows[0]), job.asked, outcome, now) if rows else None
 
         return await (self._db.promise(body) if outcome.state in PROMISED else self._db.checkpoint(body))
 
@@ -240,7 +203,7 @@ class SqliteStore(LibraryRecords):
         async def body(connection: aiosqlite.Connection) -> Job | None:
             rows = list(
                 await connection.execute_fetchall(
-                    "UPDATE jobs SET tier='asked', tier_rank=0, is_held=0, attempts=0, sends=0, looks=0, next_try_at=?, updated_at=?,"
+                    "UPDATE jobs SET tier='asked', tier_rank=0, is_held=0, attempts=0, crashes=0, sends=0, looks=0, next_try_at=?, updated_at=?,"
                     " stage=CASE WHEN state IN ('queued','parked','failed') THEN stage ELSE 'listen' END, state='queued'"
                     " WHERE id=? AND state<>'running' RETURNING *",
                     (as_ms(now), as_ms(now), job_id),
@@ -298,13 +261,53 @@ class SqliteStore(LibraryRecords):
         )
         return None if rows[0]["at"] is None else as_time(rows[0]["at"])
 
-    async def requeue_interrupted(self, now: datetime) -> int:
-        """At start: stages that were running are due again."""
-        return await self._write("UPDATE jobs SET state='queued', next_try_at=?, updated_at=? WHERE state='running'", (as_ms(now), as_ms(now)))
+    async def requeue_interrupted(self, now: datetime, *, by_crash: bool = True) -> int:
+        """Stages that were running are due again; after a crash each is counted that got no further since the last one."""
+
+        async def body(connection: aiosqlite.Connection) -> int:
+            rows = list(
+                await connection.execute_fetchall(
+                    "SELECT id, crashes, windows_at_crash, (SELECT count(*) FROM transcripts AS t JOIN windows AS w ON w.transcript_id=t.id"
+                    " WHERE t.fingerprint=jobs.fingerprint) AS windows FROM jobs WHERE state='running' ORDER BY tier_rank, added_at DESC, id"
+                )
+            )
+            suspects = 0
+            for row in rows:
+                crashes = row["crashes"] if not by_crash else 1 if row["windows"] > row["windows_at_crash"] else row["crashes"] + 1
+                outcome = after_crash(crashes, suspects)
+                suspects += outcome.wait > timedelta(0) or crashes == MOST_CRASHES - 1
+                await connection.execute(
+                    "UPDATE jobs SET state=?, crashes=?, windows_at_crash=?, next_try_at=?, updated_at=?, reason=coalesce(nullif(?, ''), reason),"
+                    " reason_code=coalesce(nullif(?, ''), reason_code) WHERE id=?",
+                    (
+                        outcome.state.value,
+                        crashes,
+                        row["windows"],
+                        as_ms(now + outcome.wait),
+                        as_ms(now),
+                        outcome.reason,
+                        outcome.reason_code,
+                        row["id"],
+                    ),
+                )
+            return len(rows)
+
+        return await self._db.checkpoint(body)
 
     async def unpark(self, code: str, now: datetime) -> int:
         """Jobs parked for that reason are due now."""
-        return await self._write("UPDATE jobs SET next_try_at=? WHERE state='parked' AND reason_code=?", (as_ms(now), code))
+        return await self._write("UPDATE jobs SET next_try_at=? WHERE state='parked' AND reason_code=? AND next_try_at>?", (as_ms(now), code, as_ms(now)))
+
+    async def mend_times(self, now: datetime) -> None:
+        """What was written by a clock that went ahead counts as written now."""
+        latest = (as_ms(now), as_ms(now + LONGEST_PAUSE))
+        far = "next_try_at>? AND state IN ('queued','parked') AND is_held=0"
+        if await self._db.read(f"SELECT 1 FROM jobs WHERE {far} LIMIT 1", latest[1:]):  # noqa: S608 our own words
+            await self._write(f"UPDATE jobs SET next_try_at=? WHERE {far}", latest)  # noqa: S608 our own words
+        if await self._db.read("SELECT 1 FROM events WHERE handled_at IS NULL AND due_at>? LIMIT 1", latest[1:]):
+            await self._write("UPDATE events SET due_at=? WHERE handled_at IS NULL AND due_at>?", latest)
+        if await self._db.read("SELECT 1 FROM watched WHERE watched_at>? LIMIT 1", latest[1:]):
+            await self._write("UPDATE watched SET watched_at=? WHERE watched_at>?", latest)
 
     async def backlog_standing(self, now: datetime) -> BacklogStanding:
         """Whether titles of the backlog were begun and finished, and how many were begun today; asked every minute, so nothing old is counted."""
@@ -341,6 +344,24 @@ class SqliteStore(LibraryRecords):
     async def hold_none(self, now: datetime) -> int:
         """Make every held job due now."""
         return await self._write("UPDATE jobs SET is_held=0, begun_at=?, next_try_at=? WHERE is_held=1", (as_ms(now), as_ms(now)))
+
+    async def prune(self, now: datetime) -> None:
+        """Let go of what can never be used again; transcripts and translations stay."""
+        old = (as_ms(now - EVENTS_KEPT),)
+        is_open = "state NOT IN ('done','settled','cancelled')"
+        used = (
+            f"SELECT source_ref FROM jobs WHERE source_ref IS NOT NULL AND {is_open}"  # noqa: S608 our own words
+            f" UNION ALL SELECT track_ref FROM jobs WHERE track_ref IS NOT NULL AND {is_open}"
+            " UNION ALL SELECT previous_ref FROM deliveries WHERE previous_ref IS NOT NULL"
+        )
+        for statement, values in (
+            ("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE handled_at<? LIMIT ?)", old),
+            ("DELETE FROM watched WHERE (server_id, item_id) IN (SELECT server_id, item_id FROM watched WHERE watched_at<? LIMIT ?)", old),
+            (f"DELETE FROM documents WHERE ref IN (SELECT ref FROM documents WHERE ref NOT IN ({used}) LIMIT ?)", ()),  # noqa: S608 our own words
+        ):
+            # In parts: an acknowledgement never waits behind years of leftovers.
+            while await self._write(statement, (*values, PRUNED_AT_ONCE)) == PRUNED_AT_ONCE:
+                pass
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -512,6 +533,74 @@ class SqliteStore(LibraryRecords):
         return rows[0]["media_ms"] / rows[0]["took_ms"] if rows and rows[0]["took_ms"] else None
 
 
+async def _hurry(connection: aiosqlite.Connection, job: NewJob, now: datetime) -> None:
+    """A person asks for an open job: it is due now, and one that is wanted in another way begins anew; a running one does when its attempt ends."""
+    key = (job.server_id, job.source_id, str(job.target))
+    asked = _asked_text(job.asked)
+    if asked:
+        await connection.execute(
+            "UPDATE jobs SET stage='listen', attempts=0, source_ref=NULL, track_ref=NULL, ready_at=NULL, grade='', sends=0, looks=0"
+            " WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked') AND asked<>?",
+            (*key, asked),
+        )
+    await connection.execute(
+        "UPDATE jobs SET asked=?, next_try_at=?, updated_at=? WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked','running')",
+        (asked, as_ms(now), as_ms(now), *key),
+    )
+
+
+def _taking(job_id: int, now: datetime) -> Callable[[aiosqlite.Connection], Awaitable[Job | None]]:
+    """A transaction that claims one job if it is still due."""
+
+    async def body(connection: aiosqlite.Connection) -> Job | None:
+        rows = list(
+            await connection.execute_fetchall(
+                "UPDATE jobs SET state='running', attempts=attempts+1, claims=claims+1, updated_at=? WHERE id=? AND state IN ('queued','parked')"
+                " AND is_held=0 AND next_try_at<=? RETURNING *",
+                (as_ms(now), job_id, as_ms(now)),
+            )
+        )
+        return _job(rows[0]) if rows else None
+
+    return body
+
+
+async def _move(connection: aiosqlite.Connection, job: Job, asked: AskedFor, outcome: Outcome, now: datetime) -> Job | None:
+    """Let a claimed job make the move its attempt decided, unless a person has decided otherwise meanwhile."""
+    if job.state is not JobState.RUNNING:
+        return job if job.state is JobState.CANCELLED else None
+    if job.asked != asked and not job.asked.is_plain:
+        outcome = Outcome.next(Stage.LISTEN, "it was asked for in another way meanwhile")
+    stage = outcome.stage or job.stage
+    if outcome.gives_back_attempt:
+        attempts = max(0, job.attempts - 1)
+    else:
+        attempts = job.attempts if outcome.keeps_attempts else 0
+    rows = list(
+        await connection.execute_fetchall(
+            "UPDATE jobs SET state=?, stage=?, attempts=?, crashes=0, next_try_at=?, reason=?, reason_code=?, updated_at=?,"
+            " ready_at=CASE WHEN ?='upload' THEN coalesce(ready_at, ?) WHEN ?='confirm' THEN ready_at END WHERE id=? RETURNING *",
+            (
+                outcome.state.value,
+                stage.value,
+                attempts,
+                as_ms(now + outcome.wait),
+                outcome.reason or job.reason,
+                outcome.reason_code,
+                as_ms(now),
+                stage.value,
+                as_ms(now),
+                stage.value,
+                job.id,
+            ),
+        )
+    )
+    if outcome.state is JobState.CANCELLED or (outcome.state in PROMISED and job.stage is Stage.LISTEN):
+        # Nothing was made, so nothing changes in the library: only this tells the next complete pass that another decision may hold now.
+        await connection.execute("UPDATE items SET look_again=1 WHERE server_id=? AND id=? AND look_again=0", (job.server_id, job.item_id))
+    return _job(rows[0])
+
+
 def _key_values(key: TranscriptKey) -> tuple[object, ...]:
     return (key.fingerprint, key.ordinal, key.recognizer, key.model_revision, key.settings_hash)
 
@@ -545,6 +634,7 @@ def _job(row: aiosqlite.Row) -> Job:
         grade=grade_of(row["grade"]),
         sends=row["sends"],
         looks=row["looks"],
+        claim=row["claims"],
     )
 
 

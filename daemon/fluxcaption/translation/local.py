@@ -29,6 +29,8 @@ class LocalTranslator:
         self._model: Any = None
         self._pieces: Any = None
         self._layout: Layout | None = None
+        self._no_layout: tuple[int, ModelMissing] | None = None
+        """Why the directory as it was at that moment (ns) tells no layout: finding that out can mean reading a whole vocabulary."""
         self._revision: str | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="translate", initializer=be_gentle)
 
@@ -120,7 +122,14 @@ class LocalTranslator:
     def _read_layout(self) -> Layout:
         if self._layout is None:
             self._checked("model.bin")
-            self._layout = read_layout(self._directory, self._settings.layout)
+            changed_at = self._directory.stat().st_mtime_ns
+            if self._no_layout is not None and self._no_layout[0] == changed_at:
+                raise self._no_layout[1]
+            try:
+                self._layout = read_layout(self._directory, self._settings.layout)
+            except ModelMissing as error:
+                self._no_layout = (changed_at, error)
+                raise
         return self._layout
 
     def _checked(self, name: str) -> Path:
