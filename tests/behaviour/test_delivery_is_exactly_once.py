@@ -565,7 +565,7 @@ async def test_media_replaced_between_sending_and_looking_is_known_to_have_the_o
         store, source = store_of(house), item.sources[0]
         await ready(store, item, house)
         outcome = await house.workers._stages[Stage.UPLOAD].run(job := await claimed(store, Stage.UPLOAD, clock))
-        await store.record(job.id, outcome, clock.now())
+        await store.record(job, outcome, clock.now())
         source.size, source.etag = source.size + 5000, new_id("newer file")
         item.touch(clock.now())
         await house.workers.run(until_idle=True)
