@@ -9,7 +9,7 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,14 @@ CALLS_AT_ONCE = 2
 
 UNKNOWN_NAME, REFUSED = "its name is not known here", "the connection is refused"
 NEVER_SENT = frozenset({UNKNOWN_NAME, REFUSED})
+NOT_IN_TIME = "it did not answer in time"
+NOT_TRUSTED = "its certificate is not trusted"
+NO_TLS = "it does not speak TLS there: does server.url begin with http:// instead?"
+HUNG_UP = "it hung up without an answer"
+NO_HTTP = "what answers there does not speak HTTP: is the port in server.url right, and https:// or http://?"
+REDIRECTS = "it redirects"
+PAGE = "it answered with a page instead of data: is the base path in server.url right?"
+STARTING = "it is starting, or does not let this address in"
 CONNECT_S = 10.0
 MOST_BYTES = 64 * 2**20
 CHUNK = 64 * 1024
@@ -54,7 +62,29 @@ class Answer:
                 return json.loads(self.body)
             except (ValueError, RecursionError) as error:
                 raise ServiceUnreachable(SERVICE, url, "its answer is damaged") from error
-        raise ServiceUnreachable(SERVICE, url, "it answered with a page instead of data: is the base path in server.url right?")
+        raise ServiceUnreachable(SERVICE, url, PAGE)
+
+    def mapping(self, url: str) -> Mapping[str, Any]:
+        """The body as a JSON object.
+
+        Raises:
+            ServiceUnreachable: It is something else.
+        """
+        value = self.json(url)
+        if not isinstance(value, Mapping):
+            raise ServiceUnreachable(SERVICE, url, "its answer is not what Jellyfin answers")
+        return value
+
+    def rows(self, url: str) -> Sequence[Mapping[str, Any]]:
+        """The body as a JSON list of objects.
+
+        Raises:
+            ServiceUnreachable: It is something else.
+        """
+        value = self.json(url)
+        if not isinstance(value, list) or not all(isinstance(row, Mapping) for row in value):
+            raise ServiceUnreachable(SERVICE, url, "its answer is not what Jellyfin answers")
+        return value
 
 
 class JellyfinClient:
@@ -142,14 +172,17 @@ class JellyfinClient:
                 content = _bounded(response, most_bytes)
                 answer = Answer(response.status_code, response.headers.get("Content-Type", ""), content, dict(response.headers))
         except requests.exceptions.SSLError as error:
-            raise ServiceUnreachable(SERVICE, self.url, "its certificate is not trusted: set server.ca_file") from error
+            raise ServiceUnreachable(SERVICE, self.url, _tls_cause(error)) from error
         except requests.exceptions.ConnectTimeout as error:
-            raise ServiceUnreachable(SERVICE, self.url, "it did not answer in time", was_sent=False) from error
+            raise ServiceUnreachable(SERVICE, self.url, NOT_IN_TIME, was_sent=False) from error
         except requests.exceptions.Timeout as error:
-            raise ServiceUnreachable(SERVICE, self.url, "it did not answer in time") from error
+            raise ServiceUnreachable(SERVICE, self.url, NOT_IN_TIME) from error
         except requests.exceptions.RequestException as error:
-            cause = _cause(error)
+            cause = _cause(error, self.url)
             raise ServiceUnreachable(SERVICE, self.url, cause, was_sent=cause not in NEVER_SENT) from error
+        except (OSError, ValueError) as error:
+            # A certificate file that is gone, a name no address can have: the library lets these through.
+            raise ServiceUnreachable(SERVICE, self.url, str(error), was_sent=False) from error
         if (failure := self._failure(answer)) is not None and answer.status not in expected:
             raise failure
         return answer
@@ -159,9 +192,10 @@ class JellyfinClient:
         if status in {401, 403}:
             return KeyRejected(SERVICE, self.url)
         if 300 <= status < 400:
-            return ServiceUnreachable(SERVICE, self.url, "it redirects: is the base path in server.url right, and http or https?")
+            place = answer.headers.get("Location", "elsewhere").partition("?")[0]
+            return ServiceUnreachable(SERVICE, self.url, f"{REDIRECTS} to {place}: is the base path in server.url right, and http or https?")
         if status == 503:
-            return ServiceUnreachable(SERVICE, self.url, "it is starting, or does not let this address in", was_sent=False)
+            return ServiceUnreachable(SERVICE, self.url, STARTING, was_sent=False)
         if status == 413:
             return ServerRefusesUploads("a proxy before it limits the size of a request (status 413)")
         if status >= 400:
@@ -206,10 +240,24 @@ def _bounded(response: requests.Response, most_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _cause(error: requests.exceptions.RequestException) -> str:
+def _cause(error: requests.exceptions.RequestException, url: str) -> str:
     text = str(error)
     if "Name or service not known" in text or "NameResolution" in text or "getaddrinfo" in text:
         return UNKNOWN_NAME
     if "refused" in text:
         return REFUSED
+    if "BadStatusLine" in text:
+        return NO_HTTP
+    if "RemoteDisconnected" in text or "reset by peer" in text:
+        return HUNG_UP + (": does server.url begin with https:// instead?" if url.startswith("http://") else "")
     return type(error).__name__
+
+
+def _tls_cause(error: requests.exceptions.SSLError) -> str:
+    text = str(error)
+    if "certificate verify failed" in text:
+        reason = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+        return f"{NOT_TRUSTED} ({reason}): set server.ca_file (link: --ca-file)"
+    if "WRONG_VERSION_NUMBER" in text or "UNEXPECTED_EOF" in text or "RECORD_LAYER_FAILURE" in text:
+        return NO_TLS
+    return f"TLS with it failed ({text.partition('SSLError(')[2] or text})"

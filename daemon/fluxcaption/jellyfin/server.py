@@ -13,7 +13,7 @@ from typing import Any
 
 from fluxcaption.domain.errors import ItemGone, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable, WriteRefused
 from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
-from fluxcaption.domain.units import ItemId, ServerId, SourceId
+from fluxcaption.domain.units import ItemId, SourceId
 from fluxcaption.domain.watching import Playing
 from fluxcaption.jellyfin.admin import JellyfinAdmin
 from fluxcaption.jellyfin.client import SERVICE, Answer, JellyfinClient
@@ -68,16 +68,12 @@ class JellyfinServer:
 
     async def connect(self) -> ServerIdentity:
         """Check address, service, version and key, in the order that tells which is wrong (A1)."""
-        url = self._client.url
-        answer = await self._client.call("GET", "/System/Info/Public", expected=frozenset({404}))
-        info = {name.lower(): value for name, value in answer.json(url).items()} if answer.status == 200 else {}
-        if "jellyfin" not in str(info.get("productname", "")).lower():
-            raise ServiceUnreachable(SERVICE, url, "something else answers there, or the base path in server.url is wrong")
-        self._version = read_version(info.get("version"))
+        identity = await JellyfinAdmin(self._client).public_info()
+        self._version = read_version(identity.version)
         if self._version < OLDEST:
-            raise ServiceUnreachable(SERVICE, url, f"version {info.get('version')} is too old: 10.10 or newer is needed")
+            raise ServiceUnreachable(SERVICE, self._client.url, f"version {identity.version} is too old: 10.10 or newer is needed")
         await self._client.call("GET", "/System/Info")
-        return ServerIdentity(ServerId(str(info.get("id", ""))), str(info.get("servername", "Jellyfin")), str(info.get("version")))
+        return identity
 
     async def libraries(self) -> Sequence[Library]:
         """Libraries of films, episodes and home videos (3.2)."""
