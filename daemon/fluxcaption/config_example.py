@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -9,16 +10,18 @@ from pydantic import BaseModel
 
 from fluxcaption.settings import FolderServer, JellyfinServer, Section, Settings
 
+SCHEMA_LINE = "# yaml-language-server: $schema=./fluxcaption.schema.json\n"
 HEAD = """\
-# yaml-language-server: $schema=./fluxcaption.schema.json
 # FluxCaption: every setting with its default. Only `server` and `languages.targets` must be given;
 # everything that begins with "#" may stay as it is. Paths are relative to this file. Durations: 90s 15m 2h 30d.
-
-server:
-  type: jellyfin
-  url: http://jellyfin:8096
-  api_key: ${JELLYFIN_API_KEY}
 """
+Given = Mapping[str, Mapping[str, Any]]
+"""Settings with a value of their own, by section and key."""
+
+EXAMPLE: Given = {
+    "server": {"type": "jellyfin", "url": "http://jellyfin:8096", "api_key": "${JELLYFIN_API_KEY}"},
+    "languages": {"targets": ("en",)},
+}
 
 
 def config_schema() -> dict[str, Any]:
@@ -34,7 +37,12 @@ def schema_text() -> str:
 
 def example_config() -> str:
     """A commented configuration that loads as it is."""
-    parts = [HEAD, *_lines(JellyfinServer, "  ", skip={"type", "url", "api_key"}, commented=True)]
+    return SCHEMA_LINE + commented_config(EXAMPLE)
+
+
+def commented_config(given: Given) -> str:
+    """A configuration with what is given, and every other setting as a comment with its default."""
+    parts = [HEAD, "", "server:", *_lines(JellyfinServer, given["server"])]
     parts += ["", "# A folder tree with sidecar files instead of a server:", "# server:", "#   type: folder"]
     parts += [f"#   path: /media  # {FolderServer.model_fields['path'].description}"]
     for name, field in Settings.model_fields.items():
@@ -44,25 +52,18 @@ def example_config() -> str:
         parts.append("")
         if isinstance(model, type) and issubclass(model, Section):
             parts += textwrap.wrap((model.__doc__ or "").splitlines()[0], 110, initial_indent="# ", subsequent_indent="# ")
-            if name == "languages":
-                parts += ["languages:", "  targets: [en]  # " + (model.model_fields["targets"].description or "")]
-                parts += _lines(model, "  ", skip={"targets"}, commented=True)
-            else:
-                parts += [f"# {name}:", *_lines(model, "  ", skip=set(), commented=True)]
+            parts += [f"{name}:" if name in given else f"# {name}:", *_lines(model, given.get(name, {}))]
         else:
             parts.append(f"# {name}: {_spelt(field.get_default(call_default_factory=True))}  # {field.description or ''}".rstrip(" #"))
     return "\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def _lines(model: type[BaseModel], indent: str, *, skip: set[str], commented: bool) -> list[str]:
-    lead = "# " if commented else ""
+def _lines(model: type[BaseModel], given: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, field in model.model_fields.items():
-        if name in skip:
-            continue
-        default = field.get_default(call_default_factory=True)
+        lead, value = ("", given[name]) if name in given else ("# ", field.get_default(call_default_factory=True))
         comment = f"  # {field.description}" if field.description else ""
-        lines.append(f"{lead}{indent}{name}: {_spelt(default)}{comment}")
+        lines.append(f"{lead}  {name}: {_spelt(value)}{comment}")
     return lines
 
 
@@ -82,7 +83,7 @@ def _spelt(value: Any) -> str:
     if isinstance(value, int) and value >= 2**30 and value % 2**30 == 0:
         return f"{value // 2**30}GiB"
     text = str(getattr(value, "value", value))
-    return f'"{text}"' if any(sign in text for sign in ":*{}[]#") else text
+    return json.dumps(text, ensure_ascii=False) if any(sign in text for sign in ":*{}[]#") else text
 
 
 def _duration(value: timedelta) -> str:

@@ -6,6 +6,7 @@ YAML is read by the 1.2 rules: `no`, `on` and `22:30` are strings, which matters
 import difflib
 import os
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,11 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
         _check_the_machine(settings, tree)
     if settings is not None and len(str(settings.state / "control.sock").encode()) > MOST_SOCKET_PATH:
         tree.complain(("state",), f"the path is too long for a socket below it ({MOST_SOCKET_PATH} bytes with /control.sock): choose a shorter one")
+    if settings is not None and isinstance(settings.server, JellyfinServer) and settings.server.ca_file is not None:
+        try:
+            ssl.create_default_context(cafile=settings.server.ca_file)
+        except OSError as error:
+            tree.complain(("server", "ca_file"), f"{settings.server.ca_file} cannot be used ({error.strerror}): it must hold certificates in PEM")
     if tree.problems or settings is None:
         raise ConfigError(sorted(tree.problems, key=lambda problem: [int(part) for part in problem.place.rsplit(":", 2)[1:]]))
     return settings

@@ -2,20 +2,30 @@
 
 import asyncio
 import json
+import ssl
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 from fluxcaption.cli.main import cli
+from fluxcaption.config_file import load_settings
+from fluxcaption.domain.errors import FluxCaptionError, UsageError
+from fluxcaption.plugin_manifest import webhook_plugin
 
+from tests.behaviour.test_the_daemon_keeps_going import running
 from tests.contract.openapi import CONTRACT, violations
 from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film, new_id
 from tests.fakes.jellyfin.admin import User
 
+CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 Start = Callable[..., FakeJellyfin]
 
 
@@ -27,8 +37,11 @@ def start() -> Iterator[Start]:
     thread.start()
     running: list[FakeJellyfin] = []
 
-    def begin(*arguments: Any, **more: Any) -> FakeJellyfin:
+    def begin(*arguments: Any, tls: bool = False, **more: Any) -> FakeJellyfin:
         fake = FakeJellyfin(*arguments, **more)
+        if tls:
+            fake.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            fake.tls.load_cert_chain(CERTIFICATE)
         asyncio.run_coroutine_threadsafe(fake.__aenter__(), loop).result()
         fake.people = {
             new_id(name): User(name, new_id(name), is_admin=name == "root", languages=languages) for name, languages in (("root", "ger"), ("kid", "ger,spa"))
@@ -135,6 +148,225 @@ def test_a_viewer_that_may_not_be_changed_is_told_where_to_click(start: Start, t
     assert "kid can do it under Settings > Subtitles" in capsys.readouterr().out
 
 
+def answered(text: str, *arguments: str) -> Result:
+    """A command whose questions are answered so."""
+    return CliRunner().invoke(cli, list(arguments), input=text)
+
+
+@contextmanager
+def answering(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """Another service than Jellyfin; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer(self)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            answer(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def reply(status: int, content_type: str, body: bytes, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(status)
+        for name, value in {"Content-Type": content_type, "Content-Length": str(len(body)), **headers}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(body)
+
+    return answer
+
+
+def test_other_destinations_stay_where_they_are(start: Start, tmp_path: Path) -> None:
+    fake = start()
+    fake.install_webhook()
+    other = {"WebhookUri": "http://127.0.0.1:9", "NotificationTypes": [], "Headers": []}
+    before, after = {"WebhookName": "first", **other}, {"WebhookName": "last", **other}
+    fake.webhook["GenericOptions"] = [before, {"WebhookName": "FluxCaption", "NotificationTypes": []}, after]
+    fake.webhook["ServerUrl"] = "http://jellyfin"
+    code, _ = linked(fake, tmp_path)
+    assert code == 0
+    first, ours, last = fake.webhook["GenericOptions"]
+    assert (first, last) == (before, after)
+    assert ours["NotificationTypes"] == ["ItemAdded", "ItemDeleted"]
+    assert fake.webhook["ServerUrl"] == "http://jellyfin"
+
+
+def test_a_configuration_that_is_there_decides_and_is_not_touched(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake = start()
+    fake.install_webhook()
+    port = free_port()
+    config = a_config(tmp_path, {"url": fake.url}, public_url=f"http://127.0.0.1:{port}", listen=f"127.0.0.1:{port}")
+    before = config.read_bytes()
+    for _ in range(2):
+        assert run("link", fake.url, "--config", str(config), "--yes") == 0
+        assert f"{config} is right as it is" in capsys.readouterr().out
+    assert config.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml"]
+    assert fake.keys == []
+    (destination,) = fake.webhook["GenericOptions"]
+    assert destination["WebhookUri"] == f"http://127.0.0.1:{port}/webhook/jellyfin"
+    assert {"Key": "Authorization", "Value": "Bearer a-secret"} in destination["Headers"]
+    code, found = findings(config, capsys)
+    assert code == 0
+    assert found["webhook"]["grade"] == "ok"
+
+
+def test_what_the_configuration_lacks_is_printed_and_nothing_else(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake = start()
+    fake.install_webhook()
+    port = free_port()
+    config = a_config(tmp_path, {"url": fake.url}, listen=f"127.0.0.1:{port}")
+    assert run("link", fake.url, "--config", str(config), "--public-url", f"http://127.0.0.1:{port}", "--yes") == 0
+    said = capsys.readouterr().out.partition("It should say:\n\n")[2]
+    assert said.startswith(f'web:\n  public_url: "http://127.0.0.1:{port}"\n- ')
+
+
+def test_a_key_that_only_the_daemon_knows_does_not_hide_the_configuration(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JELLYFIN_API_KEY", raising=False)
+    fake = start()
+    fake.install_webhook()
+    port = free_port()
+    config = a_config(tmp_path, {"url": fake.url, "api_key": "${JELLYFIN_API_KEY}"}, public_url=f"http://127.0.0.1:{port}", listen=f"127.0.0.1:{port}")
+    (tmp_path / "password").write_text("x")
+    assert run("link", fake.url, "--config", str(config), "--user", "root", "--password-file", str(tmp_path / "password"), "--yes") == 0
+    assert not (tmp_path / "webhook_secret").exists()
+    assert fake.webhook["GenericOptions"][0]["WebhookUri"] == f"http://127.0.0.1:{port}/webhook/jellyfin"
+
+
+def test_an_address_that_hangs_is_not_seen_and_link_goes_on(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fluxcaption.cli.link.AMPLE_S", 0.3)
+    fake = start()
+    fake.install_webhook()
+    is_over = threading.Event()
+
+    def hang(_: BaseHTTPRequestHandler) -> None:
+        # Meanwhile somebody else changes what the plugin does.
+        fake.webhook["SlackOptions"] = [{"WebhookName": "new"}]
+        is_over.wait(20)
+
+    with answering(hang) as url:
+        code, config = linked(fake, tmp_path, "--public-url", url)
+        is_over.set()
+    assert code == 1
+    assert f"not seen: the server called {url}" in capsys.readouterr().out
+    assert config.is_file()
+    assert fake.webhook["GenericOptions"][0]["NotificationTypes"] == ["ItemAdded", "ItemDeleted"]
+    assert fake.webhook["SlackOptions"] == [{"WebhookName": "new"}]
+
+
+def test_a_self_signed_server_is_linked_by_its_authority(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake = start(tls=True)
+    fake.install_webhook()
+    with pytest.raises(FluxCaptionError, match="link: --ca-file"):
+        linked(fake, tmp_path)
+    code, config = linked(fake, tmp_path, "--ca-file", str(CERTIFICATE))
+    assert code == 0
+    assert yaml.safe_load(config.read_text())["server"]["ca_file"] == str(CERTIFICATE)
+    code, found = findings(config, capsys)
+    assert code == 0
+    assert found["certificate"]["grade"] == "ok"
+
+
+def test_nothing_is_changed_that_was_not_agreed_to(start: Start, tmp_path: Path) -> None:
+    fake = start()
+    fake.install_webhook()
+    port = free_port()
+    (tmp_path / "key").write_text(KEY)
+    config = tmp_path / "etc" / "config.yaml"
+    options = ["--config", str(config), "--api-key-file", str(tmp_path / "key"), "--public-url", f"http://127.0.0.1:{port}", "--listen", f"127.0.0.1:{port}"]
+    result = answered("n\n" * 20, "link", fake.url, *options)
+    assert "Traceback" not in result.output
+    assert not [exchange for exchange in fake.received if exchange.method != "GET"]
+    assert not config.parent.exists()
+    assert "not seen" not in result.output
+
+    result = answered("n\n" + "y\n" * 20, "link", fake.url, *options)
+    assert "proved" in result.output
+    assert fake.keys == []
+    wanted = load_settings(config).server
+    assert wanted.type == "jellyfin"
+    assert wanted.api_key is not None
+    assert wanted.api_key.get_secret_value() == KEY
+
+
+def test_a_login_without_a_key_links_nothing(start: Start, tmp_path: Path) -> None:
+    fake = start()
+    (tmp_path / "password").write_text("x")
+    config = tmp_path / "etc" / "config.yaml"
+    result = answered("n\n" * 20, "link", fake.url, "--config", str(config), "--user", "root", "--password-file", str(tmp_path / "password"))
+    assert isinstance(result.exception, UsageError)
+    assert not config.exists()
+    assert fake.users == set()
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "cause"),
+    [("root", "wrong", "does not accept this name and password"), ("kid", "x", "kid is no administrator")],
+)
+def test_a_login_that_does_not_do_is_told_apart(user: str, password: str, cause: str, start: Start, tmp_path: Path) -> None:
+    fake = start()
+    (tmp_path / "password").write_text(password)
+    with pytest.raises(UsageError, match=cause):
+        run("link", fake.url, "--config", str(tmp_path / "c.yaml"), "--user", user, "--password-file", str(tmp_path / "password"), "--yes")
+    assert fake.viewers == set()
+
+
+def test_the_administrator_is_logged_out_again(start: Start, tmp_path: Path) -> None:
+    fake = start()
+    linked(fake, tmp_path)
+    assert fake.users == {fake.keys[0]["AccessToken"]}
+
+
+def test_an_address_without_http_is_refused_with_what_to_write() -> None:
+    with pytest.raises(click.BadParameter, match="as in http://jellyfin:8096"):
+        run("link", "jellyfin:8096", "--yes")
+
+
+def test_a_failed_installation_says_what_the_server_wrote_down(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake = start()
+    fake.installation_fails = "The checksum of the received data doesn't match."
+    code, _ = linked(fake, tmp_path)
+    assert code == 1
+    assert "could not install the plugin: The checksum of the received data" in capsys.readouterr().out
+
+
+def test_a_plugin_that_is_switched_off_is_switched_on(start: Start, tmp_path: Path) -> None:
+    fake = start()
+    fake.install_webhook("18.0.0.0")
+    fake.plugins[0]["Status"] = "Disabled"
+    code, _ = linked(fake, tmp_path)
+    assert code == 0
+    assert [(plugin["Version"], plugin["Status"]) for plugin in fake.plugins] == [("18.0.0.0", "Active")]
+    assert fake.restarts == 1
+
+
+def test_the_first_forecast_is_made_as_if_something_translated(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake = start()
+    _, config = linked(fake, tmp_path)
+    said = capsys.readouterr().out
+    assert "nothing translates yet: set translation.backends" in said
+    assert "de: 1 listen" in said
+    text = config.read_text(encoding="utf-8")
+    assert "# translation:" in text
+    assert load_settings(config).translation.backends == ()
+
+
 def findings(config: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str, str]]]:
     capsys.readouterr()
     code = run("doctor", "--config", str(config), "--json")
@@ -191,3 +423,129 @@ def test_each_fault_has_its_name_and_its_fix(
     assert code == (1 if any(row["grade"] == "problem" for row in found.values()) else 0)
     server["path"] = path
     assert not [exchange for exchange in fake.received if exchange.method != "GET"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"EnableMovies": False, "EnableEpisodes": False}, "EnableMovies, EnableEpisodes"),
+        ({"Template": ""}, "Template"),
+        ({"NotificationTypes": ["ItemAdded", "ItemDeleted", "SessionStart"]}, "NotificationTypes"),
+        ({"EnableWebhook": False}, "EnableWebhook"),
+        ({"WebhookUri": "http://elsewhere:1/webhook/jellyfin"}, "http://elsewhere:1/webhook/jellyfin instead of http://127.0.0.1:1/webhook/jellyfin"),
+        ({"Headers": [{"Key": "Authorization", "Value": "Bearer another"}]}, "another secret"),
+        ({"Headers": [{"Key": "Authorization", "Value": "Bearer a-secret"}, {"Key": "Content-Type", "Value": "application/json; charset=utf-8"}]}, "Headers"),
+        ({}, ""),
+    ],
+)
+def test_a_destination_that_is_not_as_link_makes_it_is_named(
+    change: dict[str, Any], said: str, start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = start()
+    fake.install_webhook()
+    fake.webhook["GenericOptions"] = [destination("http://127.0.0.1:1") | change]
+    _, found = findings(a_config(tmp_path, {"url": fake.url}, public_url="http://127.0.0.1:1"), capsys)
+    assert found["webhook"]["grade"] == ("problem" if change else "ok"), found
+    assert said in found["webhook"]["text"]
+
+
+def destination(url: str) -> dict[str, Any]:
+    headers = [{"Key": "Content-Type", "Value": "application/json"}, {"Key": "Authorization", "Value": "Bearer a-secret"}]
+    return {**webhook_plugin().destination, "WebhookUri": f"{url}/webhook/jellyfin", "Headers": headers}
+
+
+def through_a_proxy(request: BaseHTTPRequestHandler) -> None:
+    """One that takes the Authorization header away."""
+    public = b'{"ProductName": "Jellyfin Server", "Version": "10.11.11", "Id": "1", "ServerName": "s"}'
+    if request.path.startswith("/System/Info/Public"):
+        reply(200, "application/json", public)(request)
+    else:
+        reply(200 if f"ApiKey={KEY}" in request.path else 401, "application/json", b"{}")(request)
+
+
+@pytest.mark.parametrize(
+    ("answer", "check", "text"),
+    [
+        (reply(200, "application/json", b"[]"), "address", "not what Jellyfin answers"),
+        (reply(200, "application/json", b"{}"), "service", "something else answers"),
+        (reply(200, "text/html", b"<html>photos</html>"), "service", "something else answers"),
+        (reply(404, "text/html", b""), "service", "the base path in server.url is wrong"),
+        (reply(302, "text/html", b"", Location="/jellyfin/web/?a=b"), "base path", "it redirects to /jellyfin/web/:"),
+        (reply(401, "text/html", b"", **{"WWW-Authenticate": "Basic"}), "proxy", "wants a login of its own"),
+        (through_a_proxy, "proxy", "takes the Authorization header away"),
+        (lambda request: request.connection.close(), "address", "does server.url begin with https://"),
+    ],
+)
+def test_what_answers_instead_of_jellyfin_is_told_apart(
+    answer: Callable[[BaseHTTPRequestHandler], None], check: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(answer) as url:
+        code, found = findings(a_config(tmp_path, {"url": url}), capsys)
+    assert code == 1
+    assert list(found) == [check]
+    assert text in found[check]["text"]
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_http_and_https_and_certificates_are_told_apart(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, secure = start(), start(tls=True)
+    _, found = findings(a_config(tmp_path, {"url": plain.url.replace("http:", "https:")}), capsys)
+    assert "does not speak TLS" in found["certificate"]["text"]
+    _, found = findings(a_config(tmp_path, {"url": secure.url.replace("https:", "http:")}), capsys)
+    assert "begin with https://" in found["address"]["text"]
+    _, found = findings(a_config(tmp_path, {"url": secure.url}), capsys)
+    assert "not trusted (self-signed certificate)" in found["certificate"]["text"]
+    _, found = findings(a_config(tmp_path, {"url": secure.url, "tls_verify": False}), capsys)
+    assert found["certificate"]["grade"] == "warning"
+
+
+@pytest.mark.parametrize(("version", "check"), [("10.9.11", "version"), ("12.0.0", "address")])
+def test_a_server_that_is_too_old_or_still_starts_is_asked_nothing_more(
+    version: str, check: str, start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = start(version)
+    fake.is_starting = check == "address"
+    _, found = findings(a_config(tmp_path, {"url": fake.url}), capsys)
+    assert list(found)[-1] == check
+    assert found[check]["grade"] != "ok"
+    assert not {"key", "webhook", "viewers"} & set(found)
+
+
+def test_a_base_path_that_is_missing_is_found_out(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake = start(base="/jellyfin")
+    code, found = findings(a_config(tmp_path, {"url": fake.url.removesuffix("/jellyfin")}), capsys)
+    assert code == 1
+    assert "base path" in str(found)
+    assert findings(a_config(tmp_path, {"url": fake.url}), capsys)[1]["base path"]["grade"] == "ok"
+
+
+def test_a_mapped_file_of_another_size_is_another_file(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake = start()
+    source = next(iter(fake.items.values())).sources[0]
+    local = tmp_path / "media" / Path(source.path).relative_to("/media")
+    local.parent.mkdir(parents=True)
+    config = a_config(tmp_path, {"url": fake.url, "path_map": [{"server": "/media", "local": str(tmp_path / "media")}]})
+    with local.open("wb") as file:
+        file.truncate(source.size + 1)
+    assert "another size" in findings(config, capsys)[1]["path_map"]["text"]
+    with local.open("wb") as file:
+        file.truncate(source.size)
+    assert findings(config, capsys)[1]["path_map"]["grade"] == "ok"
+
+
+async def test_the_running_daemon_says_whether_the_event_arrived(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fluxcaption.cli.doctor.AMPLE_S", 0.3)
+    async with FakeJellyfin() as fake:
+        fake.install_webhook()
+        port = free_port()
+        config = a_config(tmp_path, {"url": fake.url}, public_url=f"http://127.0.0.1:{port}", listen=f"127.0.0.1:{port}")
+        async with running(load_settings(config)):
+            fake.webhook["GenericOptions"] = [destination(f"http://127.0.0.1:{port}")]
+            code, found = await asyncio.to_thread(findings, config, capsys)
+            assert (code, found["public_url"]["grade"]) == (0, "ok"), found
+            fake.webhook["GenericOptions"] = [destination("http://127.0.0.1:9")]
+            code, found = await asyncio.to_thread(findings, config, capsys)
+            assert (code, found["public_url"]["grade"]) == (1, "problem")
+            assert "nothing arrived" in found["public_url"]["text"]
+            assert "instead of" in found["webhook"]["text"]
+        assert fake.webhook["GenericOptions"][0]["NotificationTypes"] == ["ItemAdded", "ItemDeleted"]

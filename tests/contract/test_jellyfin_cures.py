@@ -212,6 +212,13 @@ async def test_an_untrusted_certificate_is_refused_until_it_is_named() -> None:
         await trusting.close()
 
 
+async def test_a_certificate_file_that_is_gone_is_a_server_out_of_reach() -> None:
+    server = JellyfinServer(Settings.model_validate({"url": "https://127.0.0.1:9", "api_key": KEY, "ca_file": "/nowhere.pem"}), "1", write_sidecar)
+    with pytest.raises(ServiceUnreachable, match=r"/nowhere\.pem"):
+        await server.connect()
+    await server.close()
+
+
 @pytest.mark.parametrize("version", ["10.10.7", "10.11.11", "12.0.0"])
 async def test_an_incremental_pass_reads_only_what_was_saved_since(version: str, tmp_path: Path) -> None:
     async with FakeJellyfin(version) as fake:

@@ -149,6 +149,16 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert settings.asr.backends[0].model == str(tmp_path / "models" / "base")
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_certificate_file_that_cannot_be_used_is_named(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_text(content, encoding="utf-8")
+    file = tmp_path / "config.yaml"
+    file.write_text("server: {url: 'https://jellyfin', api_key: k, ca_file: ca.pem}\nlanguages: {targets: [en]}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"1:\d+: server\.ca_file: .*ca\.pem cannot be used"):
+        load_settings(file, {})
+
+
 def test_the_shipped_schema_and_example_are_the_generated_ones() -> None:
     assert (CONFIG / "fluxcaption.schema.json").read_text(encoding="utf-8") == schema_text()
     assert (CONFIG / "config.example.yaml").read_text(encoding="utf-8") == example_config()

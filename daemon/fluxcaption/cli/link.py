@@ -1,9 +1,12 @@
 """`link`: connects a Jellyfin server, step by step; each step says what it will do, asks, and can be run again."""
 
+import json
 import os
+import re
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import click
@@ -12,32 +15,42 @@ from pydantic import SecretStr
 from fluxcaption.cli.common import config_option, run_async
 from fluxcaption.cli.doctor import watch_through_daemon
 from fluxcaption.cli.running import report_as_text, scan_alone
+from fluxcaption.config_example import commented_config
 from fluxcaption.config_file import find_config, load_settings
-from fluxcaption.domain.errors import FluxCaptionError, UsageError
+from fluxcaption.domain.errors import ConfigError, JobError, KeyRejected, UsageError
 from fluxcaption.domain.language import LanguageTag, normalise
-from fluxcaption.jellyfin.admin import JellyfinAdmin, Viewer, with_destination
+from fluxcaption.jellyfin.admin import InstalledPlugin, JellyfinAdmin, Viewer, with_destination
 from fluxcaption.jellyfin.checks import AMPLE_S, prove
 from fluxcaption.jellyfin.client import JellyfinClient
+from fluxcaption.jellyfin.parse import read_version
 from fluxcaption.plugin_manifest import webhook_plugin
-from fluxcaption.settings import JellyfinServer, Settings
+from fluxcaption.settings import JellyfinServer, OllamaTranslation, Settings
 from fluxcaption.web.api import ScanAnswer
 from fluxcaption.web.proof import ProofListener, wait_for
 from fluxcaption.wiring import VERSION
 
 KEY_FILE, SECRET_FILE = "jellyfin_api_key", "webhook_secret"
+LISTEN = "0.0.0.0:8765"
 
 
 class Linking:
-    """One run of `link`."""
+    """One run of `link`: what was asked for, and what the configuration says already."""
 
-    def __init__(self, url: str, config: Path, public_url: str, listen: str, *, yes: bool, restart: bool) -> None:
+    def __init__(
+        self, url: str, config: Path, *, public_url: str | None, listen: str | None, ca_file: Path | None, given_key: dict[str, str], yes: bool, restart: bool
+    ) -> None:
         self.url = url.rstrip("/")
         self.config = config
-        self.public_url = public_url.rstrip("/")
-        self.listen = listen
+        self.ca_file = ca_file
         self.yes = yes
         self.restart = restart
+        self.given_key = given_key
+        """How the configuration would name the key that was given."""
+        self.key = ""
+        self.key_setting = {"api_key_file": KEY_FILE}
         self.version = (0, 0, 0)
+        self._public_url = public_url
+        self._listen = listen
 
     def ask(self, what: str) -> bool:
         """Say what would be done, and ask."""
@@ -46,51 +59,109 @@ class Linking:
             return True
         return click.confirm(f"- {what}?", default=True)
 
-    def settings(self, key: str) -> JellyfinServer:
-        """Settings of the server as far as they are known."""
-        known = self.known()
-        if known is not None and isinstance(known.server, JellyfinServer) and known.server.url.rstrip("/") == self.url:
-            return known.server.model_copy(update={"api_key": SecretStr(key)})
-        return JellyfinServer(url=self.url, api_key=SecretStr(key))
-
     def known(self) -> Settings | None:
-        """The configuration that is there already, if it can be used."""
-        try:
-            return load_settings(self.config, os.environ) if self.config.is_file() else None
-        except FluxCaptionError:
-            return None
+        """The configuration that is there already.
 
+        Raises:
+            ConfigError: It is there and cannot be used.
+        """
+        # The key may be known to the daemon's environment alone.
+        return load_settings(self.config, {"JELLYFIN_API_KEY": self.key, **os.environ}) if self.config.is_file() else None
+
+    def known_server(self) -> JellyfinServer | None:
+        """What the configuration says of this server; None where it speaks of another, or lacks what is about to be made."""
+        try:
+            known = self.known()
+        except ConfigError:
+            return None
+        is_this = known is not None and isinstance(known.server, JellyfinServer) and known.server.url.rstrip("/") == self.url
+        return known.server if known is not None and isinstance(known.server, JellyfinServer) and is_this else None
+
+    def known_key(self) -> str:
+        """The key in use already; empty where there is none."""
+        server = self.known_server()
+        if server is not None and server.api_key is not None and (key := server.api_key.get_secret_value()):
+            return key
+        return _content(self.config.parent / KEY_FILE)
+
+    def server(self, key: str) -> JellyfinServer:
+        """How to reach the server."""
+        more = {"api_key": SecretStr(key)} | ({"ca_file": self.ca_file} if self.ca_file else {})
+        return (self.known_server() or JellyfinServer(url=self.url)).model_copy(update=more)
+
+    @property
+    def listen(self) -> str:
+        """Where the daemon listens, or will."""
+        known = self.known()
+        stated = known.web.listen if known is not None and "listen" in known.web.model_fields_set else None
+        return self._listen or stated or os.environ.get("FLUXCAPTION_LISTEN") or LISTEN
+
+    @property
+    def public_url(self) -> str:
+        """Under which address the server calls the daemon."""
+        known = self.known()
+        stated = known.web.public_url if known is not None else ""
+        return (self._public_url or stated or f"http://{socket.gethostname()}:{self.listen.rsplit(':', 1)[-1]}").rstrip("/")
+
+    @property
     def secret(self) -> str:
-        """The webhook's secret: the known one, else a new one in a file of its own."""
+        """The webhook's secret; empty where there is none yet."""
         known = self.known()
         if known is not None and known.web.webhook_secret is not None:
             return known.web.webhook_secret.get_secret_value()
-        file = self.config.parent / SECRET_FILE
-        if file.is_file():
-            return file.read_text(encoding="utf-8").strip()
-        value = secrets.token_urlsafe(32)
-        write_secret(file, value)
-        click.echo(f"  the webhook's secret is in {file}")
-        return value
+        return _content(self.config.parent / SECRET_FILE)
+
+    @asynccontextmanager
+    async def admin(self, key: str) -> AsyncIterator[JellyfinAdmin]:
+        """The server's rooms, with a key."""
+        client = JellyfinClient(self.server(key), VERSION)
+        try:
+            yield JellyfinAdmin(client)
+        finally:
+            await client.close()
 
 
-def write_secret(file: Path, value: str) -> None:
-    """Write a file that its owner alone may read."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _content(file: Path) -> str:
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+
+
+def write_file(file: Path, text: str, mode: int) -> None:
+    """Write a file anew.
+
+    Raises:
+        UsageError: It cannot be written there.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written ({error.strerror}): name a configuration in a folder of your own with --config") from error
     with os.fdopen(handle, "w", encoding="utf-8") as opened:
-        opened.write(value + "\n")
+        opened.write(text)
+
+
+def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value and not re.fullmatch(r"https?://[^/\s]+\S*", value):
+        raise click.BadParameter(f"{value!r}: write it with http:// or https://, as in http://jellyfin:8096")
+    return value
+
+
+def _port(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value and not re.fullmatch(r".+:\d{1,5}", value):
+        raise click.BadParameter(f"{value!r}: write address and port, as in {LISTEN}")
+    return value
 
 
 @click.command("link")
-@click.argument("url")
+@click.argument("url", callback=_address)
 @config_option
 @click.option("--user", help="An administrator's name, to make a key with; else a key is asked for.")
 @click.option("--password-file", type=click.Path(path_type=Path, exists=True), help="File with that account's password; else it is asked for.")
 @click.option("--api-key-file", type=click.Path(path_type=Path, exists=True), help="File with an API key that is there already.")
-@click.option("--public-url", help="The address under which Jellyfin can call this daemon; else this machine's name and port 8765.")
-@click.option("--listen", default="0.0.0.0:8765", show_default=True, help="Where the daemon listens, or will.")
+@click.option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Certificate authority of a self-signed server.")
+@click.option("--public-url", callback=_address, help="The address under which Jellyfin can call this daemon; else the configured, or this machine's name.")
+@click.option("--listen", callback=_port, help=f"Where the daemon listens, or will; else as configured, or {LISTEN}.")
 @click.option("--yes", is_flag=True, help="Do every step without asking.")
 @click.option("--restart", is_flag=True, help="Restart the server even while somebody watches.")
 def link(
@@ -99,99 +170,111 @@ def link(
     user: str | None,
     password_file: Path | None,
     api_key_file: Path | None,
+    ca_file: Path | None,
     public_url: str | None,
-    listen: str,
+    listen: str | None,
     yes: bool,
     restart: bool,
 ) -> int:
     """Connect the Jellyfin server at URL: key, webhook plugin, webhook destination, proof of the round trip, config."""
-    target = config or Path(os.environ.get("FLUXCAPTION_CONFIG") or "/etc/fluxcaption/config.yaml")
-    if config is None and target.is_file():
-        target = find_config(None, os.environ)
-    port = listen.rsplit(":", 1)[-1]
-    linking = Linking(url, target, public_url or f"http://{socket.gethostname()}:{port}", listen, yes=yes, restart=restart)
-    given = api_key_file.read_text(encoding="utf-8").strip() if api_key_file else os.environ.get("JELLYFIN_API_KEY", "")
-    password = password_file.read_text(encoding="utf-8").strip() if password_file else ""
-    if user and not password:
-        password = click.prompt(f"Password of {user}", hide_input=True)
+    given_key = {"api_key_file": str(api_key_file.absolute())} if api_key_file else {"api_key": "${JELLYFIN_API_KEY}"}
+    linking = Linking(
+        url,
+        find_config(config, os.environ),
+        public_url=public_url,
+        listen=listen,
+        ca_file=ca_file.absolute() if ca_file else None,
+        given_key=given_key,
+        yes=yes,
+        restart=restart,
+    )
+    given = _content(api_key_file) if api_key_file else os.environ.get("JELLYFIN_API_KEY", "")
+
+    def password() -> str:
+        return _content(password_file) if password_file else str(click.prompt(f"Password of {user}", hide_input=True))
+
     return run_async(_link(linking, user, password, given))
 
 
-async def _link(linking: Linking, user: str | None, password: str, given: str) -> int:
-    key = await _make_key(linking, user, password, given)
-    client = JellyfinClient(linking.settings(key), VERSION)
-    try:
-        admin = JellyfinAdmin(client)
-        secret = linking.secret()
+async def _link(linking: Linking, user: str | None, password: Callable[[], str], given: str) -> int:
+    linking.key = await _find_key(linking, user, password, given)
+    # From here on a configuration that is there must be usable: what it says of the webhook is kept.
+    linking.known()
+    async with linking.admin(linking.key) as admin:
         is_active = await _install(linking, admin)
         seen: bool | None = None
-        if is_active:
-            await _add_destination(linking, admin, secret)
-            seen = await _prove(linking, admin, secret)
-            await admin.hurry_news(webhook_plugin())
+        if is_active and await _add_destination(linking, admin):
+            seen = await _prove(linking, admin)
+            if linking.ask("have the plugin send its news now, and arm the timers of its tasks"):
+                await admin.hurry_news(webhook_plugin())
         viewers = await admin.viewers()
         await _tell_viewers(linking, admin, viewers)
-        _write_config(linking, _proposed(viewers))
-        if (known := linking.known()) is not None and linking.ask("look at the whole library, changing nothing, and say what it would cost"):
-            click.echo(report_as_text(ScanAnswer.of(await scan_alone(known, dry_run=True)), dry_run=True))
-        return 0 if is_active and seen else 1
-    finally:
-        await client.close()
+    _write_config(linking, _proposed(viewers))
+    if linking.known_server() is not None and linking.ask("look at the whole library, changing nothing, and say what it would cost"):
+        await _forecast(linking)
+    return 0 if is_active and seen else 1
 
 
-async def _make_key(linking: Linking, user: str | None, password: str, given: str) -> str:
-    """Reach the server, and get a key that carries our name."""
-    client = JellyfinClient(linking.settings(given), VERSION)
-    try:
-        name, linking.version = await JellyfinAdmin(client).public_info()
-        click.echo(f"{name}, Jellyfin {'.'.join(str(part) for part in linking.version)}")
-        token = given
-        if user:
-            token = await JellyfinAdmin(client).log_in(user, password)
-        elif not token:
-            known = linking.config.parent / KEY_FILE
-            token = known.read_text(encoding="utf-8").strip() if known.is_file() else ""
-        if not token:
-            raise UsageError("link needs an administrator: give --user NAME, or --api-key-file FILE with a key from Dashboard > API Keys")
-    finally:
-        await client.close()
-    client = JellyfinClient(linking.settings(token), VERSION)
-    try:
-        admin = JellyfinAdmin(client)
-        await admin.check_key()
-        file = linking.config.parent / KEY_FILE
-        if file.is_file() and file.read_text(encoding="utf-8").strip() == token:
-            return token
-        if not linking.ask(f"make an API key named FluxCaption and keep it in {file} (readable by you alone)"):
-            return token
-        key = await admin.key_of_ours()
-        write_secret(file, key)
-        return key
-    finally:
-        await client.close()
+async def _find_key(linking: Linking, user: str | None, password: Callable[[], str], given: str) -> str:
+    """Reach the server; use the key that is there, or get one that carries our name."""
+    async with linking.admin("") as admin:
+        identity = await admin.public_info()
+        linking.version = read_version(identity.version)
+        click.echo(f"{identity.name}, Jellyfin {identity.version}")
+    if known := linking.known_key():
+        try:
+            async with linking.admin(known) as admin:
+                await admin.check_key(known)
+        except KeyRejected:
+            click.echo("  the key in use is not accepted any more")
+        else:
+            click.echo("  the key in use is accepted")
+            return known
+    if not user and not given:
+        raise UsageError("link needs an administrator: give --user NAME, or --api-key-file FILE with a key from Dashboard > API Keys")
+    token = given
+    if user:
+        async with linking.admin("") as admin:
+            token = await admin.log_in(user, password())
+    async with linking.admin(token) as admin:
+        try:
+            return await _make_key(linking, admin, token, is_login=bool(user))
+        finally:
+            if user:
+                # It ages out by itself where this does not work.
+                with suppress(JobError):
+                    await admin.log_out(token)
+
+
+async def _make_key(linking: Linking, admin: JellyfinAdmin, token: str, *, is_login: bool) -> str:
+    await admin.check_key(token)
+    file = linking.config.parent / KEY_FILE
+    if not linking.ask(f"make an API key named FluxCaption and keep it in {file} (readable by you alone)"):
+        if is_login:
+            raise UsageError("without an API key FluxCaption cannot be linked: run link again, or give --api-key-file")
+        linking.key_setting = linking.given_key
+        return token
+    key = await admin.key_of_ours()
+    write_file(file, key + "\n", 0o600)
+    return key
 
 
 async def _install(linking: Linking, admin: JellyfinAdmin) -> bool:
     """Have the Webhook plugin active, at the version that fits the server."""
     plugin = webhook_plugin()
-    version = plugin.version_for(linking.version)
     installed = await admin.plugin(plugin)
-    if installed is not None and installed.status == "Active":
+    status = installed.status if installed is not None else ""
+    # One that was just switched on is called active, too, but is loaded by the next start.
+    if installed is not None and status == "Active" and await admin.configuration(plugin) is not None:
         click.echo(f"  the Webhook plugin {installed.version} is active")
         return True
-    if version is None:
-        click.echo("  this server is too old for the Webhook plugin: new films are found by scans")
+    if status not in {"Active", "Restart"} and not await _provide(linking, admin, installed):
         return False
-    if installed is None or installed.status not in {"Restart"}:
-        if not linking.ask(f"install the Webhook plugin {version} from {plugin.repository_name} ({plugin.repository_url})"):
-            return False
-        if not await admin.install(plugin, version):
-            click.echo(f"  the server offers no such plugin: is {plugin.repository_url} among its repositories (Dashboard > Plugins > Repositories)?")
-            return False
+    effect = "it breaks off what is being watched" if linking.restart else "not while somebody watches"
+    if not linking.ask(f"restart the server, which the plugin needs (a few seconds; {effect})"):
+        return False
     if not linking.restart and await admin.somebody_plays():
         click.echo("  somebody is watching: the server is not restarted. Run link again later, or with --restart")
-        return False
-    if not linking.ask("restart the server, which the plugin needs (a few seconds; it breaks off what is being watched)"):
         return False
     await admin.restart()
     after = await admin.plugin(plugin)
@@ -202,33 +285,63 @@ async def _install(linking: Linking, admin: JellyfinAdmin) -> bool:
     return True
 
 
-async def _add_destination(linking: Linking, admin: JellyfinAdmin, secret: str) -> None:
+async def _provide(linking: Linking, admin: JellyfinAdmin, installed: InstalledPlugin | None) -> bool:
+    """Have the plugin ready for the server's next start."""
+    plugin = webhook_plugin()
+    if installed is not None and installed.status == "Disabled":
+        if not linking.ask(f"switch on the Webhook plugin {installed.version}, which is switched off"):
+            return False
+        await admin.enable(plugin, installed)
+        return True
+    version = plugin.version_for(linking.version)
+    if version is None:
+        click.echo("  this server is too old for the Webhook plugin: new films are found by scans")
+        return False
+    if not linking.ask(f"install the Webhook plugin {version} from {plugin.repository_name} ({plugin.repository_url})"):
+        return False
+    if reason := await admin.install(plugin, version):
+        click.echo(f"  {reason}")
+    return not reason
+
+
+async def _add_destination(linking: Linking, admin: JellyfinAdmin) -> bool:
+    """Have our destination as it must be; returns whether it is."""
     plugin = webhook_plugin()
     configuration = await admin.configuration(plugin) or {}
+    known, file = linking.secret, linking.config.parent / SECRET_FILE
+    secret = known or secrets.token_urlsafe(32)
     headers = [{"Key": "Content-Type", "Value": "application/json"}, {"Key": "Authorization", "Value": f"Bearer {secret}"}]
     destination = {**plugin.destination, "WebhookUri": f"{linking.public_url}/webhook/jellyfin", "Headers": headers}
     wanted = with_destination(configuration, destination)
     if wanted == configuration:
         click.echo("  the destination FluxCaption is right as it is")
-    elif linking.ask(f"add or repair the destination FluxCaption ({destination['WebhookUri']}); other destinations stay as they are"):
-        await admin.save_configuration(plugin, wanted)
+        return True
+    kept = "" if known else f" and keep its new secret in {file}"
+    if not linking.ask(f"add or repair the destination FluxCaption ({destination['WebhookUri']}){kept}; other destinations stay as they are"):
+        return False
+    if not known:
+        write_file(file, secret + "\n", 0o600)
+    await admin.save_configuration(plugin, wanted)
+    return True
 
 
-async def _prove(linking: Linking, admin: JellyfinAdmin, secret: str) -> bool | None:
-    """Have the server send one event to us, through the running daemon or a listener of our own."""
+async def _prove(linking: Linking, admin: JellyfinAdmin) -> bool | None:
+    """Have the server send one event to us, through the running daemon or a listener of our own; None where that was not wanted."""
+    if not linking.ask(f"have the server send one harmless event to {linking.public_url} (for a moment the destination asks for SessionStart)"):
+        return None
     known = linking.known()
     through_daemon = watch_through_daemon(known) if known else None
     if through_daemon is not None:
-        seen = await prove(admin, through_daemon)
+        seen = await prove(admin, through_daemon, AMPLE_S)
     else:
-        async with ProofListener(secret) as listener:
+        async with ProofListener(linking.secret) as listener:
             host, port = linking.listen.rsplit(":", 1)
             try:
                 await listener.listen(host.strip("[]"), int(port))
             except OSError as error:
                 click.echo(f"  {linking.listen} cannot be opened ({error.strerror}): the round trip is not proved. Give --listen")
                 return False
-            seen = await prove(admin, lambda device: wait_for(listener.proofs, device, AMPLE_S))
+            seen = await prove(admin, lambda device: wait_for(listener.proofs, device, AMPLE_S), AMPLE_S)
     if seen:
         click.echo(f"  proved: an event of the server arrived at {linking.public_url}")
     else:
@@ -264,26 +377,55 @@ def _proposed(viewers: Sequence[Viewer]) -> list[LanguageTag]:
 
 
 def _write_config(linking: Linking, targets: Sequence[LanguageTag]) -> None:
-    lines = f"""\
-server:
-  type: jellyfin
-  url: {linking.url}
-  api_key_file: {KEY_FILE}
-# Languages the household reads, from the viewers' preferences. See config.example.yaml for all that can be set.
-languages:
-  targets: [{", ".join(str(tag) for tag in targets)}]
-web:
-  listen: {linking.listen}
-  public_url: {linking.public_url}
-  webhook_secret_file: {SECRET_FILE}
-"""
-    if linking.config.exists():
-        click.echo(f"{linking.config} is there already and stays as it is. It should say:\n\n{lines}")
+    """Write a new configuration, or say what one that is there should say besides."""
+    known = linking.known()
+    secret_setting = {"webhook_secret_file": SECRET_FILE} if linking.secret else {}
+    if known is None:
+        server = {"type": "jellyfin", "url": linking.url, **linking.key_setting} | ({"ca_file": str(linking.ca_file)} if linking.ca_file else {})
+        web = {"listen": linking.listen, "public_url": linking.public_url, **secret_setting}
+        if linking.ask(f"write {linking.config}"):
+            write_file(linking.config, commented_config({"server": server, "languages": {"targets": tuple(map(str, targets))}, "web": web}), 0o644)
+            click.echo(f"next: fluxcaption scan --dry-run --config {linking.config} shows what is missing and what it would cost; fluxcaption run starts")
         return
-    if linking.ask(f"write {linking.config}"):
-        linking.config.parent.mkdir(parents=True, exist_ok=True)
-        linking.config.write_text("# FluxCaption, written by `fluxcaption link`.\n" + lines, encoding="utf-8")
-        click.echo(f"next: fluxcaption scan --dry-run --config {linking.config} shows what is missing and what it would cost; fluxcaption run starts")
+    lines = _differences(linking, known)
+    if not lines:
+        click.echo(f"{linking.config} is right as it is")
+        return
+    click.echo("\n".join([f"{linking.config} is there already and stays as it is. It should say:", "", *lines]))
+
+
+def _differences(linking: Linking, known: Settings) -> list[str]:
+    """What the configuration must say otherwise, as its own lines."""
+    server: dict[str, str] = {}
+    stated = linking.known_server()
+    if stated is None:
+        server = {"type": "jellyfin", "url": linking.url}
+    if stated is None or stated.api_key is None or stated.api_key.get_secret_value() != linking.key:
+        server |= linking.key_setting
+    if linking.ca_file is not None and (stated is None or stated.ca_file != linking.ca_file):
+        server["ca_file"] = str(linking.ca_file)
+    web: dict[str, str] = {}
+    if known.web.listen != linking.listen:
+        web["listen"] = linking.listen
+    if known.web.public_url.rstrip("/") != linking.public_url:
+        web["public_url"] = linking.public_url
+    if known.web.webhook_secret is None and linking.secret:
+        web["webhook_secret_file"] = SECRET_FILE
+    lines = []
+    for name, section in (("server", server), ("web", web)):
+        lines += [f"{name}:", *(f"  {key}: {json.dumps(value)}" for key, value in section.items())] if section else []
+    return lines
+
+
+async def _forecast(linking: Linking) -> None:
+    """Say what the whole library would cost; where nothing translates yet, as if something did."""
+    known = linking.known()
+    assert known is not None
+    if not known.translation.backends:
+        assumed = OllamaTranslation(type="ollama", url="http://localhost:11434", model="any")
+        known = known.model_copy(update={"translation": known.translation.model_copy(update={"backends": (assumed,)})})
+        click.echo('  nothing translates yet: set translation.backends, as in [{type: ollama, url: "http://localhost:11434", model: NAME}]. With it:')
+    click.echo(report_as_text(ScanAnswer.of(await scan_alone(known, dry_run=True)), dry_run=True))
 
 
 COMMANDS = (link,)

@@ -1,14 +1,16 @@
 """Everything about the server that an owner can get wrong, each with its fix; changes nothing but, for the proof, the events our own destination asks for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from fluxcaption.domain.errors import JobError, KeyRejected, ServiceUnreachable
-from fluxcaption.jellyfin.admin import JellyfinAdmin, our_destination, with_destination
-from fluxcaption.jellyfin.client import JellyfinClient
-from fluxcaption.jellyfin.parse import read_item
+from fluxcaption.domain.errors import FluxCaptionError, KeyRejected, ServiceUnreachable
+from fluxcaption.jellyfin.admin import NO_JELLYFIN, PROXY, JellyfinAdmin, our_destination, with_destination
+from fluxcaption.jellyfin.client import NO_TLS, NOT_IN_TIME, NOT_TRUSTED, PAGE, REDIRECTS, STARTING, JellyfinClient
+from fluxcaption.jellyfin.parse import read_item, read_version
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.plugin_manifest import webhook_plugin
 from fluxcaption.settings import JellyfinServer as Server
@@ -59,29 +61,32 @@ async def _check(settings: Settings, server: Server, client: JellyfinClient, wat
     admin = JellyfinAdmin(client)
     findings: list[Finding] = []
     try:
-        name, running = await admin.public_info()
+        identity = await admin.public_info()
     except ServiceUnreachable as error:
-        findings.append(_unreachable(server, error))
-        return findings
+        return [_unreachable(server, error)]
+    running = read_version(identity.version)
     findings += [
-        Finding("address", Grade.OK, f"{name} answers at {client.url}"),
+        Finding("address", Grade.OK, f"{identity.name} answers at {client.url}"),
         Finding("base path", Grade.OK, "the base path is right"),
-        Finding("service", Grade.OK, f"it is Jellyfin {'.'.join(str(part) for part in running)}"),
+        Finding("service", Grade.OK, f"it is Jellyfin {identity.version}"),
     ]
     findings.append(_certificate(server))
     findings.append(_version(running, server))
+    if running < OLDEST:
+        return findings
     try:
-        await admin.check_key()
+        await admin.check_key(server.api_key.get_secret_value() if server.api_key else "")
     except KeyRejected:
         findings.append(
             Finding("key", Grade.PROBLEM, "the key is not accepted, or is not an administrator's", "make a new one: fluxcaption link, or Dashboard > API Keys")
         )
         return findings
     except ServiceUnreachable as error:
-        return [*findings, _unreachable(server, error)]
+        # A server that starts says who it is and no more, at any base path.
+        return [_unreachable(server, error)]
     findings.append(Finding("key", Grade.OK, "the key is accepted"))
     checks: tuple[tuple[str, Callable[[], Awaitable[Finding]]], ...] = (
-        ("webhook", lambda: _webhook(admin, settings, running)),
+        ("webhook", lambda: _webhook(admin, settings)),
         ("public_url", lambda: _round_trip(admin, settings, watch)),
         ("path_map", lambda: check_paths(client, server)),
         ("viewers", lambda: _viewers(admin)),
@@ -89,22 +94,28 @@ async def _check(settings: Settings, server: Server, client: JellyfinClient, wat
     for title, check in checks:
         try:
             findings.append(await check())
-        except JobError as error:
+        except FluxCaptionError as error:
             findings.append(Finding(title, Grade.PROBLEM, str(error), "see the server's log"))
     return findings
 
 
+CAUSES = {
+    NOT_TRUSTED: ("certificate", Grade.PROBLEM, "set server.ca_file to the certificate authority of the server, and use the name the certificate is for"),
+    NO_TLS: ("certificate", Grade.PROBLEM, "write server.url with http://, or turn on HTTPS in Dashboard > Networking"),
+    REDIRECTS: ("base path", Grade.PROBLEM, "put the base path of Dashboard > Networking into server.url, and http or https as the browser uses it"),
+    PAGE: ("base path", Grade.PROBLEM, "put the base path of Dashboard > Networking into server.url"),
+    NO_JELLYFIN: ("service", Grade.PROBLEM, "server.url must be the address with which a browser opens Jellyfin, with its base path"),
+    PROXY: ("proxy", Grade.PROBLEM, "let this machine pass it: no login of the proxy's own, and the Authorization header as it was sent"),
+    STARTING: ("address", Grade.WARNING, "wait until it has started; a first start after an upgrade may take hours"),
+}
+"""Check and fix by how the sentence of the cause begins."""
+
+
 def _unreachable(server: Server, error: ServiceUnreachable) -> Finding:
-    if "certificate" in error.detail:
-        return Finding("certificate", Grade.PROBLEM, "its certificate is not trusted", "set server.ca_file to the certificate authority of the server")
-    if "redirect" in error.detail or "page instead" in error.detail:
-        return Finding(
-            "base path", Grade.PROBLEM, error.detail, "put the base path of Dashboard > Networking into server.url, and http or https as the browser uses it"
-        )
-    if "something else" in error.detail:
-        return Finding("service", Grade.PROBLEM, error.detail, "server.url must be the address with which a browser opens Jellyfin")
-    if "starting" in error.detail:
-        return Finding("address", Grade.WARNING, error.detail, "wait until it has started; a first start after an upgrade may take hours")
+    known = next((found for cause, found in CAUSES.items() if error.detail.startswith(cause)), None)
+    if known is not None:
+        name, grade, fix = known
+        return Finding(name, grade, error.detail, fix)
     return Finding("address", Grade.PROBLEM, f"{server.url}: {error.detail}", "check that the server runs and that server.url can be reached from here")
 
 
@@ -125,16 +136,18 @@ def _version(running: tuple[int, int, int], server: Server) -> Finding:
     return Finding("version", Grade.OK, "the version takes uploads")
 
 
-async def _webhook(admin: JellyfinAdmin, settings: Settings, running: tuple[int, int, int]) -> Finding:
+async def _webhook(admin: JellyfinAdmin, settings: Settings) -> Finding:
     plugin = webhook_plugin()
     installed = await admin.plugin(plugin)
     if installed is None:
         return Finding("webhook", Grade.WARNING, "the Webhook plugin is not installed: new films are found by scans only", "run fluxcaption link")
     if installed.status != "Active":
-        fix = "restart Jellyfin" if installed.status == "Restart" else f"update it to {plugin.version_for(running)}: run fluxcaption link"
+        fix = "restart Jellyfin" if installed.status == "Restart" else "run fluxcaption link"
         return Finding("webhook", Grade.WARNING, f"the Webhook plugin is {installed.status}", fix)
     configuration = await admin.configuration(plugin)
-    ours = our_destination(configuration or {}, plugin.destination["WebhookName"])
+    if configuration is None:
+        return Finding("webhook", Grade.WARNING, "the Webhook plugin is not loaded yet", "restart Jellyfin")
+    ours = our_destination(configuration, plugin.destination["WebhookName"])
     if ours is None:
         return Finding("webhook", Grade.WARNING, "the Webhook plugin has no destination FluxCaption", "run fluxcaption link")
     wanted = f"{settings.web.public_url.rstrip('/')}/webhook/jellyfin"
@@ -144,13 +157,18 @@ async def _webhook(admin: JellyfinAdmin, settings: Settings, running: tuple[int,
         return Finding("webhook", Grade.PROBLEM, f"the destination calls {ours.get('WebhookUri')} instead of {wanted}", "run fluxcaption link")
     if sent.get("authorization") != f"Bearer {secret}" or not secret:
         return Finding("webhook", Grade.PROBLEM, "the destination sends another secret than web.webhook_secret", "run fluxcaption link")
-    if "charset" in sent.get("content-type", ""):
-        return Finding(
-            "webhook", Grade.PROBLEM, "the destination's Content-Type has a charset: the plugin throws and the event is lost", "run fluxcaption link"
-        )
-    if "ItemAdded" not in (ours.get("NotificationTypes") or []) or not ours.get("EnableWebhook", True):
-        return Finding("webhook", Grade.PROBLEM, "the destination does not send ItemAdded", "run fluxcaption link")
+    wrong = _differences(ours, plugin.destination)
+    if sent.get("content-type") != "application/json":
+        # With a charset the plugin throws, and the event is lost.
+        wrong.append("Headers")
+    if wrong:
+        return Finding("webhook", Grade.PROBLEM, f"the destination is not as it should be: {', '.join(wrong)}", "run fluxcaption link")
     return Finding("webhook", Grade.OK, f"the Webhook plugin {installed.version} is set up")
+
+
+def _differences(ours: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Members of our destination that are not as we set them; address and secret are looked at by themselves."""
+    return [name for name, value in wanted.items() if name not in {"WebhookUri", "Headers"} and ours.get(name) != value]
 
 
 async def _round_trip(admin: JellyfinAdmin, settings: Settings, watch: Watch | None) -> Finding:
@@ -158,7 +176,7 @@ async def _round_trip(admin: JellyfinAdmin, settings: Settings, watch: Watch | N
         return Finding("public_url", Grade.WARNING, "web.public_url is not set", "set it to the address under which Jellyfin can call this daemon")
     if watch is None:
         return Finding("public_url", Grade.SKIPPED, "no daemon runs here that the server could call", "start it, then run fluxcaption doctor again")
-    seen = await prove(admin, watch)
+    seen = await prove(admin, watch, AMPLE_S)
     if seen is None:
         return Finding("public_url", Grade.SKIPPED, "there is no destination to try")
     if not seen:
@@ -167,20 +185,36 @@ async def _round_trip(admin: JellyfinAdmin, settings: Settings, watch: Watch | N
     return Finding("public_url", Grade.OK, "an event came the whole way round")
 
 
-async def prove(admin: JellyfinAdmin, watch: Watch) -> bool | None:
+async def prove(admin: JellyfinAdmin, watch: Watch, patience_s: float) -> bool | None:
     """Have the server send one harmless event and see whether it arrives; the destination is as before afterwards. None where there is none."""
-    plugin = webhook_plugin()
-    before = await admin.configuration(plugin)
-    ours = our_destination(before or {}, plugin.destination["WebhookName"])
-    if before is None or ours is None:
+    kinds = webhook_plugin().destination["NotificationTypes"]
+    device = f"fluxcaption-proof-{uuid.uuid4().hex}"
+    if not await _subscribe(admin, [*kinds, "SessionStart"]):
         return None
-    kinds = [kind for kind in ours["NotificationTypes"] if kind != "SessionStart"]
     try:
-        await admin.save_configuration(plugin, with_destination(before, {**ours, "NotificationTypes": [*kinds, "SessionStart"]}))
-        device = await admin.begin_session()
-        return await watch(device)
+        # At once: where our address hangs, the server does not answer before it has given up calling it (9.2).
+        _, seen = await asyncio.gather(_begin_session(admin, device, patience_s), watch(device))
+        return seen
     finally:
-        await admin.save_configuration(plugin, with_destination(before, {**ours, "NotificationTypes": kinds}))
+        await _subscribe(admin, kinds)
+
+
+async def _begin_session(admin: JellyfinAdmin, device: str, patience_s: float) -> None:
+    try:
+        await admin.begin_session(device, timeout_s=patience_s)
+    except ServiceUnreachable as error:
+        if error.detail != NOT_IN_TIME:
+            raise
+
+
+async def _subscribe(admin: JellyfinAdmin, kinds: Sequence[str]) -> bool:
+    """Change nothing but what our destination is told of, in the configuration as it is now; false where there is no destination."""
+    plugin = webhook_plugin()
+    configuration = await admin.configuration(plugin) or {}
+    ours = our_destination(configuration, plugin.destination["WebhookName"])
+    if ours is not None:
+        await admin.save_configuration(plugin, with_destination(configuration, {**ours, "NotificationTypes": list(kinds)}))
+    return ours is not None
 
 
 async def check_paths(client: JellyfinClient, server: Server) -> Finding:
@@ -190,7 +224,7 @@ async def check_paths(client: JellyfinClient, server: Server) -> Finding:
     pairs = [(pair.server, pair.local) for pair in server.path_map]
     answer = await client.call("GET", "/Library/VirtualFolders")
     bad = []
-    for folder in answer.json(client.url):
+    for folder in answer.rows(client.url):
         params = {
             "parentId": str(folder.get("ItemId")),
             "recursive": "true",
@@ -199,7 +233,7 @@ async def check_paths(client: JellyfinClient, server: Server) -> Finding:
             "limit": "1",
         }
         params |= {"collapseBoxSetItems": "false", "excludeLocationTypes": "Virtual", "enableImages": "false"}
-        rows = (await client.call("GET", "/Items", params=params)).json(client.url).get("Items") or []
+        rows = (await client.call("GET", "/Items", params=params)).mapping(client.url).get("Items") or []
         for source in (source for row in rows for source in read_item(row).sources):
             path = local_path(source.path, pairs)
             if path is None:

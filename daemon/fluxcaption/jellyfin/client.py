@@ -10,7 +10,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +36,14 @@ LONG_S = 120.0
 
 UNKNOWN_NAME, REFUSED = "its name is not known here", "the connection is refused"
 NEVER_SENT = frozenset({UNKNOWN_NAME, REFUSED})
+NOT_IN_TIME = "it did not answer in time"
+NOT_TRUSTED = "its certificate is not trusted"
+NO_TLS = "it does not speak TLS there: does server.url begin with http:// instead?"
+HUNG_UP = "it hung up without an answer"
+NO_HTTP = "what answers there does not speak HTTP: is the port in server.url right, and https:// or http://?"
+REDIRECTS = "it redirects"
+PAGE = "it answered with a page instead of data: is the base path in server.url right?"
+STARTING = "it is starting, or does not let this address in"
 CONNECT_S = 10.0
 LEFT_ALONE_S = 10.0
 """How long a server that answers with an error is left alone by those who can wait."""
@@ -78,7 +86,29 @@ class Answer:
                 return json.loads(self.body)
             except (ValueError, RecursionError) as error:
                 raise ServiceUnreachable(SERVICE, url, "its answer is damaged") from error
-        raise ServiceUnreachable(SERVICE, url, "it answered with a page instead of data: is the base path in server.url right?")
+        raise ServiceUnreachable(SERVICE, url, PAGE)
+
+    def mapping(self, url: str) -> Mapping[str, Any]:
+        """The body as a JSON object.
+
+        Raises:
+            ServiceUnreachable: It is something else.
+        """
+        value = self.json(url)
+        if not isinstance(value, Mapping):
+            raise ServiceUnreachable(SERVICE, url, "its answer is not what Jellyfin answers")
+        return value
+
+    def rows(self, url: str) -> Sequence[Mapping[str, Any]]:
+        """The body as a JSON list of objects.
+
+        Raises:
+            ServiceUnreachable: It is something else.
+        """
+        value = self.json(url)
+        if not isinstance(value, list) or not all(isinstance(row, Mapping) for row in value):
+            raise ServiceUnreachable(SERVICE, url, "its answer is not what Jellyfin answers")
+        return value
 
 
 class AnswerTooLarge(ServiceUnreachable):
@@ -216,14 +246,17 @@ class JellyfinClient:
                 content = _read(response, most_bytes, time.monotonic() + timeout_s)
                 answer = Answer(response.status_code, response.headers.get("Content-Type", ""), content, response.headers)
         except requests.exceptions.SSLError as error:
-            raise ServiceUnreachable(SERVICE, self.url, "its certificate is not trusted: set server.ca_file") from error
+            raise ServiceUnreachable(SERVICE, self.url, _tls_cause(error)) from error
         except requests.exceptions.ConnectTimeout as error:
-            raise ServiceUnreachable(SERVICE, self.url, "it did not answer in time", was_sent=False) from error
+            raise ServiceUnreachable(SERVICE, self.url, NOT_IN_TIME, was_sent=False) from error
         except requests.exceptions.Timeout as error:
-            raise ServiceUnreachable(SERVICE, self.url, "it did not answer in time") from error
+            raise ServiceUnreachable(SERVICE, self.url, NOT_IN_TIME) from error
         except requests.exceptions.RequestException as error:
-            cause = _cause(error)
+            cause = _cause(error, self.url)
             raise ServiceUnreachable(SERVICE, self.url, cause, was_sent=cause not in NEVER_SENT) from error
+        except (OSError, ValueError) as error:
+            # A certificate file that is gone, a name no address can have: the library lets these through.
+            raise ServiceUnreachable(SERVICE, self.url, str(error), was_sent=False) from error
         if (failure := self._failure(answer)) is not None and answer.status not in expected:
             raise failure
         return answer
@@ -233,10 +266,10 @@ class JellyfinClient:
         if status in {401, 403}:
             return KeyRejected(SERVICE, self.url)
         if 300 <= status < 400:
-            return ServiceUnreachable(SERVICE, self.url, "it redirects: is the base path in server.url right, and http or https?")
+            place = answer.headers.get("Location", "elsewhere").partition("?")[0]
+            return ServiceUnreachable(SERVICE, self.url, f"{REDIRECTS} to {place}: is the base path in server.url right, and http or https?")
         if status == 503:
-            cause = "it is starting, or does not let this address in"
-            return ServiceUnreachable(SERVICE, self.url, cause, was_sent=False, retry_after_s=max(LEFT_ALONE_S, answer.retry_after_s))
+            return ServiceUnreachable(SERVICE, self.url, STARTING, was_sent=False, retry_after_s=max(LEFT_ALONE_S, answer.retry_after_s))
         if status >= 400:
             return ServiceUnreachable(SERVICE, self.url, f"status {status}", was_sent=status != 429, retry_after_s=max(LEFT_ALONE_S, answer.retry_after_s))
         return None
@@ -293,10 +326,24 @@ def _bounded(response: requests.Response, most_bytes: int, deadline: float) -> b
     return b"".join(parts)
 
 
-def _cause(error: requests.exceptions.RequestException) -> str:
+def _cause(error: requests.exceptions.RequestException, url: str) -> str:
     text = str(error)
     if "Name or service not known" in text or "NameResolution" in text or "getaddrinfo" in text:
         return UNKNOWN_NAME
     if "refused" in text:
         return REFUSED
+    if "BadStatusLine" in text:
+        return NO_HTTP
+    if "RemoteDisconnected" in text or "reset by peer" in text:
+        return HUNG_UP + (": does server.url begin with https:// instead?" if url.startswith("http://") else "")
     return type(error).__name__
+
+
+def _tls_cause(error: requests.exceptions.SSLError) -> str:
+    text = str(error)
+    if "certificate verify failed" in text:
+        reason = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+        return f"{NOT_TRUSTED} ({reason}): set server.ca_file (link: --ca-file)"
+    if "WRONG_VERSION_NUMBER" in text or "UNEXPECTED_EOF" in text or "RECORD_LAYER_FAILURE" in text:
+        return NO_TLS
+    return f"TLS with it failed ({text.partition('SSLError(')[2] or text})"

@@ -93,16 +93,12 @@ class JellyfinServer:
 
     async def connect(self) -> ServerIdentity:
         """Check address, service, version and key, in the order that tells which is wrong (A1)."""
-        url = self._client.url
-        answer = await self._client.call("GET", "/System/Info/Public", expected=frozenset({404}))
-        info = {name.lower(): value for name, value in answer.json(url).items()} if answer.status == 200 else {}
-        if "jellyfin" not in str(info.get("productname", "")).lower():
-            raise ServiceUnreachable(SERVICE, url, "something else answers there, or the base path in server.url is wrong")
-        self._version = read_version(info.get("version"))
+        identity = await JellyfinAdmin(self._client).public_info()
+        self._version = read_version(identity.version)
         if self._version < OLDEST:
-            raise ServiceUnreachable(SERVICE, url, f"version {info.get('version')} is too old: 10.10 or newer is needed")
+            raise ServiceUnreachable(SERVICE, self._client.url, f"version {identity.version} is too old: 10.10 or newer is needed")
         await self._client.call("GET", "/System/Info")
-        return ServerIdentity(ServerId(str(info.get("id", ""))), str(info.get("servername", "Jellyfin")), str(info.get("version")))
+        return identity
 
     async def path_problem(self) -> str:
         """The doctor's own look at one file of each library."""

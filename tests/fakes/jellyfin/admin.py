@@ -144,6 +144,9 @@ class AdminRoutes:
         self.plugins: list[dict[str, Any]] = []
         self.repositories: list[dict[str, Any]] = [{"Name": "Jellyfin Stable", "Url": "https://repo.jellyfin.org/files/plugin/manifest.json", "Enabled": True}]
         self.offered: list[str] = ["17.0.0.0", "18.0.0.0", "21.0.0.0"]
+        self.installation_fails = ""
+        """Why the next installations end with 500 (contract 10.2); empty: they do not."""
+        self.webhook_is_loaded = True
         self.webhook: dict[str, Any] = json.loads(json.dumps(EMPTY_WEBHOOK))
         self.is_starting = False
         self.restarts = 0
@@ -166,11 +169,13 @@ class AdminRoutes:
             ("GET", "/Users", self._user_list),
             ("POST", "/Users/Configuration", self._user_configuration),
             ("POST", "/Users/AuthenticateByName", self._login),
+            ("POST", "/Sessions/Logout", self._logout),
             ("GET", "/Auth/Keys", self._key_list),
             ("POST", "/Auth/Keys", self._key_new),
             ("GET", "/Plugins", self._plugin_list),
             ("GET", "/Plugins/{pluginId}/Configuration", self._plugin_configuration),
             ("POST", "/Plugins/{pluginId}/Configuration", self._plugin_configure),
+            ("POST", "/Plugins/{pluginId}/{version}/Enable", self._plugin_enable),
             ("GET", "/Repositories", self._repository_list),
             ("GET", "/Packages/{name}", self._package),
             ("POST", "/Packages/Installed/{name}", self._install),
@@ -223,18 +228,11 @@ class AdminRoutes:
         )
 
     def _log_play(self, kind: str, item_id: str) -> None:
-        self.activity.insert(
-            0,
-            {
-                "Id": len(self.activity) + 1,
-                "Name": kind,
-                "Type": kind,
-                "ItemId": item_id,
-                "Date": spell(self.now()),
-                "UserId": "0" * 32,
-                "Severity": "Information",
-            },
-        )
+        self._log(kind, ItemId=item_id)
+
+    def _log(self, kind: str, **more: str) -> None:
+        entry = {"Id": len(self.activity) + 1, "Name": kind, "Type": kind, "Date": spell(self.now()), "UserId": "0" * 32, "Severity": "Information"}
+        self.activity.insert(0, entry | more)
 
     # -- sessions ---------------------------------------------------------------------------------------------------
 
@@ -394,6 +392,15 @@ class AdminRoutes:
         (self.users if user.is_admin else self.viewers).add(token)
         return answer_json({"User": user.dto(), "AccessToken": token, "ServerId": SERVER_ID})
 
+    async def _logout(self, request: web.Request) -> web.Response:
+        refused = self._guard(request)
+        if refused is not None:
+            return refused
+        token = parameter(request.headers["Authorization"]) or ""
+        self.users.discard(token)
+        self.viewers.discard(token)
+        return web.Response(status=204)
+
     async def _key_list(self, request: web.Request) -> web.Response:
         return self._guard(request, needs_admin=True) or answer_json({"Items": self.keys, "TotalRecordCount": len(self.keys), "StartIndex": 0})
 
@@ -420,7 +427,7 @@ class AdminRoutes:
 
     @property
     def _webhook_is_active(self) -> bool:
-        return any(plugin["Id"] == WEBHOOK and plugin["Status"] == "Active" for plugin in self.plugins)
+        return self.webhook_is_loaded and any(plugin["Id"] == WEBHOOK and plugin["Status"] == "Active" for plugin in self.plugins)
 
     async def _plugin_list(self, request: web.Request) -> web.Response:
         return self._guard(request, needs_admin=True) or answer_json(self.plugins)
@@ -442,6 +449,18 @@ class AdminRoutes:
         body = json.loads(await request.read())
         # A wrongly cased key is dropped without a word (contract 9.5).
         self.webhook = {name: body.get(name, default) for name, default in EMPTY_WEBHOOK.items()}
+        return web.Response(status=204)
+
+    async def _plugin_enable(self, request: web.Request) -> web.Response:
+        refused = self._guard(request, needs_admin=True)
+        if refused is not None:
+            return refused
+        wanted = guid(request.match_info["pluginId"]), request.match_info["version"]
+        plugin = next((plugin for plugin in self.plugins if (plugin["Id"], plugin["Version"]) == wanted), None)
+        if plugin is None:
+            return not_found()
+        # Called active at once, though it is loaded by the next start.
+        plugin["Status"], self.webhook_is_loaded = "Active", False
         return web.Response(status=204)
 
     async def _repository_list(self, request: web.Request) -> web.Response:
@@ -467,6 +486,9 @@ class AdminRoutes:
             return refused
         if not self.offered:
             return not_found()
+        if self.installation_fails:
+            self._log("InstallationFailed", Name="Webhook installation failed", Overview=self.installation_fails)
+            return answer_text(500)
         self.plugins = [plugin for plugin in self.plugins if plugin["Id"] != WEBHOOK]
         self.install_webhook(request.query.get("version") or self.offered[-1])
         self.plugins[-1]["Status"] = "Restart"
@@ -481,8 +503,10 @@ class AdminRoutes:
 
         def ready() -> None:
             self.is_starting = False
+            self.webhook_is_loaded = True
             for plugin in self.plugins:
-                plugin["Status"] = "Active"
+                if plugin["Status"] == "Restart":
+                    plugin["Status"] = "Active"
 
         asyncio.get_running_loop().call_later(0.3, ready)
         return web.Response(status=204)

@@ -298,7 +298,7 @@ class FakeJellyfin(AdminRoutes):
 
     def _note_change(self, item_id: str, what: str) -> None:
         """Keep what was done to an item that is played, or was within ten minutes."""
-        stopped = [row for row in self.activity if row["ItemId"] == item_id and row["Type"] == "VideoPlaybackStopped"]
+        stopped = [row for row in self.activity if row.get("ItemId") == item_id and row["Type"] == "VideoPlaybackStopped"]
         recent = spell(self.now() - timedelta(minutes=10))
         if item_id in self.playing or (stopped and stopped[0]["Date"] > recent):
             self.changed_while_watched.append(f"{what} {item_id}")
