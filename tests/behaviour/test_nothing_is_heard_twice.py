@@ -4,14 +4,21 @@ import asyncio
 import sqlite3
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from fluxcaption.daemon import run_once
+from fluxcaption.domain.errors import ReplyUnusable
 from fluxcaption.domain.jobs import JobState
+from fluxcaption.domain.media import MediaLocation
+from fluxcaption.domain.work import UnitResult, WorkKind, WorkUnit
+from fluxcaption.ports import Executor
+from fluxcaption.wiring import build_listener
 
 from tests.behaviour.household import DEMO, HEARD, clip, jellyfin, settings, windows_heard
+from tests.behaviour.libraries import house_beside
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film
 from tests.fakes.media import repeated
@@ -129,3 +136,34 @@ async def test_kill_9_in_the_middle_of_a_film_goes_on_at_the_next_window(after_w
         assert 0 <= heard - saved <= 28_500
         uploads = [exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]
         assert len(uploads) == 1
+
+
+class LateAnswer:
+    """An executor whose first window comes back as the answer to another attempt."""
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+        self._is_late = True
+
+    async def run(self, unit: WorkUnit) -> UnitResult:
+        result = await self._inner.run(unit)
+        if unit.kind is WorkKind.HEAR and self._is_late:
+            self._is_late = False
+            return replace(result, attempt=unit.attempt - 1)
+        return result
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+async def test_a_window_whose_answer_is_of_another_attempt_is_heard_again_and_not_taken_for_silence(tmp_path: Path) -> None:
+    async with FakeJellyfin() as fake, house_beside(fake, tmp_path / "state", FastClock()) as house:
+        location = MediaLocation(str(CLIP))
+        duration, (track, *_), _ = house.engines.media.probe(location)
+        identity = house.engines.media.identify(location, duration)
+        listener = build_listener(replace(house.engines, executor=LateAnswer(house.engines.executor)), house.store)  # type: ignore[arg-type]
+        with pytest.raises(ReplyUnusable):
+            await listener.hear(location, track, identity, 1)
+        assert await windows_heard(tmp_path / "state") == 0
+        transcript = await listener.hear(location, track, identity, 2)
+        assert transcript.windows_heard == await windows_heard(tmp_path / "state") > 0

@@ -289,6 +289,8 @@ async def test_a_state_of_an_earlier_program_keeps_what_was_on_its_way(tmp_path:
             " VALUES ('v','s','de','h','f.srt','{}',1000,'uploaded','translated by nobody')"
         )
         await connection.commit()
+    with pytest.raises(StateError, match="older FluxCaption"):
+        await SqliteStore.open(tmp_path, read_only=True)
     store = await SqliteStore.open(tmp_path)
     try:
         (delivery,) = await store.deliveries(ServerId("v"))
@@ -296,6 +298,20 @@ async def test_a_state_of_an_earlier_program_keeps_what_was_on_its_way(tmp_path:
         assert delivery.grade == Grade("translated by nobody")
     finally:
         await store.close()
+
+
+async def test_a_migration_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "0001_first.sql").write_text("CREATE TABLE one (a INTEGER);\n")
+    for broken in ("CREATE TABLE two (a INTEGER);\nCREATE TABLE one (a INTEGER);\n", "CREATE TABLE two (a INTEGER);\nCREATE TABLE three (a\n"):
+        (scripts / "0002_second.sql").write_text(broken)
+        async with aiosqlite.connect(tmp_path / DATABASE, isolation_level=None) as connection:
+            with pytest.raises((sqlite3.Error, ValueError)):
+                await migrate(connection, tmp_path / DATABASE, scripts)
+            rows = await connection.execute_fetchall("SELECT name FROM sqlite_master WHERE type='table'")
+            (version,) = await connection.execute_fetchall("PRAGMA user_version")
+            assert ([row[0] for row in rows], version[0]) == (["one"], 1)
 
 
 async def test_a_newer_state_is_refused(tmp_path: Path) -> None:

@@ -112,4 +112,5 @@ class UnitResult:
 
     def answers(self, unit: WorkUnit) -> bool:
         """Whether this is the result of exactly that attempt at that unit."""
-        return (self.id, self.kind, self.attempt, self.version, self.settings_hash) == (unit.id, unit.kind, unit.attempt, unit.version, unit.settings_hash)
+        asked = (unit.id, unit.kind, unit.attempt, unit.version, unit.settings_hash, unit.model_revision)
+        return (self.id, self.kind, self.attempt, self.version, self.settings_hash, self.model_revision) == asked

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from fluxcaption.domain.cues import Segment, Transcript
+from fluxcaption.domain.errors import ReplyUnusable
 from fluxcaption.domain.hearing import gate, snap_to_speech
 from fluxcaption.domain.jobs import HeardWindow, SavedTranscript, TranscriptKey
 from fluxcaption.domain.language import LanguageTag, normalise
@@ -123,8 +124,8 @@ class Listener:
 
     async def _language_of(self, window: Window, transcript_id: int, attempt: int, key: TranscriptKey, track: AudioTrack) -> LanguageTag | None:
         result = await self._run(WorkKind.TELL_LANGUAGE, window, transcript_id, attempt, key, None)
-        heard = normalise(result.language) if result else None
-        if result is None or heard is None:
+        heard = normalise(result.language)
+        if heard is None:
             return track.language
         if track.language is None or (result.sureness >= SURE_OF_LANGUAGE and heard.language != track.language.language):
             if track.language is not None:
@@ -134,15 +135,15 @@ class Listener:
 
     async def _hear_window(self, window: Window, transcript_id: int, attempt: int, key: TranscriptKey, language: LanguageTag | None) -> tuple[Segment, ...]:
         result = await self._run(WorkKind.HEAR, window, transcript_id, attempt, key, language)
-        if result is None:
-            return ()
         await self._parts.store.record_speed("listen", Ms(window.end - window.start), result.took_ms)
         return snap_to_speech(result.segments, window.speech)
 
-    async def _run(
-        self, kind: WorkKind, window: Window, transcript_id: int, attempt: int, key: TranscriptKey, language: LanguageTag | None
-    ) -> UnitResult | None:
-        """Have one unit of work done on a window; an answer to another attempt counts as none."""
+    async def _run(self, kind: WorkKind, window: Window, transcript_id: int, attempt: int, key: TranscriptKey, language: LanguageTag | None) -> UnitResult:
+        """Have one unit of work done on a window.
+
+        Raises:
+            ReplyUnusable: What came back answers another attempt: the window is not heard.
+        """
         block = self._parts.blocks.put(window.samples)
         try:
             unit = WorkUnit(
@@ -158,8 +159,7 @@ class Listener:
         finally:
             self._parts.blocks.drop(block)
         if not result.answers(unit):
-            log.warning("a result for another attempt was ignored", extra={"unit": unit.id})
-            return None
+            raise ReplyUnusable(f"the recogniser answered another attempt at {unit.id}: the window is heard again")
         return result
 
 

@@ -242,7 +242,7 @@ class MakingStages:
             progress: Progress | None = (lambda done, whole: tell(job, done, whole)) if tell else None
             try:
                 async with self._listener_for(job) as listener:
-                    text = await self._maker.hear(location, decision.choice.track, identity, job.attempts, job.target, progress, listener)
+                    text = await self._maker.hear(location, decision.choice.track, identity, job.claim, job.target, progress, listener)
             except NothingToMake as error:
                 await parts.store.settle(identity.fingerprint, job.target, settings_hash, error.code, str(error), parts.clock.now())
                 return Outcome.settled(str(error), error.code)
@@ -286,7 +286,7 @@ class MakingStages:
         content = await parts.store.document(job.source_ref) if job.source_ref else None
         if content is None:
             return Outcome.next(Stage.LISTEN, "the source words are not kept any more")
-        cues, how = await self._maker.render(SourceText.from_bytes(content), job.target, job.attempts)
+        cues, how = await self._maker.render(SourceText.from_bytes(content), job.target, job.claim)
         track_ref = await parts.store.put_document(parts.codec.write_srt(cues))
         await parts.store.note(job.id, track_ref=track_ref, grade=how)
         return Outcome.next(Stage.UPLOAD, str(how))

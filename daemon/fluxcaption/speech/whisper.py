@@ -184,8 +184,11 @@ class WhisperRecognizer:
             device, compute_type = _device_and_type(self._settings)
             try:
                 self._model = WhisperModel(str(self._directory), device=device, compute_type=compute_type, cpu_threads=self._threads, local_files_only=True)
-            except (RuntimeError, ValueError, OSError) as error:
-                raise ModelMissing(self._settings.model, f"{self._directory} cannot be loaded ({_first_line(error)})") from error
+            except MemoryError:
+                raise
+            except Exception as error:
+                # A damaged tokenizer raises a bare Exception.
+                raise ModelMissing(self._settings.model, f"{self._directory} cannot be loaded ({_first_line(error)}): copy the directory again") from error
         return self._model
 
     def _checked(self, name: str) -> Path:

@@ -55,6 +55,8 @@ class Database:
             reader = await aiosqlite.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
             opened.append(reader)
             await _prepare(reader, is_reader=True)
+            if read_only:
+                await _check_version(reader, path)
         except BaseException as error:
             for connection in opened:
                 await connection.close()
@@ -180,14 +182,8 @@ async def migrate(connection: aiosqlite.Connection, path: Path, folder: Path = M
     Raises:
         StateError: The file is of a newer program.
     """
-    scripts = {int(script.name.split("_", 1)[0]): script for script in sorted(folder.glob("[0-9]*.sql"))}
-    (row,) = await connection.execute_fetchall("PRAGMA user_version")
-    version = int(row[0])
-    newest = max(scripts)
-    if version > newest:
-        raise StateError(
-            f"{path} was written by a newer FluxCaption (schema {version}, this one knows {newest}): install that version again, or restore a backup"
-        )
+    scripts = _scripts(folder)
+    version, newest = await _version(connection, path, max(scripts)), max(scripts)
     if 0 < version < newest:
         copy = path.with_name(f"{path.name}.before-{newest}")
         copy.unlink(missing_ok=True)
@@ -200,8 +196,33 @@ async def migrate(connection: aiosqlite.Connection, path: Path, folder: Path = M
             await connection.execute(f"PRAGMA user_version={number}")
             await connection.execute("COMMIT")
         except BaseException:
-            await connection.execute("ROLLBACK")
+            # A full disk has rolled it back already.
+            with suppress(sqlite3.Error):
+                await connection.execute("ROLLBACK")
             raise
+
+
+def _scripts(folder: Path = MIGRATIONS) -> dict[int, Path]:
+    return {int(script.name.split("_", 1)[0]): script for script in sorted(folder.glob("[0-9]*.sql"))}
+
+
+async def _version(connection: aiosqlite.Connection, path: Path, newest: int) -> int:
+    (row,) = await connection.execute_fetchall("PRAGMA user_version")
+    version = int(row[0])
+    if version > newest:
+        raise StateError(
+            f"{path} was written by a newer FluxCaption (schema {version}, this one knows {newest}): install that version again, or restore a backup"
+        )
+    return version
+
+
+async def _check_version(connection: aiosqlite.Connection, path: Path) -> None:
+    """A file that is only read is not migrated: it must be of this program."""
+    newest = max(_scripts())
+    if (version := await _version(connection, path, newest)) < newest:
+        raise StateError(
+            f"{path} was written by an older FluxCaption (schema {version}, this one knows {newest}): start the daemon once, which brings it up to date"
+        )
 
 
 def statements(script: str) -> Iterable[str]:
@@ -212,6 +233,8 @@ def statements(script: str) -> Iterable[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
+    if statement.strip():
+        raise ValueError(f"a migration ends in the middle of a statement: {statement.strip()[:60]}")
 
 
 def _translated(path: Path, error: Exception) -> Exception:
