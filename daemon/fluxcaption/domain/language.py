@@ -7,6 +7,7 @@ behaviour of langcodes 3.5; langcodes alone misreads `cht`, `pob`, `tl` and the 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 
 import langcodes
@@ -147,6 +148,10 @@ _FILLERS = frozenset({"america", "american"})
 _WORDS = re.compile(r"[^\W\d_]+")
 
 
+MOST_SIGNS = 80
+"""No spelling of a language is longer."""
+
+
 class Strictness(StrEnum):
     """How much of a tag must agree before a track counts."""
 
@@ -201,7 +206,13 @@ class LanguageTag:
 
 def normalise(text: str | None) -> LanguageTag | None:
     """Read any spelling a server, a file or a recogniser uses; None when it names no language."""
-    spelling = (text or "").strip().replace("_", "-").lower()
+    return _normalised(text) if text and len(text) <= MOST_SIGNS else None
+
+
+@lru_cache(maxsize=4096)
+def _normalised(text: str) -> LanguageTag | None:
+    """A library spells few languages many times over."""
+    spelling = text.strip().replace("_", "-").lower()
     spelling = ALIASES.get(spelling) or NAMES.get(spelling) or _by_name(spelling) or spelling
     if spelling.lower() in UNKNOWN or ("qaa" <= spelling <= "qtz" and len(spelling) == 3):
         return None
