@@ -129,6 +129,19 @@ async def test_nobody_at_the_address_is_said() -> None:
     await translator.close()
 
 
+def test_a_directory_that_tells_no_layout_is_read_once_until_it_changes(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    (tmp_path / "shared_vocabulary.json").write_text('["plain"]')
+    translator = LocalTranslator(LocalTranslation(type="local", model=str(tmp_path)), 1, TRANSLATION)
+    assert translator.knows(EN, FR)
+    (tmp_path / "shared_vocabulary.json").write_text('["__en__", "__de__"]')
+    assert translator.knows(EN, FR), "an absent layout knows everything, and the vocabulary is not read again"
+    (tmp_path / "fluxcaption.json").write_text('{"layout": "marian", "pairs": [["en", "de"]]}')
+    os.utime(tmp_path, ns=(0, 1))
+    assert not translator.knows(EN, FR)
+    assert translator.knows(EN, DE)
+
+
 @pytest.fixture
 async def local() -> AsyncIterator[LocalTranslator]:
     translator = LocalTranslator(LocalTranslation(type="local", model="miniature"), 1, TRANSLATION)
@@ -160,19 +173,6 @@ async def test_a_model_that_is_not_there_is_named_with_its_path() -> None:
     with pytest.raises(ModelMissing, match=r"/nowhere/model/model\.bin is not there"):
         _ = translator.revision
     await translator.close()
-
-
-def test_a_directory_that_tells_no_layout_is_read_once_until_it_changes(tmp_path: Path) -> None:
-    (tmp_path / "model.bin").write_bytes(b"weights")
-    (tmp_path / "shared_vocabulary.json").write_text('["plain"]')
-    translator = LocalTranslator(LocalTranslation(type="local", model=str(tmp_path)), 1, TRANSLATION)
-    assert translator.knows(EN, FR)
-    (tmp_path / "shared_vocabulary.json").write_text('["__en__", "__de__"]')
-    assert translator.knows(EN, FR), "an absent layout knows everything, and the vocabulary is not read again"
-    (tmp_path / "fluxcaption.json").write_text('{"layout": "marian", "pairs": [["en", "de"]]}')
-    os.utime(tmp_path, ns=(0, 1))
-    assert not translator.knows(EN, FR)
-    assert translator.knows(EN, DE)
 
 
 def test_refusals_are_one_line() -> None:
