@@ -9,6 +9,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -35,8 +36,8 @@ LONG_S = 120.0
 UNKNOWN_NAME, REFUSED = "its name is not known here", "the connection is refused"
 NEVER_SENT = frozenset({UNKNOWN_NAME, REFUSED})
 CONNECT_S = 10.0
-LEFT_ALONE_S = 10.0
-"""How long a server that answers with an error is left alone by those who can wait."""
+LEFT_ALONE_S, MOST_LEFT_ALONE_S = 10.0, 3600.0
+"""How long a server that answers with an error is left alone by those who can wait, and the most it may wish for."""
 MOST_BYTES = 64 * 2**20
 CHUNK = 64 * 1024
 
@@ -132,6 +133,8 @@ class JellyfinClient:
         self._local = threading.local()
         self._opened: list[Any] = []
         self._sockets = _Sockets()
+        self._left_alone: tuple[float, ServiceUnreachable] | None = None
+        """Until when (monotonic) the server wishes to hear nothing, and how it said so."""
 
     async def call(
         self,
@@ -189,6 +192,8 @@ class JellyfinClient:
         expected: frozenset[int],
         most_bytes: int,
     ) -> Answer:
+        if self._left_alone is not None and time.monotonic() < self._left_alone[0]:
+            raise self._left_alone[1]
         client = self._client()
         headers = {**client.http._get_default_headers(), "Accept": "application/json, text/plain, */*", **more_headers}
         data = None
@@ -219,6 +224,8 @@ class JellyfinClient:
             cause = _cause(error)
             raise ServiceUnreachable(SERVICE, self.url, cause, was_sent=cause not in NEVER_SENT) from error
         if (failure := self._failure(answer)) is not None and answer.status not in expected:
+            if isinstance(failure, ServiceUnreachable) and answer.retry_after_s:
+                self._left_alone = (time.monotonic() + min(answer.retry_after_s, MOST_LEFT_ALONE_S), failure)
             raise failure
         return answer
 
