@@ -13,9 +13,10 @@ from typing import Any
 import aiohttp
 import pytest
 from fluxcaption.daemon import Daemon
-from fluxcaption.domain.jobs import Job, JobState
+from fluxcaption.domain.jobs import Job, JobState, Stage, Tier
 
 from tests.behaviour.household import HEARD, READ, clip, jellyfin, settings
+from tests.behaviour.libraries import beside_a_server, films
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film, text
 
@@ -323,3 +324,29 @@ async def test_the_key_is_in_no_answer_and_no_log(tmp_path: Path, caplog: pytest
         _, body = await call(daemon, "GET", "/health/ready")
         assert fake.key not in json.dumps(body)
         assert fake.key not in caplog.text
+
+
+async def test_a_translator_without_its_model_gives_way_to_the_next(tmp_path: Path) -> None:
+    backends = [{"type": "local", "model": str(tmp_path / "nowhere")}, {"type": "local", "model": "miniature"}]
+    async with FakeJellyfin() as fake:
+        fake.add(film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60))
+        wanted = settings(tmp_path / "state", jellyfin(fake), ["es"], translation={"backends": backends, "patience": "0s"})
+        async with running(wanted) as daemon:
+
+            async def is_done() -> bool:
+                found = await jobs(daemon)
+                return bool(found) and found[0].state is JobState.DONE
+
+            await until(is_done)
+
+
+async def test_each_translator_gets_as_many_jobs_as_it_takes_at_once_and_one_on_this_machine_makes_them_all_polite(tmp_path: Path) -> None:
+    backends = [{"type": "ollama", "url": "http://127.0.0.1:9", "model": "m", "concurrency": 4}, {"type": "local", "model": "miniature"}]
+    wishes = {"translation": {"backends": backends}}
+    async with beside_a_server(tmp_path, **wishes) as (fake, clock, house):
+        plan = house.workers._stages[Stage.TRANSLATE]
+        assert plan.size == 5
+        (item,) = films(fake, 1, clock.now())
+        fake.somebody_plays(item)
+        await house.companion.look_at_viewers()
+        assert plan.gate() is Tier.NEXT

@@ -1,6 +1,8 @@
 """Translators: a table behind a fake Ollama that misbehaves, and the real miniature model."""
 
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from fluxcaption.domain.errors import FluxCaptionError, ModelMissing, ReplyUnusable, ServiceUnreachable, UnsupportedLanguagePair
@@ -140,6 +142,19 @@ async def test_nobody_at_the_address_is_said() -> None:
     with pytest.raises(ServiceUnreachable, match="check that it runs"):
         await translator.translate([TextUnit(UnitId("1"), "Hello.")], EN, DE)
     await translator.close()
+
+
+def test_a_directory_that_tells_no_layout_is_read_once_until_it_changes(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    (tmp_path / "shared_vocabulary.json").write_text('["plain"]')
+    translator = LocalTranslator(LocalTranslation(type="local", model=str(tmp_path)), 1, TRANSLATION)
+    assert translator.knows(EN, FR)
+    (tmp_path / "shared_vocabulary.json").write_text('["__en__", "__de__"]')
+    assert translator.knows(EN, FR), "an absent layout knows everything, and the vocabulary is not read again"
+    (tmp_path / "fluxcaption.json").write_text('{"layout": "marian", "pairs": [["en", "de"]]}')
+    os.utime(tmp_path, ns=(0, 1))
+    assert not translator.knows(EN, FR)
+    assert translator.knows(EN, DE)
 
 
 @pytest.fixture

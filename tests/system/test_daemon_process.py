@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -141,8 +142,6 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would_cost(config: Path) -> 
 
 
 def test_systemd_is_told_when_it_is_ready(config: Path, tmp_path: Path) -> None:
-    import socket
-
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(address)
@@ -165,3 +164,42 @@ def test_systemd_is_told_when_it_is_ready(config: Path, tmp_path: Path) -> None:
             process.wait()
             if process.stderr is not None:
                 process.stderr.close()
+
+
+def test_a_signal_ends_it_while_the_server_is_silent(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        server = f"{{type: jellyfin, url: 'http://127.0.0.1:{silent.getsockname()[1]}', api_key: '{'k' * 32}'}}"
+        (tmp_path / "config.yaml").write_text(CONFIG.replace("{type: folder, path: media}", server), encoding="utf-8")
+        process = subprocess.Popen([sys.executable, "-m", "fluxcaption", "run", "--config", str(tmp_path / "config.yaml")], stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        try:
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            connection.recv(1)
+            code, seconds, said = ended(process)
+            connection.close()
+        finally:
+            process.kill()
+            process.wait()
+            process.stderr.close()
+    assert (code, "Traceback" in said) == (0, False)
+    assert seconds <= 5
+
+
+END = """
+import asyncio, sys, threading
+from fluxcaption.cli.common import guarded, run_async
+async def work():
+    blocked = asyncio.ensure_future(asyncio.to_thread(threading.Event().wait))
+    await asyncio.sleep(0)
+    print("done", flush=True)
+    return 75
+guarded(lambda: run_async(work()), debug=False)
+"""
+
+
+def test_a_thread_that_never_ends_does_not_keep_the_program_or_its_exit_code() -> None:
+    made = subprocess.run([sys.executable, "-c", END], capture_output=True, text=True, timeout=20, check=False)
+    assert (made.returncode, made.stdout, made.stderr) == (75, "done\n", "")

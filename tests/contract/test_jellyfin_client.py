@@ -1,0 +1,82 @@
+"""What the client of the server does when the server is silent or slow, or wishes to be left alone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from fluxcaption.domain.errors import ServiceUnreachable
+from fluxcaption.jellyfin.client import CALLS_AT_ONCE, JellyfinClient
+from fluxcaption.settings import JellyfinServer
+
+
+@asynccontextmanager
+async def answering(answer: bytes | None) -> AsyncIterator[tuple[JellyfinClient, list[str]]]:
+    """A client of a server that gives one answer to everything, or none ever; and the paths it was asked for."""
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readline()).decode().split()[1])
+        if answer is not None and not asked[-1].startswith("/slow"):
+            writer.write(answer)
+        else:
+            await reader.read()
+            await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    client = JellyfinClient(JellyfinServer(type="jellyfin", url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), "1")
+    try:
+        yield client, asked
+    finally:
+        await client.close()
+        server.close()
+
+
+def response(status: str, *headers: str) -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", "Content-Length: 2", "Connection: close", "Content-Type: application/json", *headers, "", "{}"]).encode()
+
+
+async def until_asked(asked: list[str], count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(asked) < count:
+            await asyncio.sleep(0.01)
+
+
+async def test_closing_breaks_off_a_call_that_the_server_never_answers() -> None:
+    async with answering(None) as (client, asked):
+        call = asyncio.create_task(client.call("GET", "/silent", timeout_s=600))
+        await until_asked(asked, 1)
+        await client.close()
+        async with asyncio.timeout(5):
+            with pytest.raises(ServiceUnreachable):
+                await call
+
+
+async def test_long_calls_hold_up_no_short_ones() -> None:
+    async with answering(response("200 OK")) as (client, asked):
+        long = [asyncio.create_task(client.call("GET", "/slow", timeout_s=2000)) for _ in range(CALLS_AT_ONCE + 1)]
+        await until_asked(asked, 1)
+        async with asyncio.timeout(5):
+            assert (await client.call("GET", "/quick")).status == 200
+        await client.close()
+        await asyncio.gather(*long, return_exceptions=True)
+
+
+@pytest.mark.parametrize("status", ["503 Service Unavailable", "429 Too Many Requests"])
+@pytest.mark.parametrize(
+    ("wish", "seconds"),
+    [
+        ("Retry-After: 120", 120),
+        ("Retry-After: soon", 10),
+        ("Retry-After: Wed, 21 Oct 2015 07:28:00 GMT", 10),
+        ("Retry-After: -5", 10),
+        ("Server: plain", 10),
+    ],
+)
+async def test_how_long_a_server_wishes_to_be_left_alone_is_passed_on(status: str, wish: str, seconds: float) -> None:
+    async with answering(response(status, wish)) as (client, _):
+        with pytest.raises(ServiceUnreachable) as told:
+            await client.call("GET", "/items")
+        assert told.value.retry_after_s == seconds
+        assert not told.value.was_sent
