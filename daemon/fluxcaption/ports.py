@@ -117,7 +117,7 @@ class MediaServer(Protocol):
     async def is_there(self, source: MediaSource) -> bool:
         """Whether the media itself can be seen now: nothing is written beside a file whose disk is away."""
 
-    def track_file(self, source: MediaSource, name: str) -> Path | None:
+    async def track_file(self, source: MediaSource, name: str) -> Path | None:
         """Where a track of that name lies on this machine; None when its folder cannot be seen from here."""
 
     async def fetch_item(self, item_id: ItemId) -> Item:
@@ -135,7 +135,7 @@ class MediaServer(Protocol):
             ReplyUnusable: The server stumbled over it.
         """
 
-    def locate(self, source: MediaSource) -> MediaLocation:
+    async def locate(self, source: MediaSource) -> MediaLocation:
         """Say where the bytes of the media can be read: a mapped local path, else a URL."""
 
     async def upload(self, source: MediaSource, track: FinishedTrack) -> None:

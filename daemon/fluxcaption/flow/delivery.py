@@ -184,7 +184,7 @@ class Deliverer:
         return await self._replace(job, item, source, track, intent, known, [_unlisted(source, intent.file_name)])
 
     async def _lying_beside(self, source: MediaSource, name: str) -> bytes | None:
-        file = self._server.track_file(source, name)
+        file = await self._server.track_file(source, name)
         try:
             return None if file is None else await asyncio.to_thread(file.read_bytes)
         except OSError:
@@ -401,7 +401,7 @@ class Deliverer:
         sent_at = known.sent_at or known.intended_at
         scan = await self._server.library_scan()
         lying = await self._lying_beside(source, known.file_name)
-        can_write = self._server.track_file(source, known.file_name) is not None
+        can_write = await self._server.track_file(source, known.file_name) is not None
         facts = UnseenFacts(
             looks=looks,
             sends=job.sends,

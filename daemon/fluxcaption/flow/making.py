@@ -208,7 +208,7 @@ class MakingStages:
         """Get the words of the source: read the text track, or hear the sound."""
         parts = self._parts
         item, source = await find_source(self._server, job)
-        location = self._server.locate(source)
+        location = await self._server.locate(source)
         decision = await self._decision(item, source, job)
         is_last_try = job.attempts >= PATIENT_TRIES
         if decision.way is Way.LOOK:

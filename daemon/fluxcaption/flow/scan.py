@@ -299,7 +299,7 @@ class Scanner:
             await self._refresh(item.id, source.id)
 
     async def _file_is_there(self, source: MediaSource, delivery: Delivery) -> bool | None:
-        file = self._server.track_file(source, delivery.file_name)
+        file = await self._server.track_file(source, delivery.file_name)
         return None if file is None else await asyncio.to_thread(file.is_file)
 
     async def _refresh(self, item_id: ItemId, source_id: SourceId) -> bool:

@@ -117,7 +117,7 @@ class FolderTree:
         """Whether the file is there and not empty."""
         return await self._run(lambda: bool(self._etag(Path(source.path))))
 
-    def track_file(self, source: MediaSource, name: str) -> Path | None:
+    async def track_file(self, source: MediaSource, name: str) -> Path | None:
         """Beside the media."""
         return Path(source.path).parent / name
 
@@ -134,7 +134,7 @@ class FolderTree:
             raise SubtitleUnreadable(source.stem, "an embedded track is not a file")
         return await self._run(_read_bounded, Path(track.path))
 
-    def locate(self, source: MediaSource) -> MediaLocation:
+    async def locate(self, source: MediaSource) -> MediaLocation:
         """The path itself."""
         return MediaLocation(source.path)
 

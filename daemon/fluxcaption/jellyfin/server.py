@@ -247,9 +247,9 @@ class JellyfinServer:
         )
         return answer.status in {200, 206}
 
-    def track_file(self, source: MediaSource, name: str) -> Path | None:
+    async def track_file(self, source: MediaSource, name: str) -> Path | None:
         """Beside the mapped media."""
-        mapped = self._mapped(source)
+        mapped = await asyncio.to_thread(self._mapped, source)
         return mapped.parent / name if mapped is not None else None
 
     async def _places_of(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
@@ -332,16 +332,16 @@ class JellyfinServer:
             raise SubtitleUnreadable(track.file_name or source.stem, f"the server does not give it (status {answer.status})")
         return answer.body
 
-    def locate(self, source: MediaSource) -> MediaLocation:
+    async def locate(self, source: MediaSource) -> MediaLocation:
         """The mapped file where it is there with the right size, else the static stream (6)."""
-        if (path := self._mapped(source)) is not None:
+        if (path := await asyncio.to_thread(self._mapped, source)) is not None:
             return MediaLocation(str(path))
         url = f"{self._client.url}/Videos/{source.id}/stream?static=true&mediaSourceId={source.id}"
         return MediaLocation(url, (("Authorization", self._client.authorization()),), self._client.verify)
 
     async def upload(self, source: MediaSource, track: FinishedTrack) -> None:
         """Upload, or write a sidecar where that is wanted or the only way (7.1 to 7.4)."""
-        mapped = self._mapped(source)
+        mapped = await asyncio.to_thread(self._mapped, source)
         if self._settings.write == "sidecar":
             if mapped is None:
                 raise ServerRefusesUploads("server.write is sidecar, but server.path_map does not lead to the file", was_sent=False)
@@ -377,7 +377,7 @@ class JellyfinServer:
 
     async def write_beside(self, source: MediaSource, name: str, content: bytes) -> bool:
         """By the mapped path, unless the owner wants uploads alone; the server is then asked to look."""
-        mapped = self._mapped(source)
+        mapped = await asyncio.to_thread(self._mapped, source)
         if mapped is None or self._settings.write == "upload":
             return False
         try:
