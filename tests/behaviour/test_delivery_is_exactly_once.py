@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -681,12 +681,15 @@ async def test_an_undo_that_fails_for_one_film_goes_on_with_the_next(tmp_path: P
         assert [len(item.sources[0].sidecars) for item in made] == [0, 0, 0]
 
 
-async def test_a_track_that_somebody_edited_is_remembered_as_theirs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("edit", [lambda ours: HUMAN, lambda ours: ours.replace(b"Guten Abend.", b"<i>Guten Abend.</i>")], ids=["words", "italics"])
+async def test_a_track_that_somebody_edited_is_remembered_as_theirs(edit: Callable[[bytes], bytes], tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now())
         await delivered(house, item)
         source = item.sources[0]
-        source.sidecars[f"{source.stem}.fluxcaption.de.srt"] = HUMAN
+        name = f"{source.stem}.fluxcaption.de.srt"
+        assert edit(source.sidecars[name]) != source.sidecars[name]
+        source.sidecars[name] = edit(source.sidecars[name])
         source.sidecars[f"{source.stem}.de.srt"] = HUMAN
         queued = []
         for _ in range(3):

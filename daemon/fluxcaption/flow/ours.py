@@ -1,6 +1,7 @@
 """Telling our own tracks from everybody else's, and whether somebody worked on them."""
 
 import hashlib
+import re
 
 from fluxcaption.domain.errors import ReplyUnusable, SubtitleUnreadable
 from fluxcaption.domain.jobs import Delivery
@@ -10,6 +11,8 @@ from fluxcaption.domain.sources import NOTHING_KNOWN, KnownTracks, is_ours
 from fluxcaption.domain.units import ContentHash, ItemId
 from fluxcaption.flow.reading import hash_of_cues
 from fluxcaption.ports import MediaServer, SubtitleCodec
+
+_FORMATTING = re.compile(rb"</?(?:i|b|u|font|c|v)[ >.]|\{\\", re.IGNORECASE)
 
 
 class OurTracks:
@@ -53,8 +56,9 @@ class OurTracks:
         return hash_of(seen) == track.content_hash or self.cues_hash(name, seen) == self.cues_hash("ours.srt", track.content)
 
     def is_what_was_sent(self, known: Delivery, name: str, seen: bytes) -> bool:
-        """Whether these bytes are what was sent last."""
-        return hash_of(seen) == known.content_hash or (bool(known.cues_hash) and self.cues_hash(name, seen) == known.cues_hash)
+        """Whether these bytes are what was sent last: the same, or the same cues without formatting, since we write none and a person may."""
+        is_plain = _FORMATTING.search(seen) is None
+        return hash_of(seen) == known.content_hash or (bool(known.cues_hash) and is_plain and self.cues_hash(name, seen) == known.cues_hash)
 
     def is_delivered(self, known: Delivery, name: str, seen: bytes) -> bool:
         """The same, or what it replaces: that still lies there when a replacement was broken off before the deletion."""
