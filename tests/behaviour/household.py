@@ -1,6 +1,8 @@
 """A household for behaviour tests: settings on a temporary state, real clips, the miniature models."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +53,11 @@ async def windows_heard(state: Path) -> int:
         return int((await store._db.read("SELECT count(*) AS n FROM windows"))[0]["n"])
     finally:
         await store.close()
+
+
+def heard_ms(state: Path) -> tuple[int, int]:
+    """Sound that was heard, and sound that is saved; their difference was heard for nothing."""
+    with closing(sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True)) as database:
+        heard = database.execute("SELECT media_ms FROM speeds WHERE way='listen'").fetchone()
+        saved = database.execute("SELECT coalesce(sum(end_ms-start_ms),0) FROM windows").fetchone()
+    return (heard[0] if heard else 0), saved[0]

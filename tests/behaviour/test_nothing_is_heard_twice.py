@@ -17,21 +17,13 @@ from fluxcaption.domain.work import UnitResult, WorkKind, WorkUnit
 from fluxcaption.ports import Executor
 from fluxcaption.wiring import build_listener
 
-from tests.behaviour.household import DEMO, HEARD, clip, jellyfin, settings, windows_heard
+from tests.behaviour.household import DEMO, HEARD, clip, heard_ms, jellyfin, settings, windows_heard
 from tests.behaviour.libraries import house_beside
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film
 from tests.fakes.media import repeated
 
 CLIP = DEMO / HEARD / f"{HEARD}.mkv"
-
-
-def heard_ms(state: Path) -> tuple[int, int]:
-    """Sound that was heard, and sound that is saved; their difference was heard for nothing."""
-    with closing(sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True)) as database:
-        heard = database.execute("SELECT media_ms FROM speeds WHERE way='listen'").fetchone()
-        saved = database.execute("SELECT coalesce(sum(end_ms-start_ms),0) FROM windows").fetchone()
-    return (heard[0] if heard else 0), saved[0]
 
 
 def windows_saved(state: Path) -> int:
