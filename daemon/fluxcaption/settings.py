@@ -220,7 +220,7 @@ class LocalTranslation(Section):
 
     type: Literal["local"]
     model: str = Field(description="A CTranslate2 directory, or miniature for the demo model.")
-    layout: Literal["auto", "m2m100", "nllb", "marian", "madlad"] = Field("auto", description="Which tokens the model expects; auto reads the model's card.")
+    layout: Literal["auto", "m2m100", "nllb", "madlad"] = Field("auto", description="Which tokens the model expects; auto reads the model's card.")
 
 
 class OllamaTranslation(Section):

@@ -72,7 +72,20 @@ async def test_every_sentence_gets_its_own_translation_and_is_saved(fake: FakeOl
 
 @pytest.mark.parametrize(
     "fault",
-    [ollama.fenced, ollama.truncated, ollama.missing_one, ollama.shifted_whole, ollama.echoed, ollama.emptied, ollama.thinking, ollama.refusing, "html"],
+    [
+        ollama.fenced,
+        ollama.truncated,
+        ollama.missing_one,
+        ollama.shifted,
+        ollama.shifted_from_the_middle,
+        ollama.shifted_whole,
+        ollama.backwards,
+        ollama.echoed,
+        ollama.emptied,
+        ollama.thinking,
+        ollama.refusing,
+        "html",
+    ],
     ids=lambda fault: getattr(fault, "__name__", fault),
 )
 async def test_a_bad_reply_is_asked_again_in_halves_and_nothing_is_lost_or_shifted(fake: FakeOllama, fault: ollama.Fault | str) -> None:
@@ -81,6 +94,13 @@ async def test_a_bad_reply_is_asked_again_in_halves_and_nothing_is_lost_or_shift
     assert report.texts == {UnitId(str(number)): words(text) for number, text in enumerate(TEXTS[:20], 1)}
     assert report.untranslated == {}
     assert len(fake.requests) <= 3
+
+
+async def test_the_reply_to_the_batch_before_is_asked_again(fake: FakeOllama) -> None:
+    fake.faults = [None, "previous batch"]
+    report, _ = await film(fake, TEXTS[:40])
+    assert report.texts == {UnitId(str(number)): words(text) for number, text in enumerate(TEXTS[:40], 1)}
+    assert len(fake.requests) == 4
 
 
 async def test_a_sentence_that_is_refused_for_good_is_counted_and_the_rest_goes_on(fake: FakeOllama) -> None:

@@ -28,6 +28,20 @@ def shifted(answer: dict[str, dict[str, str]]) -> str:
     return json.dumps({name: {**entry, "text": text} for (name, entry), text in zip(answer.items(), texts[1:] + texts[:1], strict=True)})
 
 
+def shifted_from_the_middle(answer: dict[str, dict[str, str]]) -> str:
+    """Two sentences became one, and what follows moved up."""
+    texts = [entry["text"] for entry in answer.values()]
+    at = len(texts) // 2
+    moved = [*texts[:at], *texts[at + 1 :], texts[at]]
+    return json.dumps({name: {**entry, "text": text} for (name, entry), text in zip(answer.items(), moved, strict=True)})
+
+
+def backwards(answer: dict[str, dict[str, str]]) -> str:
+    """The translations in reverse order."""
+    texts = [entry["text"] for entry in answer.values()][::-1]
+    return json.dumps({name: {**entry, "text": text} for (name, entry), text in zip(answer.items(), texts, strict=True)})
+
+
 def shifted_whole(answer: dict[str, dict[str, str]]) -> str:
     """Echo and translation under the next id."""
     entries = list(answer.values())
@@ -56,9 +70,10 @@ class FakeOllama:
     def __init__(self, words: Callable[[str], str], model: str = "tiny") -> None:
         self.words = words
         self.model = model
-        self.faults: list[Fault | int | str] = []
+        self.faults: list[Fault | int | str | None] = []
         self.requests: list[dict[str, Any]] = []
         self.url = ""
+        self._last_reply = ""
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -88,6 +103,9 @@ class FakeOllama:
         texts = json.loads(body["messages"][-1]["content"])
         answer = {name: {"source": text, "text": self.words(text)} for name, text in texts.items()}
         reply = fault(answer) if callable(fault) else json.dumps(answer, ensure_ascii=False)
+        if fault == "previous batch":
+            reply = self._last_reply
+        self._last_reply = reply
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         for at in range(0, len(reply), 50):

@@ -10,6 +10,8 @@ from fluxcaption.domain.language import LanguageTag
 
 CARD = "fluxcaption.json"
 MOST_TOKENS = 250
+NAMES = ("m2m100", "nllb", "madlad")
+"""Source and target token; the same with other names; the target token alone, before the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class Layout:
     """How to speak to one model.
 
     Attributes:
-        languages: Our tag to the model's own token; empty where the pair is fixed.
+        languages: Our tag to the model's own token.
         pairs: The only pairs it knows; empty: all of `languages`.
         most_tokens: What it can write at most.
     """
@@ -39,9 +41,9 @@ class Layout:
 
     def asks(self, pieces: Sequence[str], source: LanguageTag, target: LanguageTag) -> tuple[list[str], list[str]]:
         """Source tokens and target prefix."""
-        if self.name in {"m2m100", "nllb"}:
-            return [self.token(source) or "", *pieces, "</s>"], [self.token(target) or ""]
-        return [*pieces, "</s>"], []
+        if self.name == "madlad":
+            return [self.token(target) or "", *pieces, "</s>"], []
+        return [self.token(source) or "", *pieces, "</s>"], [self.token(target) or ""]
 
     def answer(self, tokens: Sequence[str]) -> list[str]:
         """The words without the prefix."""
@@ -59,15 +61,20 @@ def read_layout(directory: Path, wanted: str) -> Layout:
     if card.is_file():
         try:
             value = json.loads(card.read_text(encoding="utf-8"))
-            name = wanted if wanted != "auto" else value["layout"]
+            name = str(wanted if wanted != "auto" else value["layout"])
+            if name not in NAMES:
+                raise ValueError(f"layout {name} is none of {', '.join(NAMES)}")
             pairs = tuple((str(source), str(target)) for source, target in value.get("pairs", ()))
             return Layout(name, dict(value.get("languages", {})), pairs, int(value.get("max_length", MOST_TOKENS)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelMissing(str(directory), f"its card {card} cannot be read ({error})") from error
     vocabulary = _vocabulary(directory)
     m2m = {token[2:-2]: token for token in vocabulary if token.startswith("__") and token.endswith("__")}
-    if (wanted in {"auto", "m2m100"}) and m2m:
+    if wanted in {"auto", "m2m100"} and m2m:
         return Layout("m2m100", m2m)
+    madlad = {token[2:-1]: token for token in vocabulary if token.startswith("<2") and token.endswith(">")}
+    if wanted in {"auto", "madlad"} and madlad:
+        return Layout("madlad", madlad)
     raise ModelMissing(str(directory), f"nothing tells how it wants to be asked: put a card {CARD} beside model.bin")
 
 

@@ -51,6 +51,34 @@ def test_each_answer_is_believed_or_refused_by_itself(reply: str, expected: set[
     assert believed(reply) == expected
 
 
+SPOKEN = [
+    ("The man opens the door.", "Der Mann öffnet die Tür."),
+    ("Where is the horse?", "Wo ist das Pferd?"),
+    ("My sister sells twelve red cars in the old town every year.", "Meine Schwester verkauft jedes Jahr zwölf rote Autos in der Altstadt."),
+    ("No.", "Nein."),
+    ("We saw Anna at 10 o'clock.", "Wir haben Anna um 10 Uhr gesehen."),
+    ("Why?", "Warum?"),
+    ("I never said that.", "Das habe ich nie gesagt."),
+    ("Please close the window before it begins to rain again.", "Bitte mach das Fenster zu, bevor es wieder zu regnen beginnt."),
+]
+
+
+@pytest.mark.parametrize(
+    ("order", "out_of_step"),
+    [
+        ([0, 1, 2, 3, 4, 5, 6, 7], False),
+        ([1, 2, 3, 4, 5, 6, 7, 0], True),
+        ([7, 0, 1, 2, 3, 4, 5, 6], True),
+        ([0, 1, 2, 4, 5, 6, 7, 3], True),
+        ([7, 6, 5, 4, 3, 2, 1, 0], True),
+    ],
+)
+def test_translations_that_answer_their_neighbours_are_noticed_though_the_echo_is_right(order: list[int], out_of_step: bool) -> None:
+    units = [TextUnit(UnitId(str(number)), source) for number, (source, _) in enumerate(SPOKEN)]
+    reply = json.dumps({unit.id: {"source": unit.text, "text": SPOKEN[place][1]} for unit, place in zip(units, order, strict=True)})
+    assert len(read_reply(reply, units, EN, DE)) == (0 if out_of_step else len(units))
+
+
 def test_direction_marks_around_an_answer_are_dropped() -> None:
     reply = changed(**{"1": {"source": UNITS[0].text, "text": "\u200f Der Mann\nöffnet die Tür. \u200f"}})
     assert read_reply(reply, UNITS, EN, DE)[UnitId("1")] == "Der Mann öffnet die Tür."

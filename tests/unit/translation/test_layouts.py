@@ -1,0 +1,42 @@
+"""How each kind of translation model wants to be asked."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fluxcaption.domain.errors import ModelMissing
+from fluxcaption.domain.language import LanguageTag
+from fluxcaption.translation.layouts import CARD, read_layout
+
+EN, DE = LanguageTag("en"), LanguageTag("de")
+
+
+def card(directory: Path, **value: object) -> Path:
+    (directory / CARD).write_text(json.dumps(value))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("name", "languages", "asked"),
+    [
+        ("m2m100", {"en": "__en__", "de": "__de__"}, (["__en__", "_Hi", "</s>"], ["__de__"])),
+        ("nllb", {"en": "eng_Latn", "de": "deu_Latn"}, (["eng_Latn", "_Hi", "</s>"], ["deu_Latn"])),
+        ("madlad", {"en": "<2en>", "de": "<2de>"}, (["<2de>", "_Hi", "</s>"], [])),
+    ],
+)
+def test_each_layout_says_the_languages_where_its_models_expect_them(
+    name: str, languages: dict[str, str], asked: tuple[list[str], list[str]], tmp_path: Path
+) -> None:
+    assert read_layout(card(tmp_path, layout=name, languages=languages), "auto").asks(["_Hi"], EN, DE) == asked
+
+
+@pytest.mark.parametrize(("tokens", "name"), [(["__en__", "__de__", "a"], "m2m100"), (["<2en>", "<2de>", "<pad>"], "madlad")])
+def test_a_model_without_a_card_is_known_by_its_vocabulary(tokens: list[str], name: str, tmp_path: Path) -> None:
+    (tmp_path / "shared_vocabulary.json").write_text(json.dumps(tokens))
+    layout = read_layout(tmp_path, "auto")
+    assert (layout.name, layout.knows(EN, DE), layout.knows(EN, LanguageTag("fr"))) == (name, True, False)
+
+
+def test_a_layout_nobody_can_speak_is_refused_with_those_that_are_spoken(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissing, match="marian is none of m2m100, nllb, madlad"):
+        read_layout(card(tmp_path, layout="marian"), "auto")
