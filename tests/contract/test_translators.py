@@ -171,7 +171,7 @@ def test_a_directory_that_tells_no_layout_is_read_once_until_it_changes(tmp_path
     assert translator.knows(EN, FR)
     (tmp_path / "shared_vocabulary.json").write_text('["__en__", "__de__"]')
     assert translator.knows(EN, FR), "an absent layout knows everything, and the vocabulary is not read again"
-    (tmp_path / "fluxcaption.json").write_text('{"layout": "marian", "pairs": [["en", "de"]]}')
+    (tmp_path / "fluxcaption.json").write_text('{"layout": "m2m100", "pairs": [["en", "de"]]}')
     os.utime(tmp_path, ns=(0, 1))
     assert not translator.knows(EN, FR)
     assert translator.knows(EN, DE)
