@@ -223,8 +223,9 @@ async def test_a_database_that_is_locked_for_minutes_ends_nothing(tmp_path: Path
         assert daemon.house is not None
         await daemon.house.store._db._writer.execute("PRAGMA busy_timeout=10")  # type: ignore[attr-defined]
         began = daemon.house.clock.now()
-        other = sqlite3.connect(tmp_path / "state" / "fluxcaption.sqlite3", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
+        other = sqlite3.connect(tmp_path / "state" / "fluxcaption.sqlite3", isolation_level=None, check_same_thread=False)
+        # In a thread: what the daemon writes at this moment needs the loop to come to its end.
+        await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
         new = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60)
         fake.add(new)
         assert daemon.web is not None
