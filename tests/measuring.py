@@ -15,7 +15,10 @@ def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
     for at, word in enumerate(said, 1):
         before, row[0] = row[0], at
         for number, other in enumerate(heard, 1):
-            before, row[number] = row[number], min(row[number] + 1, row[number - 1] + 1, before + (word != other))
+            before, row[number] = (
+                row[number],
+                min(row[number] + 1, row[number - 1] + 1, before + (word != other)),
+            )
     return row[-1]
 
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from fluxcaption.app import House, build_house, has_room
 from fluxcaption.clock import SystemClock
 from fluxcaption.domain.errors import JobError, ModelMissing, UsageError
 from fluxcaption.domain.forecast import sentences
@@ -14,21 +15,24 @@ from fluxcaption.domain.gaps import Decision
 from fluxcaption.domain.jobs import PLAYBACK, AskedFor, Job, JobState
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ItemId, Ms
-from fluxcaption.flow.explaining import explain
-from fluxcaption.flow.passes import WantedPasses
-from fluxcaption.flow.scan import ScanReport
-from fluxcaption.loops import SERVER, Loops
-from fluxcaption.memory import trim_memory
-from fluxcaption.ports import Clock, MediaServer, Recognizer, Store, Translator
+from fluxcaption.health import Health, PartState
+from fluxcaption.malloc import trim_memory
+from fluxcaption.pipeline.discovery.scan_requests import WantedPasses
+from fluxcaption.pipeline.discovery.scanner import ScanReport
+from fluxcaption.pipeline.explain import explain
+from fluxcaption.ports.clock import Clock
+from fluxcaption.ports.media_server import MediaServer
+from fluxcaption.ports.speech import Recognizer
+from fluxcaption.ports.storage import Store
+from fluxcaption.ports.translation import Translator
 from fluxcaption.schedule import Timetable
 from fluxcaption.settings import Settings
 from fluxcaption.storage.lock import StateLock
 from fluxcaption.storage.store import SqliteStore
+from fluxcaption.supervisor import SERVER, Loops
 from fluxcaption.web.api import Api, AskBody
-from fluxcaption.web.health import Health, PartState
 from fluxcaption.web.server import WebServer, route_table
 from fluxcaption.web.webhook import Webhook
-from fluxcaption.wiring import House, build_house, has_room
 
 log = logging.getLogger(__name__)
 
@@ -84,29 +88,52 @@ async def run_once(
         house.introduce(await house.server.connect())
         await store.requeue_interrupted(house.clock.now())
         # A person who says `--once` stands beside it: whatever waited for a neighbour is tried now.
-        for code in ("service-unreachable", "key-rejected", "model-missing", "disk-low", "write-refused", "server-refuses-uploads", "media-away", "aside"):
+        for code in (
+            "service-unreachable",
+            "key-rejected",
+            "model-missing",
+            "disk-low",
+            "write-refused",
+            "server-refuses-uploads",
+            "media-away",
+            "aside",
+        ):
             await store.unpark(code, house.clock.now())
         report = await house.scanner.scan(full=True)
-        for line in [*report.broken, *(sentences(report.forecast) if report.is_first and report.forecast else ())]:
+        for line in [
+            *report.broken,
+            *(sentences(report.forecast) if report.is_first and report.forecast else ()),
+        ]:
             say(line)
         await store.hold_none(house.clock.now())
         with _signals(house.workers.stop):
             await house.workers.run(until_idle=True)
         counts = await store.count_jobs()
-        waiting = sum(count for (_, state), count in counts.items() if state in {JobState.QUEUED, JobState.PARKED, JobState.RUNNING})
+        waiting = sum(
+            count
+            for (_, state), count in counts.items()
+            if state in {JobState.QUEUED, JobState.PARKED, JobState.RUNNING}
+        )
         return OnceReport(report, finished, waiting)
 
 
 def describe(job: Job) -> str:
     """One finished job as a line for people."""
-    word = {JobState.DONE: "done", JobState.SETTLED: "nothing to make", JobState.FAILED: "failed", JobState.CANCELLED: "dropped"}[job.state]
+    word = {
+        JobState.DONE: "done",
+        JobState.SETTLED: "nothing to make",
+        JobState.FAILED: "failed",
+        JobState.CANCELLED: "dropped",
+    }[job.state]
     return f"{job.title} [{job.target}] {word}: {job.reason}"
 
 
 class Daemon:
     """Runs until it is told to stop."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None, server: MediaServer | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, server: MediaServer | None = None
+    ) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._given_server = server
@@ -126,7 +153,9 @@ class Daemon:
         """Begin the end; a second call changes nothing."""
         self._stop.set()
 
-    async def run(self, on_ready: Callable[[], object] = lambda: None, on_stopping: Callable[[], object] = lambda: None) -> None:
+    async def run(
+        self, on_ready: Callable[[], object] = lambda: None, on_stopping: Callable[[], object] = lambda: None
+    ) -> None:
         """Start everything, work, and stop everything in reverse."""
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(_signals(self.stop))
@@ -136,7 +165,12 @@ class Daemon:
                 self._note_paused(True)
             timetable = Timetable(self._settings.schedule)
             house = build_house(
-                self._settings, store, server=self._given_server, clock=self._clock, may_listen=timetable.may_listen, may_work=lambda: not self._is_paused
+                self._settings,
+                store,
+                server=self._given_server,
+                clock=self._clock,
+                may_listen=timetable.may_listen,
+                may_work=lambda: not self._is_paused,
             )
             self.house = house
             stack.push_async_callback(house.close)
@@ -155,7 +189,11 @@ class Daemon:
             loops.keep(lambda: self._every_minute(house), "minute")
             loops.keep(lambda: self._unload_when_idle(house), "unload")
             loops.start(self._look_at_models(house), "models")
-            timetable.start(scan=lambda: self._passes.want(full=False), full_scan=lambda: self._passes.want(full=True), every_minute=self._minute.set)
+            timetable.start(
+                scan=lambda: self._passes.want(full=False),
+                full_scan=lambda: self._passes.want(full=True),
+                every_minute=self._minute.set,
+            )
             stack.callback(timetable.stop)
             self.health.phase = "running"
             on_ready()
@@ -167,7 +205,13 @@ class Daemon:
 
     async def _open_web(self, stack: contextlib.AsyncExitStack, house: House) -> WebServer:
         secret = self._settings.web.webhook_secret
-        webhook = Webhook(house.store, self._clock, secret.get_secret_value() if secret else "", lambda: house.watcher.server_id, self._new_event.set)
+        webhook = Webhook(
+            house.store,
+            self._clock,
+            secret.get_secret_value() if secret else "",
+            lambda: house.watcher.server_id,
+            self._new_event.set,
+        )
         api = Api(
             house.store,
             self._clock,
@@ -177,7 +221,9 @@ class Daemon:
             abandon=house.workers.abandon,
             set_paused=lambda paused: self._set_paused(house, paused),
             why=lambda item_id: explain(house.server, house.store, house.planner, item_id),
-            undo=lambda item_id, dry_run: house.deliverer.undo(house.watcher.server_id, item_id, dry_run=dry_run),
+            undo=lambda item_id, dry_run: house.deliverer.undo(
+                house.watcher.server_id, item_id, dry_run=dry_run
+            ),
             ask=lambda body: self._ask(house, body),
         )
         web = WebServer(route_table(api, webhook))
@@ -191,7 +237,9 @@ class Daemon:
             targets = [LanguageTag.parse(text) for text in body.targets]
         except ValueError as error:
             raise UsageError(str(error)) from error
-        return await house.intake.take_asked(ItemId(body.item_id), targets, AskedFor(source=body.source, model=body.model, redo=body.redo))
+        return await house.intake.take_asked(
+            ItemId(body.item_id), targets, AskedFor(source=body.source, model=body.model, redo=body.redo)
+        )
 
     async def _meet_server(self, house: House) -> None:
         """Find the server, however long that takes, and have its news come at once; again whenever it may have started anew."""
@@ -255,7 +303,11 @@ class Daemon:
         await self._minute.wait()
         self._minute.clear()
         room = has_room(self._settings.state, self._settings.limits.disk_free)
-        self.health.say("disk", PartState.OK if room else PartState.DEGRADED, "" if room else f"less than limits.disk_free is left at {self._settings.state}")
+        self.health.say(
+            "disk",
+            PartState.OK if room else PartState.DEGRADED,
+            "" if room else f"less than limits.disk_free is left at {self._settings.state}",
+        )
         self._new_event.set()
         # A quiet hour that begins holds for what is being heard, too; what was heard so far is kept.
         house.workers.step_aside()

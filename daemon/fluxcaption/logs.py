@@ -11,8 +11,14 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 _job: ContextVar[int | None] = ContextVar("job", default=None)
-_PLAIN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
-_SECRET = re.compile(r"(?i)(token=\"?|api_?key=|authorization:\s*(?:bearer\s+|mediabrowser\s+)?|bearer\s+)[^\s\",&]+")
+_PLAIN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+}
+_SECRET = re.compile(
+    r"(?i)(token=\"?|api_?key=|authorization:\s*(?:bearer\s+|mediabrowser\s+)?|bearer\s+)[^\s\",&]+"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 LEAST_SECRET = 6
 """Shorter values would blot out ordinary words."""
@@ -38,7 +44,9 @@ class _Redaction(logging.Filter):
 
     def __init__(self, secrets: Collection[str]) -> None:
         super().__init__()
-        self._secrets = sorted((secret for secret in secrets if len(secret) >= LEAST_SECRET), key=len, reverse=True)
+        self._secrets = sorted(
+            (secret for secret in secrets if len(secret) >= LEAST_SECRET), key=len, reverse=True
+        )
 
     def clean(self, text: str) -> str:
         for secret in self._secrets:
@@ -59,7 +67,11 @@ class _Formatter(logging.Formatter):
             facts.setdefault("job", job)
         error = ""
         if record.exc_info and record.exc_info[1] is not None:
-            error = self.formatException(record.exc_info) if self._with_traceback else f"{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+            error = (
+                self.formatException(record.exc_info)
+                if self._with_traceback
+                else f"{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+            )
         at = datetime.fromtimestamp(record.created, UTC)
         if self._is_json:
             line = json.dumps(
@@ -82,7 +94,9 @@ class _Formatter(logging.Formatter):
         return self._redaction.clean(line)
 
 
-def set_up_logging(level: str, form: str, secrets: Collection[str] = (), stream: TextIO | None = None, *, debug: bool = False) -> None:
+def set_up_logging(
+    level: str, form: str, secrets: Collection[str] = (), stream: TextIO | None = None, *, debug: bool = False
+) -> None:
     """Send everything to one stream; libraries speak from warning on."""
     out = stream or sys.stderr
     is_json = form == "json" or (form == "auto" and not out.isatty())

@@ -6,7 +6,17 @@ from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
 CLOUD_TYPES = frozenset(
-    {"fuse.rclone", "fuse.google-drive-ocamlfuse", "fuse.onedriver", "fuse.s3fs", "fuse.gcsfuse", "fuse.blobfuse2", "fuse.juicefs", "fuse.zurg", "fuse.pcloud"}
+    {
+        "fuse.rclone",
+        "fuse.google-drive-ocamlfuse",
+        "fuse.onedriver",
+        "fuse.s3fs",
+        "fuse.gcsfuse",
+        "fuse.blobfuse2",
+        "fuse.juicefs",
+        "fuse.zurg",
+        "fuse.pcloud",
+    }
 )
 """File systems whose bytes are fetched from afar for money or quota; NFS and SMB are ordinary."""
 

@@ -46,7 +46,10 @@ def webhook_plugin() -> WebhookPlugin:
         guid=value["guid"],
         repository_name=value["repository"]["name"],
         repository_url=value["repository"]["url"],
-        versions=tuple((tuple(int(part) for part in row["server"].split(".")), row["plugin"]) for row in value["versions"]),
+        versions=tuple(
+            (tuple(int(part) for part in row["server"].split(".")), row["plugin"])
+            for row in value["versions"]
+        ),
         tasks=tuple(value["tasks"]),
         destination=value["destination"],
     )

@@ -31,12 +31,20 @@ class Timetable:
         self._zone: tzinfo | None = None if settings.timezone == "auto" else ZoneInfo(settings.timezone)
         self._scheduler = AsyncIOScheduler(timezone=self._zone) if self._zone else AsyncIOScheduler()
 
-    def start(self, scan: Callable[[], None], full_scan: Callable[[], None], every_minute: Callable[[], None]) -> None:
+    def start(
+        self, scan: Callable[[], None], full_scan: Callable[[], None], every_minute: Callable[[], None]
+    ) -> None:
         """Begin; the functions must return at once."""
         # The library's own default skips a run that is one second late, without a word.
         options = {"coalesce": True, "misfire_grace_time": None}
-        self._scheduler.add_job(_called(scan), "interval", seconds=self._settings.scan.total_seconds(), **options)
-        self._scheduler.add_job(_called(full_scan), CronTrigger.from_crontab(self._settings.full_scan, timezone=self._zone), **options)
+        self._scheduler.add_job(
+            _called(scan), "interval", seconds=self._settings.scan.total_seconds(), **options
+        )
+        self._scheduler.add_job(
+            _called(full_scan),
+            CronTrigger.from_crontab(self._settings.full_scan, timezone=self._zone),
+            **options,
+        )
         self._scheduler.add_job(_called(every_minute), "interval", seconds=60, **options)
         self._scheduler.start()
 

@@ -9,13 +9,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import WithJsonSchema
 
 from fluxcaption.domain.language import LanguageTag, Strictness, normalise
 from fluxcaption.domain.media import SubtitleTrack
 from fluxcaption.domain.sources import MACHINE_MARKS
-from fluxcaption.domain.titles import told_by_title
+from fluxcaption.domain.track_titles import told_by_title
 
 MOST_THREADS = 256
 LEAST_SCAN = timedelta(minutes=1)
@@ -64,23 +73,42 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
     PlainSerializer(_show_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+\s*[smhd]$", "description": "Duration: 90s, 15m, 2h, 30d"}),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\d+\s*[smhd]$", "description": "Duration: 90s, 15m, 2h, 30d"}
+    ),
 ]
 Size = Annotated[
-    int, BeforeValidator(_size), WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+\s*([KMGT]i)?B$"}]})
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+\s*([KMGT]i)?B$"}]}
+    ),
 ]
 Language = Annotated[
     LanguageTag,
     BeforeValidator(_language),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "minLength": 2, "maxLength": 35, "description": "BCP 47 language code: de, pt-BR, zh-Hans"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 2,
+            "maxLength": 35,
+            "description": "BCP 47 language code: de, pt-BR, zh-Hans",
+        }
+    ),
 ]
 
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        coerce_numbers_to_str=True,
+    )
 
 
 class PathMapping(Section):
@@ -94,13 +122,22 @@ class JellyfinServer(Section):
     """A Jellyfin server."""
 
     type: Literal["jellyfin"] = "jellyfin"
-    url: str = Field(pattern=r"^https?://[^/\s]+", description="Address with base path, as a browser uses it.")
-    api_key: SecretStr | None = Field(None, description="API key from the dashboard; or api_key_file, or a systemd credential named jellyfin_api_key.")
+    url: str = Field(
+        pattern=r"^https?://[^/\s]+", description="Address with base path, as a browser uses it."
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        description="API key from the dashboard; or api_key_file, or a systemd credential named jellyfin_api_key.",
+    )
     api_key_file: Path | None = Field(None, description="A file that holds the key alone.")
     tls_verify: bool = Field(True, description="Check the server's certificate.")
     ca_file: Path | None = Field(None, description="Certificate authority of a self-signed server.")
-    path_map: tuple[PathMapping, ...] = Field((), description="Where the server's folders lie here; empty: audio is streamed from the server.")
-    write: Literal["auto", "upload", "sidecar"] = Field("auto", description="auto: upload, sidecar where an upload cannot work.")
+    path_map: tuple[PathMapping, ...] = Field(
+        (), description="Where the server's folders lie here; empty: audio is streamed from the server."
+    )
+    write: Literal["auto", "upload", "sidecar"] = Field(
+        "auto", description="auto: upload, sidecar where an upload cannot work."
+    )
 
     @model_validator(mode="after")
     def _refuse_a_sidecar_nowhere(self) -> "JellyfinServer":
@@ -120,7 +157,9 @@ class Target(Section):
     """A language the household reads."""
 
     language: Language
-    when: Literal["always", "foreign"] = Field("always", description="foreign: only where no audio track is understood.")
+    when: Literal["always", "foreign"] = Field(
+        "always", description="foreign: only where no audio track is understood."
+    )
 
 
 def _target(value: Any) -> Any:
@@ -133,7 +172,9 @@ TargetEntry = Annotated[
 ]
 
 
-NOTHING_UNDERSTOOD = "when: foreign needs languages.understood: name the languages the household follows without subtitles"
+NOTHING_UNDERSTOOD = (
+    "when: foreign needs languages.understood: name the languages the household follows without subtitles"
+)
 
 
 def _refuse_doubles(key: str, targets: tuple[Target, ...]) -> None:
@@ -147,10 +188,16 @@ def _refuse_doubles(key: str, targets: tuple[Target, ...]) -> None:
 class Languages(Section):
     """Which languages are wanted, and when."""
 
-    targets: tuple[TargetEntry, ...] = Field(min_length=1, description="BCP 47 codes, or {language: en, when: foreign}.")
+    targets: tuple[TargetEntry, ...] = Field(
+        min_length=1, description="BCP 47 codes, or {language: en, when: foreign}."
+    )
     understood: tuple[Language, ...] = Field((), description="What the household follows without subtitles.")
-    when_spoken: Literal["skip", "make"] = Field("skip", description="What to do where the target is the spoken language.")
-    strictness: Strictness = Field(Strictness.LANGUAGE, description="language | script | region: how exactly a track must match.")
+    when_spoken: Literal["skip", "make"] = Field(
+        "skip", description="What to do where the target is the spoken language."
+    )
+    strictness: Strictness = Field(
+        Strictness.LANGUAGE, description="language | script | region: how exactly a track must match."
+    )
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> "Languages":
@@ -170,10 +217,16 @@ class RuleEntry(Section):
     collection: str = Field("", description="Name of a collection it is in.")
     type: Literal["movie", "episode", "video"] | None = Field(None, description="What sort of thing it is.")
     targets: tuple[TargetEntry, ...] = Field((), description="Wanted languages instead of languages.targets.")
-    sources: tuple[Language, ...] = Field((), description="Acceptable source languages, best first; nothing else is used.")
+    sources: tuple[Language, ...] = Field(
+        (), description="Acceptable source languages, best first; nothing else is used."
+    )
     skip: bool = Field(False, description="Make nothing.")
-    remote: bool = Field(False, description="Also use media that is no file of the library: .strm, cloud folders.")
-    sdh_covers: bool | None = Field(None, description="Whether a track for the hearing impaired counts; it does by default.")
+    remote: bool = Field(
+        False, description="Also use media that is no file of the library: .strm, cloud folders."
+    )
+    sdh_covers: bool | None = Field(
+        None, description="Whether a track for the hearing impaired counts; it does by default."
+    )
 
     @model_validator(mode="after")
     def _refuse_what_does_nothing(self) -> "RuleEntry":
@@ -182,7 +235,9 @@ class RuleEntry(Section):
         if not (self.targets or self.sources or self.skip or self.remote or self.sdh_covers is not None):
             raise ValueError("a rule needs an effect: targets, sources, skip, remote or sdh_covers")
         if self.skip and (self.targets or self.sources or self.remote or self.sdh_covers is not None):
-            raise ValueError("a rule that skips makes nothing: remove skip, or targets, sources, remote and sdh_covers")
+            raise ValueError(
+                "a rule that skips makes nothing: remove skip, or targets, sources, remote and sdh_covers"
+            )
         _refuse_doubles("targets", self.targets)
         return self
 
@@ -202,17 +257,30 @@ class LocalSpeech(Section):
     type: Literal["local"] = "local"
     model: str = Field("auto", description="auto, or a CTranslate2 directory.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    compute_type: Literal["auto", "default", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"] = Field(
-        "auto", description="How the model computes; auto picks what the device is good at."
-    )
+    compute_type: Literal[
+        "auto",
+        "default",
+        "int8",
+        "int8_float32",
+        "int8_float16",
+        "int8_bfloat16",
+        "int16",
+        "float16",
+        "bfloat16",
+        "float32",
+    ] = Field("auto", description="How the model computes; auto picks what the device is good at.")
 
 
 class Speech(Section):
     """Listening."""
 
-    backends: tuple[LocalSpeech, ...] = Field((LocalSpeech(),), min_length=1, max_length=1, description="The recogniser.")
+    backends: tuple[LocalSpeech, ...] = Field(
+        (LocalSpeech(),), min_length=1, max_length=1, description="The recogniser."
+    )
     min_score: float = Field(0.5, ge=0, le=1, description="Below: not published, with the reason.")
-    unload_after: Duration = Field(timedelta(minutes=5), description="An idle model gives its memory back after this.")
+    unload_after: Duration = Field(
+        timedelta(minutes=5), description="An idle model gives its memory back after this."
+    )
 
 
 class LocalTranslation(Section):
@@ -220,7 +288,9 @@ class LocalTranslation(Section):
 
     type: Literal["local"]
     model: str = Field(description="A CTranslate2 directory, or miniature for the demo model.")
-    layout: Literal["auto", "m2m100", "nllb", "madlad"] = Field("auto", description="Which tokens the model expects; auto reads the model's card.")
+    layout: Literal["auto", "m2m100", "nllb", "madlad"] = Field(
+        "auto", description="Which tokens the model expects; auto reads the model's card."
+    )
 
 
 class OllamaTranslation(Section):
@@ -245,33 +315,53 @@ class Translation(Section):
     """Translating."""
 
     backends: tuple[TranslationBackend, ...] = Field((), description="Tried in order.")
-    patience: Duration = Field(timedelta(hours=12), description="How long a preferred backend may be away before the next is used.")
+    patience: Duration = Field(
+        timedelta(hours=12), description="How long a preferred backend may be away before the next is used."
+    )
     max_untranslated: Annotated[float, BeforeValidator(_percent)] = Field(
         0.02,
         description="Share of sentences that may keep their source text.",
-        json_schema_extra={"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$"}]},
+        json_schema_extra={
+            "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$"}]
+        },
     )
 
 
 class Subtitles(Section):
     """What is written."""
 
-    marker: str = Field("fluxcaption", pattern=r"^[a-z][a-z0-9-]{2,30}$", description="Part of every file name we write; not a language word.")
-    yield_to_human: bool = Field(True, description="Our track goes when a human's in the same language arrives.")
+    marker: str = Field(
+        "fluxcaption",
+        pattern=r"^[a-z][a-z0-9-]{2,30}$",
+        description="Part of every file name we write; not a language word.",
+    )
+    yield_to_human: bool = Field(
+        True, description="Our track goes when a human's in the same language arrives."
+    )
 
     @field_validator("marker")
     @classmethod
     def _refuse_what_servers_take_for_something_else(cls, marker: str) -> str:
         if marker not in MACHINE_MARKS and (language := normalise(marker)) is not None:
-            raise ValueError(f"{marker} names a language ({language}), and a server may read it as one: choose another word")
+            raise ValueError(
+                f"{marker} names a language ({language}), and a server may read it as one: choose another word"
+            )
         named_so = told_by_title(SubtitleTrack("", None, "subrip", title=marker))
-        if not named_so.could_serve or named_so.is_hearing_impaired or any(word in marker for word in ("default", "forced", "foreign")):
-            raise ValueError(f"{marker} says something of a track in the name of its file: choose another word")
+        if (
+            not named_so.could_serve
+            or named_so.is_hearing_impaired
+            or any(word in marker for word in ("default", "forced", "foreign"))
+        ):
+            raise ValueError(
+                f"{marker} says something of a track in the name of its file: choose another word"
+            )
         return marker
 
 
 def _threads(value: Any) -> Any:
-    if value in {"half", "all"} or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_THREADS):
+    if value in {"half", "all"} or (
+        isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_THREADS
+    ):
         return value
     raise ValueError(f"write half, all, or a number from 1 to {MOST_THREADS}")
 
@@ -285,12 +375,18 @@ class Limits(Section):
     speech_jobs: int = Field(1, ge=1, le=16)
     threads: Threads = Field("half", description="half | all | a number: cores that engines may use.")
     nice: int = Field(10, ge=0, le=19)
-    disk_free: Size = Field(5 * 2**30, description="New work waits while the state directory has less room than this.")
+    disk_free: Size = Field(
+        5 * 2**30, description="New work waits while the state directory has less room than this."
+    )
 
 
 def _cron(value: Any) -> Any:
     fields = value.lower().split() if isinstance(value, str) else []
-    parts = [(part, borders) for field, borders in zip(fields, _CRON_FIELDS, strict=False) for part in field.split(",")]
+    parts = [
+        (part, borders)
+        for field, borders in zip(fields, _CRON_FIELDS, strict=False)
+        for part in field.split(",")
+    ]
     if len(fields) == len(_CRON_FIELDS) and all(_is_cron_part(*part) for part in parts):
         return value
     raise ValueError("write five fields, minute hour day month weekday, such as 0 4 * * *")
@@ -298,7 +394,11 @@ def _cron(value: Any) -> Any:
 
 def _is_cron_part(part: str, borders: tuple[int, int]) -> bool:
     match = _CRON_PART.fullmatch(part)
-    return match is not None and all(not number.isdecimal() or borders[0] <= int(number) <= borders[1] for number in match.groups()[:2] if number)
+    return match is not None and all(
+        not number.isdecimal() or borders[0] <= int(number) <= borders[1]
+        for number in match.groups()[:2]
+        if number
+    )
 
 
 Cron = Annotated[str, BeforeValidator(_cron)]
@@ -311,10 +411,11 @@ class Schedule(Section):
     full_scan: Cron = Field("0 4 * * *", description="Cron expression of the full scan.")
     timezone: str = Field("auto", description="auto: the machine's.")
     while_playing: Literal["pause", "slow", "ignore"] = Field(
-        "pause", description="Listening and local translation of what nobody asked for, while somebody watches; the very next episode goes on slowly."
+        "pause",
+        description="Listening and local translation of what nobody asked for, while somebody watches; the very next episode goes on slowly.",
     )
-    pause: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")], ...] = Field(
-        (), description="No speech recognition then: 18:00-23:30."
+    pause: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")], ...] = (
+        Field((), description="No speech recognition then: 18:00-23:30.")
     )
 
     @field_validator("scan")
@@ -329,9 +430,14 @@ class Web(Section):
     """The HTTP port."""
 
     listen: str = Field("127.0.0.1:8765", pattern=r"^.+:\d{1,5}$")
-    public_url: str = Field("", pattern=r"^(https?://[^/\s]+.*)?$", description="What Jellyfin calls; checked by `fluxcaption doctor`.")
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/\s]+.*)?$",
+        description="What Jellyfin calls; checked by `fluxcaption doctor`.",
+    )
     webhook_secret: SecretStr | None = Field(
-        None, description="What Jellyfin's webhook sends; or webhook_secret_file, or a systemd credential named webhook_secret."
+        None,
+        description="What Jellyfin's webhook sends; or webhook_secret_file, or a systemd credential named webhook_secret.",
     )
     webhook_secret_file: Path | None = None
 
@@ -355,7 +461,9 @@ class Settings(Section):
 
     server: Annotated[JellyfinServer | FolderServer, Field(discriminator="type")]
     languages: Languages
-    rules: tuple[RuleEntry, ...] = Field((), description="First match wins; what a rule does not name falls through to the defaults.")
+    rules: tuple[RuleEntry, ...] = Field(
+        (), description="First match wins; what a rule does not name falls through to the defaults."
+    )
     backlog: Backlog = Backlog()
     asr: Speech = Speech()
     translation: Translation = Translation()

@@ -18,7 +18,14 @@ def every_exchange_is_as_the_documents_say() -> Iterator[None]:
     checked = 0
     for fake in MADE:
         for exchange in fake.received:
-            document = next((version for version in DOCUMENTS if version.split(".")[:2] == exchange.version.split(".")[:2]), None)
+            document = next(
+                (
+                    version
+                    for version in DOCUMENTS
+                    if version.split(".")[:2] == exchange.version.split(".")[:2]
+                ),
+                None,
+            )
             if document is not None:
                 found.update(f"{document}: {problem}" for problem in violations(exchange, document))
                 checked += 1

@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from fluxcaption.app import House, build_house
+from fluxcaption.domain.cues import hash_of_cues
 from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.jobs import Delivery, NewJob, Outcome, Stage, Tier
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import MediaIdentity
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
-from fluxcaption.flow.reading import hash_of_cues
 from fluxcaption.jellyfin.parse import read_item
 from fluxcaption.storage.store import SqliteStore
 from fluxcaption.subtitles.codec import Pysubs2Codec
-from fluxcaption.wiring import House, build_house
 
 from tests.behaviour.household import jellyfin, settings
 from tests.fakes.clock import FastClock
@@ -29,7 +29,9 @@ def words(title: str) -> bytes:
     return f"1\n00:00:01,000 --> 00:00:02,500\n{title}.\n\n2\n00:00:03,000 --> 00:00:04,500\nGuten Abend.\n".encode()
 
 
-def films(fake: FakeJellyfin, count: int, now: datetime, streams: list[dict[str, Any]] | None = None) -> list[FakeItem]:
+def films(
+    fake: FakeJellyfin, count: int, now: datetime, streams: list[dict[str, Any]] | None = None
+) -> list[FakeItem]:
     """Films that came an hour apart, each with English sound and text unless said otherwise."""
     made = [
         film(
@@ -57,11 +59,17 @@ async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], 
             content = words(source.stem)
             name = f"{source.stem}.fluxcaption.de.srt"
             source.sidecars[name] = content
-            item = read_item(made.dto({"MediaSources", "Path", "Etag", "DateCreated"}, fake.version), "Movies")
+            item = read_item(
+                made.dto({"MediaSources", "Path", "Etag", "DateCreated"}, fake.version), "Movies"
+            )
             seen = item.sources[0]
             facts.append((item, seen, content, name, f"{source.folder}/{name}"))
         await store.add_jobs(
-            [NewJob(item.server_id, item.id, seen.id, DE, item.name, Tier.BACKLOG, item.added_at, "gap") for item, seen, _, _, _ in facts], now
+            [
+                NewJob(item.server_id, item.id, seen.id, DE, item.name, Tier.BACKLOG, item.added_at, "gap")
+                for item, seen, _, _, _ in facts
+            ],
+            now,
         )
         for _ in part:
             job = await store.claim(Stage.LISTEN, now)
@@ -90,13 +98,24 @@ async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], 
                 for item, seen, content, name, _ in facts
             )
         )
-        await asyncio.gather(*(store.mark_confirmed(item.server_id, seen.id, DE, path, seen.revision, now) for item, seen, _, _, path in facts))
+        await asyncio.gather(
+            *(
+                store.mark_confirmed(item.server_id, seen.id, DE, path, seen.revision, now)
+                for item, seen, _, _, path in facts
+            )
+        )
         for item, seen, _, _, _ in facts:
-            await store.save_identity(item.server_id, seen, MediaIdentity(Fingerprint(f"f{item.id}"), seen.size_bytes, Ms(seen.duration_ms)))
+            await store.save_identity(
+                item.server_id,
+                seen,
+                MediaIdentity(Fingerprint(f"f{item.id}"), seen.size_bytes, Ms(seen.duration_ms)),
+            )
 
 
 @asynccontextmanager
-async def house_beside(fake: FakeJellyfin, state: Path, clock: FastClock, **more: Any) -> AsyncIterator[House]:
+async def house_beside(
+    fake: FakeJellyfin, state: Path, clock: FastClock, **more: Any
+) -> AsyncIterator[House]:
     """The daemon's parts on a state, introduced to the server; German is wanted, nothing is translated by itself."""
     fake.now = clock.now
     store = await SqliteStore.open(state)
@@ -128,4 +147,14 @@ async def states(store: SqliteStore) -> dict[DeliveryState, int]:
     return found
 
 
-__all__ = ["DE", "ItemId", "SourceId", "beside_a_server", "films", "finish", "house_beside", "states", "words"]
+__all__ = [
+    "DE",
+    "ItemId",
+    "SourceId",
+    "beside_a_server",
+    "films",
+    "finish",
+    "house_beside",
+    "states",
+    "words",
+]

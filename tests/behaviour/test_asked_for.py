@@ -15,7 +15,9 @@ from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film, text
 
 
 def prepared(fake: FakeJellyfin, folder: Path) -> FakeItem:
-    item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(folder, READ), minutes=61 / 60)
+    item = film(
+        READ, [audio(), text()], library=fake.libraries[0].id, file=clip(folder, READ), minutes=61 / 60
+    )
     fake.add(item)
     return item
 
@@ -40,7 +42,9 @@ async def test_another_track_is_used_and_ours_is_replaced_in_its_place(tmp_path:
             other = tmp_path / "model"
             shutil.copytree(SPEECH, other)
             (other / "config.json").write_text((other / "config.json").read_text() + "\n")
-            await house.intake.take_asked(ItemId(item.id), [], AskedFor(source="audio 1", model=str(other), redo=True))
+            await house.intake.take_asked(
+                ItemId(item.id), [], AskedFor(source="audio 1", model=str(other), redo=True)
+            )
             await house.workers.run(until_idle=True)
             (job,) = await house.store.jobs()
             assert job.state is JobState.DONE, job.reason
@@ -51,7 +55,9 @@ async def test_another_track_is_used_and_ours_is_replaced_in_its_place(tmp_path:
 async def test_a_language_nobody_usually_wants_is_made_when_asked(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         item = prepared(fake, tmp_path / "media")
-        async with house_beside(fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}) as house:
+        async with house_beside(
+            fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}
+        ) as house:
             await house.intake.take_asked(ItemId(item.id), [LanguageTag("de")], AskedFor())
             await house.workers.run(until_idle=True)
             assert list(item.sources[0].sidecars) == [f"{READ}.fluxcaption.de.srt"]
@@ -60,7 +66,9 @@ async def test_a_language_nobody_usually_wants_is_made_when_asked(tmp_path: Path
 async def test_a_track_that_is_not_there_is_told(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         item = prepared(fake, tmp_path / "media")
-        async with house_beside(fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}) as house:
+        async with house_beside(
+            fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}
+        ) as house:
             await house.intake.take_asked(ItemId(item.id), [], AskedFor(source="audio 7"))
             await house.workers.run(until_idle=True)
             (job,) = await house.store.jobs()
@@ -68,14 +76,18 @@ async def test_a_track_that_is_not_there_is_told(tmp_path: Path) -> None:
             assert "there is no usable track 'audio 7'" in job.reason
 
 
-async def test_again_keeps_to_the_named_sources_and_takes_no_text_that_is_known_not_to_fit(tmp_path: Path) -> None:
+async def test_again_keeps_to_the_named_sources_and_takes_no_text_that_is_known_not_to_fit(
+    tmp_path: Path,
+) -> None:
     async with FakeJellyfin() as fake:
         item = prepared(fake, tmp_path / "media")
         item.sources[0].sidecars[f"{READ}.en.srt"] = (
             "1\n00:00:01,000 --> 00:00:59,000\nDer Mann öffnet die Tür und schaut am Morgen in den Garten hinaus.\n".encode()
         )
         rules = [{"library": "Movies", "sources": ["en"]}]
-        async with house_beside(fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}, rules=rules) as house:
+        async with house_beside(
+            fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}, rules=rules
+        ) as house:
             for redo in (False, True):
                 await house.intake.take_asked(ItemId(item.id), [], AskedFor(redo=redo))
                 await house.workers.run(until_idle=True)
@@ -84,7 +96,9 @@ async def test_again_keeps_to_the_named_sources_and_takes_no_text_that_is_known_
                 assert "embedded en text track 1" in job.reason
         del item.sources[0].sidecars[f"{READ}.en.srt"]
         rules = [{"library": "Movies", "sources": ["fr"]}]
-        async with house_beside(fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}, rules=rules) as house:
+        async with house_beside(
+            fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}, rules=rules
+        ) as house:
             await house.intake.take_asked(ItemId(item.id), [], AskedFor(redo=True))
             await house.workers.run(until_idle=True)
             (job,) = await house.store.jobs()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fluxcaption.app import House, build_house
 from fluxcaption.domain.errors import ServiceUnreachable
 from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.jobs import AskedFor, Grade, Job, JobState, NewJob, Outcome, Stage, Tier
@@ -18,7 +19,6 @@ from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import MediaIdentity
 from fluxcaption.domain.units import Fingerprint, ItemId, ServerId, SourceId
 from fluxcaption.storage.store import SqliteStore
-from fluxcaption.wiring import House, build_house
 
 from tests.behaviour.household import READ, clip, jellyfin, settings
 from tests.behaviour.libraries import DE, beside_a_server, films, house_beside, states, words
@@ -33,13 +33,33 @@ SERVER = ServerId(SERVER_ID)
 HUMAN = b"1\n00:00:01,000 --> 00:00:02,000\nVon Menschenhand.\n"
 
 
-async def ready(store: SqliteStore, item: FakeItem, house: House, content: bytes | None = None, target: LanguageTag = DE) -> int:
+async def ready(
+    store: SqliteStore, item: FakeItem, house: House, content: bytes | None = None, target: LanguageTag = DE
+) -> int:
     """A job whose track is finished and waits for delivery."""
     now = house.clock.now()
-    await store.add_jobs([NewJob(SERVER, ItemId(item.id), SourceId(item.sources[0].id), target, item.name, Tier.NEW, item.added, "gap")], now)
+    await store.add_jobs(
+        [
+            NewJob(
+                SERVER,
+                ItemId(item.id),
+                SourceId(item.sources[0].id),
+                target,
+                item.name,
+                Tier.NEW,
+                item.added,
+                "gap",
+            )
+        ],
+        now,
+    )
     job = await store.claim(Stage.LISTEN, now)
     assert job is not None
-    await store.note(job.id, track_ref=await store.put_document(content or words(item.name)), grade=Grade("translated by nobody", "ears", 0.8, "nobody"))
+    await store.note(
+        job.id,
+        track_ref=await store.put_document(content or words(item.name)),
+        grade=Grade("translated by nobody", "ears", 0.8, "nobody"),
+    )
     await store.record(job, Outcome.next(Stage.UPLOAD, "translated by nobody"), now)
     return job.id
 
@@ -60,8 +80,12 @@ async def work(house: House, fake: FakeJellyfin, clock: FastClock, *, hours: flo
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
-async def test_each_of_many_tracks_arrives_once_whatever_breaks(count: int, version: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "count", [40, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
+)
+async def test_each_of_many_tracks_arrives_once_whatever_breaks(
+    count: int, version: str, tmp_path: Path
+) -> None:
     dice = random.Random(7)
     async with FakeJellyfin(version) as fake:
         clock = FastClock()
@@ -87,9 +111,17 @@ async def test_each_of_many_tracks_arrives_once_whatever_breaks(count: int, vers
                 working.cancel()
             if dice.random() >= 0.2:
                 return None
-            kinds = {"lost reply": Fault(hang_up=True), "500": Fault(status=500), "503": Fault(status=503), "half a body": Fault(half_body=True)}
+            kinds = {
+                "lost reply": Fault(hang_up=True),
+                "500": Fault(status=500),
+                "503": Fault(status=503),
+                "half a body": Fault(half_body=True),
+            }
             if name.startswith("POST /Videos"):
-                kinds |= {"204 without a file": Fault(lies=True), "slow": Fault(late=timedelta(seconds=dice.choice([4, 40, 400, 1000])))}
+                kinds |= {
+                    "204 without a file": Fault(lies=True),
+                    "slow": Fault(late=timedelta(seconds=dice.choice([4, 40, 400, 1000]))),
+                }
             what = dice.choice(sorted(kinds))
             happened[what] += 1
             return kinds[what]
@@ -107,7 +139,11 @@ async def test_each_of_many_tracks_arrives_once_whatever_breaks(count: int, vers
                     working = asyncio.create_task(work(house, fake, clock, hours=1))
                     with suppress(asyncio.CancelledError):
                         await working
-                    open_jobs = sum(n for (_, state), n in (await house.store.count_jobs()).items() if state not in {JobState.DONE, JobState.FAILED})
+                    open_jobs = sum(
+                        n
+                        for (_, state), n in (await house.store.count_jobs()).items()
+                        if state not in {JobState.DONE, JobState.FAILED}
+                    )
             except ServiceUnreachable:
                 clock.pass_time(minutes=2)
                 continue
@@ -124,11 +160,23 @@ async def test_each_of_many_tracks_arrives_once_whatever_breaks(count: int, vers
         clock.pass_time(hours=1)
 
         ours = Counter(name for item in items for name in item.sources[0].sidecars if ".fluxcaption." in name)
-        lost = {item.id for item in items if not any(".fluxcaption." in name for name in item.sources[0].sidecars)}
+        lost = {
+            item.id for item in items if not any(".fluxcaption." in name for name in item.sources[0].sidecars)
+        }
         async with house_beside(fake, tmp_path, clock) as house:
-            told = [f"{job.title}: {job.state} in {job.stage}: {job.reason}" for job in await house.store.jobs(limit=count) if job.item_id in lost]
-        touched = [item.name for item in items[::3] if item.sources[0].sidecars.get(f"{item.sources[0].stem}.fr.srt") != HUMAN]
-        doubled = [name for name, times in ours.items() if times > 1 or not name.endswith(".fluxcaption.de.srt")]
+            told = [
+                f"{job.title}: {job.state} in {job.stage}: {job.reason}"
+                for job in await house.store.jobs(limit=count)
+                if job.item_id in lost
+            ]
+        touched = [
+            item.name
+            for item in items[::3]
+            if item.sources[0].sidecars.get(f"{item.sources[0].stem}.fr.srt") != HUMAN
+        ]
+        doubled = [
+            name for name, times in ours.items() if times > 1 or not name.endswith(".fluxcaption.de.srt")
+        ]
         print(
             f"{version}: {count} deliveries, {len(watched)} of them watched, in {rounds} rounds and {len(fake.received)} requests;"
             f" {', '.join(f'{times} x {what}' for what, times in sorted(happened.items()))}:"
@@ -137,7 +185,9 @@ async def test_each_of_many_tracks_arrives_once_whatever_breaks(count: int, vers
         )
         assert not lost, told
         assert set(ours.values()) == {1}
-        assert not [name for name in ours if not name.endswith(".fluxcaption.de.srt")], "a second one beside the first"
+        assert not [name for name in ours if not name.endswith(".fluxcaption.de.srt")], (
+            "a second one beside the first"
+        )
         assert touched == []
         assert fake.changed_while_watched == []
         async with house_beside(fake, tmp_path, clock) as house:
@@ -150,7 +200,18 @@ async def test_tracks_of_one_film_arrive_together(tmp_path: Path) -> None:
         (item,) = films(fake, 1, clock.now())
         await ready(store, item, house)
         await store.add_jobs(
-            [NewJob(SERVER, ItemId(item.id), SourceId(item.sources[0].id), FR, item.name, Tier.NEW, item.added, "gap")],
+            [
+                NewJob(
+                    SERVER,
+                    ItemId(item.id),
+                    SourceId(item.sources[0].id),
+                    FR,
+                    item.name,
+                    Tier.NEW,
+                    item.added,
+                    "gap",
+                )
+            ],
             clock.now(),
         )
         job = await claimed(store, Stage.UPLOAD, clock)
@@ -225,7 +286,10 @@ async def test_a_replaced_track_of_ours_keeps_its_name_and_nothing_else_is_delet
         await house.workers.run(until_idle=True)
         await ready(store, item, house, words("better"))
         await house.workers.run(until_idle=True)
-        assert source.sidecars == {f"{source.stem}.cs.srt": HUMAN, f"{source.stem}.fluxcaption.de.srt": words("better")}
+        assert source.sidecars == {
+            f"{source.stem}.cs.srt": HUMAN,
+            f"{source.stem}.fluxcaption.de.srt": words("better"),
+        }
 
 
 async def test_the_old_track_is_put_back_where_the_new_one_is_refused(tmp_path: Path) -> None:
@@ -241,7 +305,9 @@ async def test_the_old_track_is_put_back_where_the_new_one_is_refused(tmp_path: 
         assert item.sources[0].sidecars == old
         clock.pass_time(hours=1)
         await house.workers.run(until_idle=True)
-        assert list(item.sources[0].sidecars.values()) == [words("better")], "and the new one takes its place once the server lets it"
+        assert list(item.sources[0].sidecars.values()) == [words("better")], (
+            "and the new one takes its place once the server lets it"
+        )
 
 
 async def test_a_replacement_broken_off_before_the_deletion_goes_on(tmp_path: Path) -> None:
@@ -328,7 +394,13 @@ async def test_another_programs_track_does_not_retire_ours(tmp_path: Path) -> No
 async def test_what_was_undone_is_made_again_when_somebody_asks(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         clock = FastClock()
-        item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        item = film(
+            READ,
+            [audio(), text()],
+            library=fake.libraries[0].id,
+            file=clip(tmp_path / "media", READ),
+            minutes=61 / 60,
+        )
         fake.add(item)
         async with house_beside(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as house:
 
@@ -358,7 +430,9 @@ async def delivered(house: House, item: FakeItem, *targets: LanguageTag) -> None
 
 
 def posts(fake: FakeJellyfin) -> int:
-    return sum(exchange.method == "POST" and exchange.route.endswith("Subtitles") for exchange in fake.received)
+    return sum(
+        exchange.method == "POST" and exchange.route.endswith("Subtitles") for exchange in fake.received
+    )
 
 
 async def scans(house: House, fake: FakeJellyfin, clock: FastClock, times: int) -> None:
@@ -382,13 +456,17 @@ async def test_two_languages_replaced_at_once_touch_nobody_elses_file(tmp_path: 
             for target in (DE, FR):
                 await ready(store_of(house), item, house, words(f"better {target}"), target)
             await house.workers.run(until_idle=True)
-            ours = {f"{source.stem}.fluxcaption.{target}.srt": words(f"better {target}") for target in (DE, FR)}
+            ours = {
+                f"{source.stem}.fluxcaption.{target}.srt": words(f"better {target}") for target in (DE, FR)
+            }
             assert source.sidecars == {**human, **ours}
 
 
 @pytest.mark.parametrize("lies", [False, True])
 @pytest.mark.parametrize("request_number", range(1, 15))
-async def test_a_replacement_broken_off_anywhere_ends_with_one_track(request_number: int, lies: bool, tmp_path: Path) -> None:
+async def test_a_replacement_broken_off_anywhere_ends_with_one_track(
+    request_number: int, lies: bool, tmp_path: Path
+) -> None:
     async with FakeJellyfin() as fake:
         clock = FastClock()
         fake.now = clock.now
@@ -415,16 +493,29 @@ async def test_a_replacement_broken_off_anywhere_ends_with_one_track(request_num
             await scans(house, fake, clock, 3)
             (job,) = await house.store.jobs()
             (delivery,) = await house.store.deliveries(SERVER)
-        was_lied_to = lies and len(seen) >= request_number and seen[request_number - 1].startswith("POST /Videos")
+        was_lied_to = (
+            lies and len(seen) >= request_number and seen[request_number - 1].startswith("POST /Videos")
+        )
         expected = words(item.name) if was_lied_to else words("better")
-        assert source.sidecars == {f"{source.stem}.cs.srt": HUMAN, f"{source.stem}.fluxcaption.de.srt": expected}
+        assert source.sidecars == {
+            f"{source.stem}.cs.srt": HUMAN,
+            f"{source.stem}.fluxcaption.de.srt": expected,
+        }
         assert job.state is (JobState.FAILED if was_lied_to else JobState.DONE), job.reason
-        assert (delivery.state, delivery.previous_ref, delivery.previous) == (DeliveryState.CONFIRMED, None, None)
+        assert (delivery.state, delivery.previous_ref, delivery.previous) == (
+            DeliveryState.CONFIRMED,
+            None,
+            None,
+        )
 
 
 @pytest.mark.parametrize("fault", [Fault(hang_up=True), Fault(status=503), Fault(status=500)])
-@pytest.mark.parametrize("route", ["DELETE /Videos", "POST /Videos", "GET /Sessions", "GET /Items", "HEAD /Videos"])
-async def test_a_replacement_gets_there_through_any_one_failure(route: str, fault: Fault, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "route", ["DELETE /Videos", "POST /Videos", "GET /Sessions", "GET /Items", "HEAD /Videos"]
+)
+async def test_a_replacement_gets_there_through_any_one_failure(
+    route: str, fault: Fault, tmp_path: Path
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now())
         await delivered(house, item)
@@ -449,7 +540,11 @@ async def test_what_a_silent_server_swallowed_is_put_back_and_never_lies_there_t
         await work(house, fake, clock, hours=6)
         assert item.sources[0].sidecars == old
         (delivery,) = await house.store.deliveries(SERVER)
-        assert (delivery.state, delivery.content_hash, delivery.grade) == (DeliveryState.CONFIRMED, before.content_hash, before.grade)
+        assert (delivery.state, delivery.content_hash, delivery.grade) == (
+            DeliveryState.CONFIRMED,
+            before.content_hash,
+            before.grade,
+        )
         (job,) = await house.store.jobs()
         assert (job.state, job.reason_code) == (JobState.FAILED, "not-visible")
         assert "the earlier track is there again" in job.reason
@@ -476,13 +571,17 @@ async def test_a_replacement_cancelled_midway_does_not_cost_the_track_that_was_t
         assert await states(store_of(house)) == {DeliveryState.CONFIRMED: 1}
 
 
-async def test_a_server_that_refuses_again_and_again_keeps_the_old_track_and_is_asked_seldom(tmp_path: Path) -> None:
+async def test_a_server_that_refuses_again_and_again_keeps_the_old_track_and_is_asked_seldom(
+    tmp_path: Path,
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now())
         await delivered(house, item)
         old = dict(item.sources[0].sidecars)
         await ready(store_of(house), item, house, words("better"))
-        fake.chaos = lambda name: Fault(status=500) if name.startswith("POST /Videos") and tries() % 2 == 0 else None
+        fake.chaos = lambda name: (
+            Fault(status=500) if name.startswith("POST /Videos") and tries() % 2 == 0 else None
+        )
         sent: list[str] = []
 
         def tries() -> int:
@@ -545,12 +644,16 @@ async def test_play_that_begins_while_the_old_track_is_deleted_holds_the_new_one
         assert fake.changed_while_watched == []
 
 
-async def test_media_that_was_replaced_meanwhile_does_not_get_the_track_of_the_old_one(tmp_path: Path) -> None:
+async def test_media_that_was_replaced_meanwhile_does_not_get_the_track_of_the_old_one(
+    tmp_path: Path,
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now(), [audio("eng")])
         store, source = store_of(house), item.sources[0]
         seen = (await house.server.fetch_item(ItemId(item.id))).sources[0]
-        await store.save_identity(SERVER, seen, MediaIdentity(Fingerprint("old"), seen.size_bytes, seen.duration_ms))
+        await store.save_identity(
+            SERVER, seen, MediaIdentity(Fingerprint("old"), seen.size_bytes, seen.duration_ms)
+        )
         number = await ready(store, item, house)
         await store.note(number, fingerprint=Fingerprint("old"))  # type: ignore[arg-type]
         source.size, source.etag = source.size + 5000, new_id("newer file")
@@ -559,12 +662,16 @@ async def test_media_that_was_replaced_meanwhile_does_not_get_the_track_of_the_o
         assert (outcome.stage, source.sidecars) == (Stage.LISTEN, {})
 
 
-async def test_media_replaced_between_sending_and_looking_is_known_to_have_the_old_track(tmp_path: Path) -> None:
+async def test_media_replaced_between_sending_and_looking_is_known_to_have_the_old_track(
+    tmp_path: Path,
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now(), [audio("eng")])
         store, source = store_of(house), item.sources[0]
         await ready(store, item, house)
-        outcome = await house.workers._stages[Stage.UPLOAD].run(job := await claimed(store, Stage.UPLOAD, clock))
+        outcome = await house.workers._stages[Stage.UPLOAD].run(
+            job := await claimed(store, Stage.UPLOAD, clock)
+        )
         await store.record(job, outcome, clock.now())
         source.size, source.etag = source.size + 5000, new_id("newer file")
         item.touch(clock.now())
@@ -586,12 +693,18 @@ async def test_how_a_track_was_made_stays_known_through_waits_and_failures(tmp_p
         (delivery,) = await house.store.deliveries(SERVER)
         assert delivery.grade == Grade("translated by nobody", "ears", 0.8, "nobody")
         kept = json.loads(delivery.provenance)
-        assert (kept["how"], kept["score"], kept["content"]) == ("translated by nobody", 0.8, delivery.content_hash)
+        assert (kept["how"], kept["score"], kept["content"]) == (
+            "translated by nobody",
+            0.8,
+            delivery.content_hash,
+        )
         (job,) = await house.store.jobs()
         assert job.reason == f"{item.name}.fluxcaption.de.srt, translated by nobody"
 
 
-async def test_a_track_that_cannot_be_read_back_at_a_late_look_is_only_looked_at_again(tmp_path: Path) -> None:
+async def test_a_track_that_cannot_be_read_back_at_a_late_look_is_only_looked_at_again(
+    tmp_path: Path,
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now())
         fake.hides_new_tracks = True
@@ -675,14 +788,24 @@ async def test_an_undo_that_fails_for_one_film_goes_on_with_the_next(tmp_path: P
             await delivered(house, item)
         fake.break_next("DELETE /Videos", Fault(status=500))
         lines = await house.deliverer.undo(SERVER, None, dry_run=False)
-        assert [("could not delete" in line, "removed" in line) for line in lines] == [(True, False), (False, True), (False, True)]
+        assert [("could not delete" in line, "removed" in line) for line in lines] == [
+            (True, False),
+            (False, True),
+            (False, True),
+        ]
         assert [len(item.sources[0].sidecars) for item in made] == [1, 0, 0]
         await house.deliverer.undo(SERVER, None, dry_run=False)
         assert [len(item.sources[0].sidecars) for item in made] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("edit", [lambda ours: HUMAN, lambda ours: ours.replace(b"Guten Abend.", b"<i>Guten Abend.</i>")], ids=["words", "italics"])
-async def test_a_track_that_somebody_edited_is_remembered_as_theirs(edit: Callable[[bytes], bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "edit",
+    [lambda ours: HUMAN, lambda ours: ours.replace(b"Guten Abend.", b"<i>Guten Abend.</i>")],
+    ids=["words", "italics"],
+)
+async def test_a_track_that_somebody_edited_is_remembered_as_theirs(
+    edit: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now())
         await delivered(house, item)
@@ -720,7 +843,9 @@ async def test_another_programs_track_does_not_take_ours_away_once_the_humans_is
         assert f"{source.stem}.fluxcaption.de.srt" in source.sidecars
 
 
-async def test_a_track_that_was_asked_for_where_none_was_yields_to_a_human_like_any_other(tmp_path: Path) -> None:
+async def test_a_track_that_was_asked_for_where_none_was_yields_to_a_human_like_any_other(
+    tmp_path: Path,
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now())
         number = await ready(store_of(house), item, house)
@@ -734,7 +859,9 @@ async def test_a_track_that_was_asked_for_where_none_was_yields_to_a_human_like_
 
 
 @asynccontextmanager
-async def beside_a_folder(tmp_path: Path, version: str = "10.11.11", **server: Any) -> AsyncIterator[tuple[FakeJellyfin, FastClock, House, FakeItem, Path]]:
+async def beside_a_folder(
+    tmp_path: Path, version: str = "10.11.11", **server: Any
+) -> AsyncIterator[tuple[FakeJellyfin, FastClock, House, FakeItem, Path]]:
     async with FakeJellyfin(version) as fake:
         clock = FastClock()
         fake.now = clock.now
@@ -742,7 +869,11 @@ async def beside_a_folder(tmp_path: Path, version: str = "10.11.11", **server: A
         item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=file, minutes=61 / 60)
         fake.add(item)
         store = await SqliteStore.open(tmp_path / "state")
-        mapped = {**jellyfin(fake), "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}], **server}
+        mapped = {
+            **jellyfin(fake),
+            "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}],
+            **server,
+        }
         house = build_house(settings(tmp_path / "state", mapped, ["de"]), store, clock=clock)
         try:
             house.introduce(await house.server.connect())

@@ -4,12 +4,12 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+from fluxcaption.app import build_house
 from fluxcaption.domain.forecast import sentences
 from fluxcaption.domain.jobs import Job, Outcome, Stage, Tier
-from fluxcaption.flow.scan import ScanReport
-from fluxcaption.flow.workers import StagePlan, Workers
+from fluxcaption.pipeline.discovery.scanner import ScanReport
+from fluxcaption.pipeline.queue.worker_pool import StagePlan, Workers
 from fluxcaption.storage.store import SqliteStore
-from fluxcaption.wiring import build_house
 
 from tests.behaviour.household import jellyfin, settings
 from tests.fakes.clock import START, SimulatedClock
@@ -22,14 +22,23 @@ RECENT_DAYS = 30
 def library(fake: FakeJellyfin) -> list[FakeItem]:
     """Films that came one every hour; 720 of them in the last 30 days."""
     items = [
-        film(f"Film {number} (2020)", [audio()], library=fake.libraries[0].id, added=START - timedelta(hours=number + 1), minutes=100, now=START)
+        film(
+            f"Film {number} (2020)",
+            [audio()],
+            library=fake.libraries[0].id,
+            added=START - timedelta(hours=number + 1),
+            minutes=100,
+            now=START,
+        )
         for number in range(ITEMS)
     ]
     fake.add(*items)
     return items
 
 
-async def simulate(folder: Path, hours: float, **backlog: object) -> tuple[list[tuple[timedelta, Job]], ScanReport]:
+async def simulate(
+    folder: Path, hours: float, **backlog: object
+) -> tuple[list[tuple[timedelta, Job]], ScanReport]:
     """Run the queue on a clock of its own for some hours; a listening takes 25 minutes. Returns what was begun, and when."""
     clock = SimulatedClock()
     begun: list[tuple[timedelta, Job]] = []

@@ -18,7 +18,9 @@ def library(fake: FakeJellyfin, folder: Path) -> None:
     """Three films: one to hear, one with text inside, one with a text file beside it."""
     movies = fake.libraries[0].id
     beside = clip(folder, HEARD, "Beside (2020)")
-    (beside.parent / "Beside (2020).en.srt").write_bytes(b"1\n00:00:01,000 --> 00:00:02,500\nThe man opens the door.\n")
+    (beside.parent / "Beside (2020).en.srt").write_bytes(
+        b"1\n00:00:01,000 --> 00:00:02,500\nThe man opens the door.\n"
+    )
     fake.add(
         film(HEARD, [audio()], library=movies, file=clip(folder, HEARD), minutes=70 / 60),
         film(READ, [audio(), text()], library=movies, file=clip(folder, READ), minutes=61 / 60),
@@ -49,7 +51,11 @@ async def test_three_films_get_three_languages_and_are_heard_once(version: str, 
                 "Beside (2020).fluxcaption.es.srt",
             ]
         )
-        uploads = [exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]
+        uploads = [
+            exchange
+            for exchange in fake.received
+            if exchange.method == "POST" and exchange.route.endswith("Subtitles")
+        ]
         assert len(uploads) == 7
         heard = await windows_heard(tmp_path / "state")
         assert heard > 0
@@ -73,8 +79,27 @@ async def test_three_films_get_three_languages_and_are_heard_once(version: str, 
 async def test_an_upload_that_lies_is_not_called_done(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         fake.lies_about_uploads = True
-        fake.add(film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60))
-        report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print, clock=FastClock())
+        fake.add(
+            film(
+                READ,
+                [audio(), text()],
+                library=fake.libraries[0].id,
+                file=clip(tmp_path, READ),
+                minutes=61 / 60,
+            )
+        )
+        report = await run_once(
+            settings(tmp_path / "state", jellyfin(fake), ["es"]), print, clock=FastClock()
+        )
         assert report.exit_code == 75
         assert report.finished == []
-        assert len([exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]) == 1
+        assert (
+            len(
+                [
+                    exchange
+                    for exchange in fake.received
+                    if exchange.method == "POST" and exchange.route.endswith("Subtitles")
+                ]
+            )
+            == 1
+        )

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from fluxcaption.cli.main import cli
-from fluxcaption.config_file import load_settings
+from fluxcaption.config.load import load_settings
 from fluxcaption.domain.errors import FluxCaptionError, UsageError
 from fluxcaption.plugin_manifest import webhook_plugin
 
@@ -44,7 +44,8 @@ def start() -> Iterator[Start]:
             fake.tls.load_cert_chain(CERTIFICATE)
         asyncio.run_coroutine_threadsafe(fake.__aenter__(), loop).result()
         fake.people = {
-            new_id(name): User(name, new_id(name), is_admin=name == "root", languages=languages) for name, languages in (("root", "ger"), ("kid", "ger,spa"))
+            new_id(name): User(name, new_id(name), is_admin=name == "root", languages=languages)
+            for name, languages in (("root", "ger"), ("kid", "ger,spa"))
         }
         fake.add(film("Film", [audio("eng")], library=fake.libraries[0].id))
         running.append(fake)
@@ -74,12 +75,25 @@ def linked(fake: FakeJellyfin, tmp_path: Path, *more: str) -> tuple[int, Path]:
     port = free_port()
     config = tmp_path / "etc" / "config.yaml"
     (tmp_path / "password").write_text("x\n")
-    options = ["--config", str(config), "--user", "root", "--password-file", str(tmp_path / "password"), "--public-url", f"http://127.0.0.1:{port}"]
+    options = [
+        "--config",
+        str(config),
+        "--user",
+        "root",
+        "--password-file",
+        str(tmp_path / "password"),
+        "--public-url",
+        f"http://127.0.0.1:{port}",
+    ]
     return run("link", fake.url, *options, "--listen", f"127.0.0.1:{port}", "--yes", *more), config
 
 
-@pytest.mark.parametrize(("version", "plugin"), [("10.10.7", "17.0.0.0"), ("10.11.11", "21.0.0.0"), ("12.0.0", "21.0.0.0")])
-def test_link_connects_a_bare_server_and_can_be_run_again(version: str, plugin: str, start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("version", "plugin"), [("10.10.7", "17.0.0.0"), ("10.11.11", "21.0.0.0"), ("12.0.0", "21.0.0.0")]
+)
+def test_link_connects_a_bare_server_and_can_be_run_again(
+    version: str, plugin: str, start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = start(version)
     fake.webhook["SlackOptions"] = [{"WebhookName": "somebody else's"}]
     code, config = linked(fake, tmp_path)
@@ -107,7 +121,20 @@ def test_link_connects_a_bare_server_and_can_be_run_again(version: str, plugin: 
     before = config.read_bytes()
     (tmp_path / "password").unlink()
     port = wrote["web"]["listen"].rsplit(":", 1)[1]
-    assert run("link", fake.url, "--config", str(config), "--public-url", wrote["web"]["public_url"], "--listen", f"127.0.0.1:{port}", "--yes") == 0
+    assert (
+        run(
+            "link",
+            fake.url,
+            "--config",
+            str(config),
+            "--public-url",
+            wrote["web"]["public_url"],
+            "--listen",
+            f"127.0.0.1:{port}",
+            "--yes",
+        )
+        == 0
+    )
     assert config.read_bytes() == before
     assert len(fake.keys) == 1
     assert fake.restarts == 1
@@ -129,7 +156,9 @@ def test_a_round_trip_that_fails_is_said_and_leaves_no_trace(
     assert fake.webhook["GenericOptions"][0]["NotificationTypes"] == ["ItemAdded", "ItemDeleted"]
 
 
-def test_a_server_that_somebody_watches_is_not_restarted_unless_told(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_somebody_watches_is_not_restarted_unless_told(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = start()
     fake.somebody_plays(next(iter(fake.items.values())))
     code, _ = linked(fake, tmp_path)
@@ -141,7 +170,9 @@ def test_a_server_that_somebody_watches_is_not_restarted_unless_told(start: Star
     assert fake.restarts == 1
 
 
-def test_a_viewer_that_may_not_be_changed_is_told_where_to_click(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_viewer_that_may_not_be_changed_is_told_where_to_click(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = start()
     next(user for user in fake.people.values() if user.name == "kid").may_be_changed = False
     linked(fake, tmp_path)
@@ -179,10 +210,16 @@ def answering(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]
         thread.join()
 
 
-def reply(status: int, content_type: str, body: bytes, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+def reply(
+    status: int, content_type: str, body: bytes, **headers: str
+) -> Callable[[BaseHTTPRequestHandler], None]:
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)
-        for name, value in {"Content-Type": content_type, "Content-Length": str(len(body)), **headers}.items():
+        for name, value in {
+            "Content-Type": content_type,
+            "Content-Length": str(len(body)),
+            **headers,
+        }.items():
             request.send_header(name, value)
         request.end_headers()
         request.wfile.write(body)
@@ -205,11 +242,15 @@ def test_other_destinations_stay_where_they_are(start: Start, tmp_path: Path) ->
     assert fake.webhook["ServerUrl"] == "http://jellyfin"
 
 
-def test_a_configuration_that_is_there_decides_and_is_not_touched(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_configuration_that_is_there_decides_and_is_not_touched(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = start()
     fake.install_webhook()
     port = free_port()
-    config = a_config(tmp_path, {"url": fake.url}, public_url=f"http://127.0.0.1:{port}", listen=f"127.0.0.1:{port}")
+    config = a_config(
+        tmp_path, {"url": fake.url}, public_url=f"http://127.0.0.1:{port}", listen=f"127.0.0.1:{port}"
+    )
     before = config.read_bytes()
     for _ in range(2):
         assert run("link", fake.url, "--config", str(config), "--yes") == 0
@@ -225,24 +266,49 @@ def test_a_configuration_that_is_there_decides_and_is_not_touched(start: Start, 
     assert found["webhook"]["grade"] == "ok"
 
 
-def test_what_the_configuration_lacks_is_printed_and_nothing_else(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_configuration_lacks_is_printed_and_nothing_else(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = start()
     fake.install_webhook()
     port = free_port()
     config = a_config(tmp_path, {"url": fake.url}, listen=f"127.0.0.1:{port}")
-    assert run("link", fake.url, "--config", str(config), "--public-url", f"http://127.0.0.1:{port}", "--yes") == 0
+    assert (
+        run("link", fake.url, "--config", str(config), "--public-url", f"http://127.0.0.1:{port}", "--yes")
+        == 0
+    )
     said = capsys.readouterr().out.partition("It should say:\n\n")[2]
     assert said.startswith(f'web:\n  public_url: "http://127.0.0.1:{port}"\n- ')
 
 
-def test_a_key_that_only_the_daemon_knows_does_not_hide_the_configuration(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_only_the_daemon_knows_does_not_hide_the_configuration(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("JELLYFIN_API_KEY", raising=False)
     fake = start()
     fake.install_webhook()
     port = free_port()
-    config = a_config(tmp_path, {"url": fake.url, "api_key": "${JELLYFIN_API_KEY}"}, public_url=f"http://127.0.0.1:{port}", listen=f"127.0.0.1:{port}")
+    config = a_config(
+        tmp_path,
+        {"url": fake.url, "api_key": "${JELLYFIN_API_KEY}"},
+        public_url=f"http://127.0.0.1:{port}",
+        listen=f"127.0.0.1:{port}",
+    )
     (tmp_path / "password").write_text("x")
-    assert run("link", fake.url, "--config", str(config), "--user", "root", "--password-file", str(tmp_path / "password"), "--yes") == 0
+    assert (
+        run(
+            "link",
+            fake.url,
+            "--config",
+            str(config),
+            "--user",
+            "root",
+            "--password-file",
+            str(tmp_path / "password"),
+            "--yes",
+        )
+        == 0
+    )
     assert not (tmp_path / "webhook_secret").exists()
     assert fake.webhook["GenericOptions"][0]["WebhookUri"] == f"http://127.0.0.1:{port}/webhook/jellyfin"
 
@@ -270,7 +336,9 @@ def test_an_address_that_hangs_is_not_seen_and_link_goes_on(
     assert fake.webhook["SlackOptions"] == [{"WebhookName": "new"}]
 
 
-def test_a_self_signed_server_is_linked_by_its_authority(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_self_signed_server_is_linked_by_its_authority(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = start(tls=True)
     fake.install_webhook()
     with pytest.raises(FluxCaptionError, match="link: --ca-file"):
@@ -289,7 +357,16 @@ def test_nothing_is_changed_that_was_not_agreed_to(start: Start, tmp_path: Path)
     port = free_port()
     (tmp_path / "key").write_text(KEY)
     config = tmp_path / "etc" / "config.yaml"
-    options = ["--config", str(config), "--api-key-file", str(tmp_path / "key"), "--public-url", f"http://127.0.0.1:{port}", "--listen", f"127.0.0.1:{port}"]
+    options = [
+        "--config",
+        str(config),
+        "--api-key-file",
+        str(tmp_path / "key"),
+        "--public-url",
+        f"http://127.0.0.1:{port}",
+        "--listen",
+        f"127.0.0.1:{port}",
+    ]
     result = answered("n\n" * 20, "link", fake.url, *options)
     assert "Traceback" not in result.output
     assert not [exchange for exchange in fake.received if exchange.method != "GET"]
@@ -309,7 +386,17 @@ def test_a_login_without_a_key_links_nothing(start: Start, tmp_path: Path) -> No
     fake = start()
     (tmp_path / "password").write_text("x")
     config = tmp_path / "etc" / "config.yaml"
-    result = answered("n\n" * 20, "link", fake.url, "--config", str(config), "--user", "root", "--password-file", str(tmp_path / "password"))
+    result = answered(
+        "n\n" * 20,
+        "link",
+        fake.url,
+        "--config",
+        str(config),
+        "--user",
+        "root",
+        "--password-file",
+        str(tmp_path / "password"),
+    )
     assert isinstance(result.exception, UsageError)
     assert not config.exists()
     assert fake.users == set()
@@ -319,11 +406,23 @@ def test_a_login_without_a_key_links_nothing(start: Start, tmp_path: Path) -> No
     ("user", "password", "cause"),
     [("root", "wrong", "does not accept this name and password"), ("kid", "x", "kid is no administrator")],
 )
-def test_a_login_that_does_not_do_is_told_apart(user: str, password: str, cause: str, start: Start, tmp_path: Path) -> None:
+def test_a_login_that_does_not_do_is_told_apart(
+    user: str, password: str, cause: str, start: Start, tmp_path: Path
+) -> None:
     fake = start()
     (tmp_path / "password").write_text(password)
     with pytest.raises(UsageError, match=cause):
-        run("link", fake.url, "--config", str(tmp_path / "c.yaml"), "--user", user, "--password-file", str(tmp_path / "password"), "--yes")
+        run(
+            "link",
+            fake.url,
+            "--config",
+            str(tmp_path / "c.yaml"),
+            "--user",
+            user,
+            "--password-file",
+            str(tmp_path / "password"),
+            "--yes",
+        )
     assert fake.viewers == set()
 
 
@@ -338,7 +437,9 @@ def test_an_address_without_http_is_refused_with_what_to_write() -> None:
         run("link", "jellyfin:8096", "--yes")
 
 
-def test_a_failed_installation_says_what_the_server_wrote_down(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_installation_says_what_the_server_wrote_down(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = start()
     fake.installation_fails = "The checksum of the received data doesn't match."
     code, _ = linked(fake, tmp_path)
@@ -356,7 +457,9 @@ def test_a_plugin_that_is_switched_off_is_switched_on(start: Start, tmp_path: Pa
     assert fake.restarts == 1
 
 
-def test_the_first_forecast_is_made_as_if_something_translated(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_forecast_is_made_as_if_something_translated(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = start()
     _, config = linked(fake, tmp_path)
     said = capsys.readouterr().out
@@ -385,7 +488,9 @@ def a_config(tmp_path: Path, server: dict[str, Any], **web: Any) -> Path:
     return config
 
 
-def test_a_sound_connection_has_nothing_to_mend(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sound_connection_has_nothing_to_mend(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = start()
     _, config = linked(fake, tmp_path)
     code, found = findings(config, capsys)
@@ -405,13 +510,24 @@ def test_a_sound_connection_has_nothing_to_mend(start: Start, tmp_path: Path, ca
         ("version", lambda fake: setattr(fake, "version_text", "10.11.7"), {}, "update Jellyfin to 10.11.8"),
         ("webhook", lambda fake: None, {}, "run fluxcaption link"),
         ("webhook", lambda fake: fake.install_webhook(), {}, "run fluxcaption link"),
-        ("path_map", lambda fake: None, {"path_map": [{"server": "/media", "local": "/nowhere"}]}, "each pair of server.path_map"),
+        (
+            "path_map",
+            lambda fake: None,
+            {"path_map": [{"server": "/media", "local": "/nowhere"}]},
+            "each pair of server.path_map",
+        ),
         ("viewers", lambda fake: None, {}, "Smart"),
         ("public_url", lambda fake: None, {}, "under which Jellyfin can call"),
     ],
 )
 def test_each_fault_has_its_name_and_its_fix(
-    check: str, prepare: Callable[[FakeJellyfin], None], server: dict[str, Any], fix: str, start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    check: str,
+    prepare: Callable[[FakeJellyfin], None],
+    server: dict[str, Any],
+    fix: str,
+    start: Start,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     fake = start()
     prepare(fake)
@@ -432,9 +548,20 @@ def test_each_fault_has_its_name_and_its_fix(
         ({"Template": ""}, "Template"),
         ({"NotificationTypes": ["ItemAdded", "ItemDeleted", "SessionStart"]}, "NotificationTypes"),
         ({"EnableWebhook": False}, "EnableWebhook"),
-        ({"WebhookUri": "http://elsewhere:1/webhook/jellyfin"}, "http://elsewhere:1/webhook/jellyfin instead of http://127.0.0.1:1/webhook/jellyfin"),
+        (
+            {"WebhookUri": "http://elsewhere:1/webhook/jellyfin"},
+            "http://elsewhere:1/webhook/jellyfin instead of http://127.0.0.1:1/webhook/jellyfin",
+        ),
         ({"Headers": [{"Key": "Authorization", "Value": "Bearer another"}]}, "another secret"),
-        ({"Headers": [{"Key": "Authorization", "Value": "Bearer a-secret"}, {"Key": "Content-Type", "Value": "application/json; charset=utf-8"}]}, "Headers"),
+        (
+            {
+                "Headers": [
+                    {"Key": "Authorization", "Value": "Bearer a-secret"},
+                    {"Key": "Content-Type", "Value": "application/json; charset=utf-8"},
+                ]
+            },
+            "Headers",
+        ),
         ({}, ""),
     ],
 )
@@ -450,7 +577,10 @@ def test_a_destination_that_is_not_as_link_makes_it_is_named(
 
 
 def destination(url: str) -> dict[str, Any]:
-    headers = [{"Key": "Content-Type", "Value": "application/json"}, {"Key": "Authorization", "Value": "Bearer a-secret"}]
+    headers = [
+        {"Key": "Content-Type", "Value": "application/json"},
+        {"Key": "Authorization", "Value": "Bearer a-secret"},
+    ]
     return {**webhook_plugin().destination, "WebhookUri": f"{url}/webhook/jellyfin", "Headers": headers}
 
 
@@ -470,14 +600,22 @@ def through_a_proxy(request: BaseHTTPRequestHandler) -> None:
         (reply(200, "application/json", b"{}"), "service", "something else answers"),
         (reply(200, "text/html", b"<html>photos</html>"), "service", "something else answers"),
         (reply(404, "text/html", b""), "service", "the base path in server.url is wrong"),
-        (reply(302, "text/html", b"", Location="/jellyfin/web/?a=b"), "base path", "it redirects to /jellyfin/web/:"),
+        (
+            reply(302, "text/html", b"", Location="/jellyfin/web/?a=b"),
+            "base path",
+            "it redirects to /jellyfin/web/:",
+        ),
         (reply(401, "text/html", b"", **{"WWW-Authenticate": "Basic"}), "proxy", "wants a login of its own"),
         (through_a_proxy, "proxy", "takes the Authorization header away"),
         (lambda request: request.connection.close(), "address", "does server.url begin with https://"),
     ],
 )
 def test_what_answers_instead_of_jellyfin_is_told_apart(
-    answer: Callable[[BaseHTTPRequestHandler], None], check: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    answer: Callable[[BaseHTTPRequestHandler], None],
+    check: str,
+    text: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with answering(answer) as url:
         code, found = findings(a_config(tmp_path, {"url": url}), capsys)
@@ -487,7 +625,9 @@ def test_what_answers_instead_of_jellyfin_is_told_apart(
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_http_and_https_and_certificates_are_told_apart(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_http_and_https_and_certificates_are_told_apart(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plain, secure = start(), start(tls=True)
     _, found = findings(a_config(tmp_path, {"url": plain.url.replace("http:", "https:")}), capsys)
     assert "does not speak TLS" in found["certificate"]["text"]
@@ -511,7 +651,9 @@ def test_a_server_that_is_too_old_or_still_starts_is_asked_nothing_more(
     assert not {"key", "webhook", "viewers"} & set(found)
 
 
-def test_a_base_path_that_is_missing_is_found_out(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_base_path_that_is_missing_is_found_out(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = start(base="/jellyfin")
     code, found = findings(a_config(tmp_path, {"url": fake.url.removesuffix("/jellyfin")}), capsys)
     assert code == 1
@@ -519,12 +661,16 @@ def test_a_base_path_that_is_missing_is_found_out(start: Start, tmp_path: Path, 
     assert findings(a_config(tmp_path, {"url": fake.url}), capsys)[1]["base path"]["grade"] == "ok"
 
 
-def test_a_mapped_file_of_another_size_is_another_file(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mapped_file_of_another_size_is_another_file(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = start()
     source = next(iter(fake.items.values())).sources[0]
     local = tmp_path / "media" / Path(source.path).relative_to("/media")
     local.parent.mkdir(parents=True)
-    config = a_config(tmp_path, {"url": fake.url, "path_map": [{"server": "/media", "local": str(tmp_path / "media")}]})
+    config = a_config(
+        tmp_path, {"url": fake.url, "path_map": [{"server": "/media", "local": str(tmp_path / "media")}]}
+    )
     with local.open("wb") as file:
         file.truncate(source.size + 1)
     assert "another size" in findings(config, capsys)[1]["path_map"]["text"]
@@ -533,11 +679,15 @@ def test_a_mapped_file_of_another_size_is_another_file(start: Start, tmp_path: P
     assert findings(config, capsys)[1]["path_map"]["grade"] == "ok"
 
 
-async def test_the_running_daemon_says_whether_the_event_arrived(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_running_daemon_says_whether_the_event_arrived(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with FakeJellyfin() as fake:
         fake.install_webhook()
         port = free_port()
-        config = a_config(tmp_path, {"url": fake.url}, public_url=f"http://127.0.0.1:{port}", listen=f"127.0.0.1:{port}")
+        config = a_config(
+            tmp_path, {"url": fake.url}, public_url=f"http://127.0.0.1:{port}", listen=f"127.0.0.1:{port}"
+        )
         async with running(load_settings(config)):
             fake.webhook["GenericOptions"] = [destination(f"http://127.0.0.1:{port}")]
             code, found = await asyncio.to_thread(findings, config, capsys)

@@ -20,7 +20,12 @@ def episodes(fake: FakeJellyfin, clock: FastClock, count: int) -> list[FakeItem]
     made = films(fake, count, clock.now(), [audio("eng")])
     for number, item in enumerate(made):
         item.kind = "Episode"
-        item.extra = {"SeriesName": "Show", "SeriesId": "5" * 32, "ParentIndexNumber": 1, "IndexNumber": number + 1}
+        item.extra = {
+            "SeriesName": "Show",
+            "SeriesId": "5" * 32,
+            "ParentIndexNumber": 1,
+            "IndexNumber": number + 1,
+        }
     return made
 
 
@@ -65,7 +70,13 @@ async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_pat
     async with FakeJellyfin() as fake:
         clock = FastClock()
         async with house_beside(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as house:
-            heard = film(HEARD, [audio()], library=fake.libraries[0].id, file=clip(tmp_path / "media", HEARD), minutes=70 / 60)
+            heard = film(
+                HEARD,
+                [audio()],
+                library=fake.libraries[0].id,
+                file=clip(tmp_path / "media", HEARD),
+                minutes=70 / 60,
+            )
             (other,) = films(fake, 1, clock.now())
             fake.items.pop(other.id)
             fake.add(heard)
@@ -106,10 +117,15 @@ async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: 
     async with FakeJellyfin(version) as fake:
         clock = FastClock()
         with_english, without = films(fake, 2, clock.now(), [audio("jpn"), text("eng")])
-        without.sources[0].streams = [stream for stream in without.sources[0].streams if stream["Type"] != "Subtitle"]
+        without.sources[0].streams = [
+            stream for stream in without.sources[0].streams if stream["Type"] != "Subtitle"
+        ]
         for mode in ("Default", "Smart", "Always", "OnlyForced", "None"):
             fake.people[new_id(mode)] = User(mode, new_id(mode), mode=mode, languages="eng")
-        async with house_beside(fake, tmp_path, clock) as house, aiohttp.ClientSession(headers={"Authorization": f'MediaBrowser Token="{KEY}"'}) as session:
+        async with (
+            house_beside(fake, tmp_path, clock) as house,
+            aiohttp.ClientSession(headers={"Authorization": f'MediaBrowser Token="{KEY}"'}) as session,
+        ):
 
             async def plays(item: FakeItem) -> dict[str, str | None]:
                 """As the server says it to each viewer."""
@@ -129,11 +145,27 @@ async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: 
             after = {item.id: await plays(item) for item in (with_english, without)}
             for item in (with_english, without):
                 assert list(item.sources[0].sidecars) == [f"{item.sources[0].stem}.fluxcaption.de.srt"]
-                print(version, *(f"{mode}: {before[item.id][mode]} -> {after[item.id][mode]};" for mode in after[item.id]))
-            assert before[with_english.id] == {"Default": None, "Smart": "eng", "Always": "eng", "OnlyForced": None, "None": None}
+                print(
+                    version,
+                    *(
+                        f"{mode}: {before[item.id][mode]} -> {after[item.id][mode]};"
+                        for mode in after[item.id]
+                    ),
+                )
+            assert before[with_english.id] == {
+                "Default": None,
+                "Smart": "eng",
+                "Always": "eng",
+                "OnlyForced": None,
+                "None": None,
+            }
             assert after[with_english.id] == {**before[with_english.id], "Default": german}
             assert set(before[without.id].values()) == {None}
-            assert after[without.id] == {**before[without.id], "Default": german, "Always": german if version == "10.10.7" else None}
+            assert after[without.id] == {
+                **before[without.id],
+                "Default": german,
+                "Always": german if version == "10.10.7" else None,
+            }
 
 
 async def test_a_server_that_cannot_say_who_watches_is_delivered_to_later(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ import asyncio
 import numpy
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import UnitId
-from fluxcaption.domain.work import TextUnit
-from fluxcaption.memory import keep_memory_tight, trim_memory
+from fluxcaption.domain.cues import TextUnit
+from fluxcaption.malloc import keep_memory_tight, trim_memory
 from fluxcaption.settings import LocalSpeech, LocalTranslation
-from fluxcaption.wiring import build_engines
+from fluxcaption.app import build_engines
 
 def rss_mb():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) // 1024
@@ -54,7 +54,11 @@ async def test_all_models_are_unloaded_after_idle_time(title: str, tmp_path: Pat
     daemon = Daemon(wanted, clock=clock)
     task = asyncio.create_task(daemon.run())
     async with asyncio.timeout(60):
-        while daemon.house is None or not (jobs := await daemon.house.store.jobs()) or jobs[0].state is not JobState.DONE:
+        while (
+            daemon.house is None
+            or not (jobs := await daemon.house.store.jobs())
+            or jobs[0].state is not JobState.DONE
+        ):
             await clock.run_for(timedelta(seconds=1))
         engines = daemon.house.engines
         assert engines.is_loaded
@@ -69,6 +73,12 @@ async def test_all_models_are_unloaded_after_idle_time(title: str, tmp_path: Pat
 
 
 def test_the_memory_of_what_only_reads_and_translates_returns_to_the_system() -> None:
-    made = subprocess.run([sys.executable, "-c", USE_ALL_BUT_THE_RECOGNIZER], capture_output=True, text=True, timeout=60, check=False)
+    made = subprocess.run(
+        [sys.executable, "-c", USE_ALL_BUT_THE_RECOGNIZER],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert made.returncode == 0, made.stderr
     assert int(made.stdout) >= 60

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from fluxcaption.app import build_house
 from fluxcaption.daemon import run_once
 from fluxcaption.domain.jobs import JobState, Stage, Tier
 from fluxcaption.storage.store import SqliteStore
-from fluxcaption.wiring import build_house
 
 from tests.behaviour.household import READ, clip, jellyfin, settings
 from tests.fakes.clock import FastClock
@@ -30,7 +30,9 @@ async def test_a_track_of_ours_that_somebody_edited_is_left(tmp_path: Path) -> N
 
 async def test_a_track_that_came_while_ours_was_made_supersedes_it(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60)
+        item = film(
+            READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60
+        )
         fake.add(item)
         clock = FastClock()
         store = await SqliteStore.open(tmp_path / "state")
@@ -61,7 +63,10 @@ async def test_a_film_in_which_nobody_speaks_is_settled_once_for_all(tmp_path: P
     from tests.fakes.media import sound_clip
 
     time = np.arange(16_000 * 20) / 16_000
-    sound_clip(tmp_path / "media" / "Tone (2020)" / "Tone (2020).mkv", [("eng", (0.1 * np.sin(2 * np.pi * 440 * time)).astype(np.float32))])
+    sound_clip(
+        tmp_path / "media" / "Tone (2020)" / "Tone (2020).mkv",
+        [("eng", (0.1 * np.sin(2 * np.pi * 440 * time)).astype(np.float32))],
+    )
     wanted = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es", "en"])
     report = await run_once(wanted, print)
     assert [job.state for job in report.finished] == [JobState.SETTLED, JobState.SETTLED]

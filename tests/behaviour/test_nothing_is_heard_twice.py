@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fluxcaption.app import build_listener
 from fluxcaption.daemon import run_once
 from fluxcaption.domain.errors import ReplyUnusable
 from fluxcaption.domain.jobs import JobState
-from fluxcaption.domain.media import MediaLocation
-from fluxcaption.domain.work import UnitResult, WorkKind, WorkUnit
-from fluxcaption.ports import Executor
-from fluxcaption.wiring import build_listener
+from fluxcaption.ports.executor import Executor, UnitResult, WorkKind, WorkUnit
+from fluxcaption.ports.media import MediaLocation
 
 from tests.behaviour.household import DEMO, HEARD, clip, heard_ms, jellyfin, settings, windows_heard
 from tests.behaviour.libraries import house_beside
@@ -38,11 +37,27 @@ def windows_saved(state: Path) -> int:
 async def test_a_moved_file_with_a_new_id_is_not_heard_again(tmp_path: Path) -> None:
     state = tmp_path / "state"
     async with FakeJellyfin() as fake:
-        fake.add(film("Before (2020)", [audio()], library=fake.libraries[0].id, file=clip(tmp_path / "a", HEARD, "Before (2020)"), minutes=70 / 60))
+        fake.add(
+            film(
+                "Before (2020)",
+                [audio()],
+                library=fake.libraries[0].id,
+                file=clip(tmp_path / "a", HEARD, "Before (2020)"),
+                minutes=70 / 60,
+            )
+        )
         await run_once(settings(state, jellyfin(fake), ["es"]), print, clock=FastClock())
         first = await windows_heard(state)
         fake.items.clear()
-        fake.add(film("After (2020)", [audio()], library=fake.libraries[0].id, file=clip(tmp_path / "b", HEARD, "After (2020)"), minutes=70 / 60))
+        fake.add(
+            film(
+                "After (2020)",
+                [audio()],
+                library=fake.libraries[0].id,
+                file=clip(tmp_path / "b", HEARD, "After (2020)"),
+                minutes=70 / 60,
+            )
+        )
         report = await run_once(settings(state, jellyfin(fake), ["es"]), print, clock=FastClock())
         assert [job.state for job in report.finished] == [JobState.DONE]
         assert await windows_heard(state) == first
@@ -62,7 +77,10 @@ async def test_a_remuxed_file_is_known_by_its_sound(tmp_path: Path) -> None:
     report = await run_once(settings(state, folder, ["en"]), print)
     assert [job.state for job in report.finished] == [JobState.DONE]
     assert await windows_heard(state) == first
-    one, two = (next(media.rglob(f"{name}.fluxcaption.en.srt")).read_text(encoding="utf-8") for name in ("One (2020)", "Two (2020)"))
+    one, two = (
+        next(media.rglob(f"{name}.fluxcaption.en.srt")).read_text(encoding="utf-8")
+        for name in ("One (2020)", "Two (2020)")
+    )
     assert one == two
 
 
@@ -90,7 +108,9 @@ async def test_an_added_target_is_made_from_what_was_heard(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("after_windows", [1, 4])
-async def test_kill_9_in_the_middle_of_a_film_goes_on_at_the_next_window(after_windows: int, tmp_path: Path) -> None:
+async def test_kill_9_in_the_middle_of_a_film_goes_on_at_the_next_window(
+    after_windows: int, tmp_path: Path
+) -> None:
     state = tmp_path / "state"
     async with FakeJellyfin() as fake:
         long = repeated(CLIP, tmp_path / "media" / "Long (2020)" / "Long (2020).mkv", 9)
@@ -111,7 +131,9 @@ async def test_kill_9_in_the_middle_of_a_film_goes_on_at_the_next_window(after_w
             encoding="utf-8",
         )
         command = [sys.executable, "-m", "fluxcaption", "run", "--config", str(config), "--once"]
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
         async with asyncio.timeout(60):
             while windows_saved(state) < after_windows:
                 await asyncio.sleep(0.01)
@@ -119,14 +141,20 @@ async def test_kill_9_in_the_middle_of_a_film_goes_on_at_the_next_window(after_w
         await process.wait()
         saved_before = windows_saved(state)
 
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
         _, errors = await asyncio.wait_for(process.communicate(), 100)
         assert process.returncode == 0, errors
         total = windows_saved(state)
         assert after_windows <= saved_before < total
         heard, saved = heard_ms(state)
         assert 0 <= heard - saved <= 28_500
-        uploads = [exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]
+        uploads = [
+            exchange
+            for exchange in fake.received
+            if exchange.method == "POST" and exchange.route.endswith("Subtitles")
+        ]
         assert len(uploads) == 1
 
 
@@ -148,12 +176,15 @@ class LateAnswer:
         await self._inner.close()
 
 
-async def test_a_window_whose_answer_is_of_another_attempt_is_heard_again_and_not_taken_for_silence(tmp_path: Path) -> None:
+async def test_a_window_whose_answer_is_of_another_attempt_is_heard_again_and_not_taken_for_silence(
+    tmp_path: Path,
+) -> None:
     async with FakeJellyfin() as fake, house_beside(fake, tmp_path / "state", FastClock()) as house:
         location = MediaLocation(str(CLIP))
         duration, (track, *_), _ = house.engines.media.probe(location)
         identity = house.engines.media.identify(location, duration)
-        listener = build_listener(replace(house.engines, executor=LateAnswer(house.engines.executor)), house.store)  # type: ignore[arg-type]
+        engines = replace(house.engines, executor=LateAnswer(house.engines.executor))  # type: ignore[arg-type]
+        listener = build_listener(engines, house.store)
         with pytest.raises(ReplyUnusable):
             await listener.hear(location, track, identity, 1)
         assert await windows_heard(tmp_path / "state") == 0

@@ -10,10 +10,23 @@ from tests.fakes.jellyfin import FakeItem, new_id
 
 
 async def test_a_tag_of_a_series_holds_for_its_episodes(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path, rules=[{"tag": "no subtitles", "skip": True}]) as (fake, clock, house):
+    async with beside_a_server(tmp_path, rules=[{"tag": "no subtitles", "skip": True}]) as (
+        fake,
+        clock,
+        house,
+    ):
         library = fake.libraries[0].id
         for name in ("Tagged", "Plain"):
-            series = FakeItem(new_id(name), library, "Series", name, [], clock.now(), clock.now(), extra={"Tags": ["No Subtitles"] if name == "Tagged" else []})
+            series = FakeItem(
+                new_id(name),
+                library,
+                "Series",
+                name,
+                [],
+                clock.now(),
+                clock.now(),
+                extra={"Tags": ["No Subtitles"] if name == "Tagged" else []},
+            )
             fake.add(series)
         episodes = films(fake, 3, clock.now())
         for episode, name in zip(episodes, ("Tagged", "Plain", "Tagged"), strict=True):

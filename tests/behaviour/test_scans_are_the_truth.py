@@ -10,15 +10,15 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+from fluxcaption.app import House
 from fluxcaption.daemon import Daemon
 from fluxcaption.domain.errors import ItemGone, ServiceUnreachable
 from fluxcaption.domain.gaps import DeliveryState, Way
 from fluxcaption.domain.jobs import JobState, Outcome, Stage
 from fluxcaption.domain.media import MediaIdentity
 from fluxcaption.domain.units import Fingerprint, ItemId
-from fluxcaption.ports import TrackFact
+from fluxcaption.ports.storage import TrackFact
 from fluxcaption.storage.store import SqliteStore
-from fluxcaption.wiring import House
 
 from tests.behaviour.household import HEARD, READ, clip, jellyfin, settings, windows_heard
 from tests.behaviour.libraries import DE, beside_a_server, films, finish, house_beside, states
@@ -29,7 +29,11 @@ from tests.fakes.media import RATE, sound_clip
 
 
 def changes(fake: FakeJellyfin, since: int = 0) -> list[str]:
-    return [f"{exchange.method} {exchange.route}" for exchange in fake.received[since:] if exchange.method != "GET"]
+    return [
+        f"{exchange.method} {exchange.route}"
+        for exchange in fake.received[since:]
+        if exchange.method != "GET"
+    ]
 
 
 def replace_media(item: FakeItem, clock: FastClock) -> None:
@@ -74,7 +78,9 @@ async def test_an_unchanged_library_is_passed_over_without_a_full_read_or_a_writ
         house.clock.pass_time(hours=24)
         before, written = len(fake.received), await writes(store_of(house))
         second = await house.scanner.scan(full=True)
-        asked = [exchange.query.get("fields") for exchange in fake.received[before:] if exchange.route == "/Items"]
+        asked = [
+            exchange.query.get("fields") for exchange in fake.received[before:] if exchange.route == "/Items"
+        ]
         assert (second.items, second.read, second.queued) == (1200, 0, 0)
         assert asked == ["Etag"] * 3
         assert await writes(store_of(house)) - written <= 2, "the cursor alone is written"
@@ -117,8 +123,12 @@ async def test_an_answer_with_items_nobody_asked_for_is_refused(tmp_path: Path) 
             await house.server.fetch_item(items[0].id)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
-async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(count: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "count", [200, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
+)
+async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(
+    count: int, tmp_path: Path
+) -> None:
     """Under the running daemon, whose workers would take up whatever it queued."""
     async with FakeJellyfin("10.10.7") as fake:
         clock = SimulatedClock()
@@ -145,7 +155,10 @@ async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(co
                 await clock.run_for(timedelta(minutes=3))
                 clock.pass_time(hours=15)
                 control = aiohttp.UnixConnector(str(tmp_path / "control.sock"))
-                async with aiohttp.ClientSession(connector=control) as session, session.post("http://daemon/api/scan") as answer:
+                async with (
+                    aiohttp.ClientSession(connector=control) as session,
+                    session.post("http://daemon/api/scan") as answer,
+                ):
                     assert answer.status == 200, await answer.text()
                     full_passes += 1
 
@@ -160,7 +173,9 @@ async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(co
         jobs = await house.store.count_jobs()
         found = await states(store_of(house))
         heard = (await store_of(house)._db.read("SELECT count(*) AS n FROM windows"))[0]["n"]
-        sent = Counter(exchange.method for exchange in fake.received if exchange.route.startswith(("/Videos", "/Items")))
+        sent = Counter(
+            exchange.method for exchange in fake.received if exchange.route.startswith(("/Videos", "/Items"))
+        )
         print(
             f"{count} finished items, {full_passes} full passes: {sent['POST']} uploads and refreshes, {sent['DELETE']} deletions, {heard} windows heard; {jobs}"
         )
@@ -192,7 +207,9 @@ async def test_tracks_that_a_library_scan_drops_are_never_taken_for_a_no(count: 
                 house.clock.pass_time(hours=30)
                 await house.scanner.scan(full=True)
         found = await states(store_of(house))
-        print(f"{count} delivered items, {dropped} times a track dropped by three library scans: {found.get(DeliveryState.REFUSED, 0)} taken for a no")
+        print(
+            f"{count} delivered items, {dropped} times a track dropped by three library scans: {found.get(DeliveryState.REFUSED, 0)} taken for a no"
+        )
         assert dropped >= count
         assert found.get(DeliveryState.REFUSED, 0) == 0
         assert found == {DeliveryState.CONFIRMED: count}
@@ -200,7 +217,9 @@ async def test_tracks_that_a_library_scan_drops_are_never_taken_for_a_no(count: 
         assert set(changes(fake)) == {"POST /Items/{itemId}/Refresh"}
 
 
-async def test_a_track_that_somebody_removed_is_a_no_after_two_complete_passes_a_day_apart(tmp_path: Path) -> None:
+async def test_a_track_that_somebody_removed_is_a_no_after_two_complete_passes_a_day_apart(
+    tmp_path: Path,
+) -> None:
     async with FakeJellyfin() as fake, house_beside(fake, tmp_path, FastClock()) as house:
         items = films(fake, 5, house.clock.now())
         await finish(fake, store_of(house), items, house.clock.now())
@@ -246,8 +265,17 @@ async def test_two_full_scans_after_each_settled_reason_make_no_job(code: str, t
         (made,) = films(fake, 1, house.clock.now())
         item = await house.server.fetch_item(made.id)  # type: ignore[arg-type]
         source = item.sources[0]
-        await house.store.save_identity(item.server_id, source, MediaIdentity(Fingerprint("f"), source.size_bytes, source.duration_ms))
-        await house.store.settle(Fingerprint("f"), DE, "*" if code == "undone" else house.planner.settings_hash, code, f"because {code}", house.clock.now())
+        await house.store.save_identity(
+            item.server_id, source, MediaIdentity(Fingerprint("f"), source.size_bytes, source.duration_ms)
+        )
+        await house.store.settle(
+            Fingerprint("f"),
+            DE,
+            "*" if code == "undone" else house.planner.settings_hash,
+            code,
+            f"because {code}",
+            house.clock.now(),
+        )
         for lean in (False, False):
             assert (await house.scanner.scan(full=True, lean=lean)).queued == 0
         fake.change_all_ids()
@@ -257,11 +285,22 @@ async def test_two_full_scans_after_each_settled_reason_make_no_job(code: str, t
 
 
 @pytest.mark.parametrize("code", ["no-speech", "spoken", "not-good-enough", "undone", "refused"])
-async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job(code: str, tmp_path: Path) -> None:
+async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job(
+    code: str, tmp_path: Path
+) -> None:
     """As above, but each reason is reached as in a household: by listening, by `undo`, by somebody who deletes the file."""
-    wishes: dict[str, Any] = {"targets": ["en"], "when_spoken": "skip"} if code == "spoken" else {"targets": ["es"]}
-    asr = {"backends": [{"type": "local", "model": "miniature"}], "min_score": 1.0 if code == "not-good-enough" else 0.5}
-    title, streams = (READ, [audio(), text()]) if code in {"undone", "refused"} else (HEARD, [audio(None if code == "spoken" else "eng")])
+    wishes: dict[str, Any] = (
+        {"targets": ["en"], "when_spoken": "skip"} if code == "spoken" else {"targets": ["es"]}
+    )
+    asr = {
+        "backends": [{"type": "local", "model": "miniature"}],
+        "min_score": 1.0 if code == "not-good-enough" else 0.5,
+    }
+    title, streams = (
+        (READ, [audio(), text()])
+        if code in {"undone", "refused"}
+        else (HEARD, [audio(None if code == "spoken" else "eng")])
+    )
     async with FakeJellyfin() as fake:
         clock = FastClock()
         file = tmp_path / "media" / title / f"{title}.mkv"
@@ -270,7 +309,9 @@ async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job
         else:
             clip(tmp_path / "media", title)
         seconds = 20 if code == "no-speech" else 61 if title == READ else 70
-        made = film(title, streams, library=fake.libraries[0].id, file=file, minutes=seconds / 60, now=clock.now())
+        made = film(
+            title, streams, library=fake.libraries[0].id, file=file, minutes=seconds / 60, now=clock.now()
+        )
         fake.add(made)
         async with house_beside(fake, tmp_path / "state", clock, languages=wishes, asr=asr) as house:
             assert (await house.scanner.scan(full=True)).queued == 1
@@ -326,7 +367,11 @@ async def test_the_loop_answers_while_a_library_is_read(tmp_path: Path) -> None:
 async def test_a_pass_that_was_broken_off_goes_on_with_what_it_has_not_read(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         films(fake, 900, clock.now())
-        fake.chaos = lambda name: Fault(status=500) if name == "GET /Items" and len([e for e in fake.received if e.route == "/Items"]) >= 3 else None
+        fake.chaos = lambda name: (
+            Fault(status=500)
+            if name == "GET /Items" and len([e for e in fake.received if e.route == "/Items"]) >= 3
+            else None
+        )
         with pytest.raises(ServiceUnreachable):
             await house.scanner.scan(full=True)
         fake.chaos = None
@@ -356,14 +401,28 @@ async def test_an_unchanged_item_whose_job_failed_comes_back_after_a_day(tmp_pat
 
 @pytest.mark.parametrize("lean", [True, False])
 @pytest.mark.parametrize("change", ["60 come", "30 go", "450 go", "the last page goes"])
-async def test_what_comes_or_goes_between_two_pages_hides_and_doubles_nothing(change: str, lean: bool, tmp_path: Path) -> None:
+async def test_what_comes_or_goes_between_two_pages_hides_and_doubles_nothing(
+    change: str, lean: bool, tmp_path: Path
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         items = films(fake, 1600, clock.now())
 
         def happens() -> None:
             if change == "60 come":
-                fake.add(*[film(f"Old {number}", [audio()], library=fake.libraries[0].id, added=clock.now() - timedelta(days=900)) for number in range(60)])
-            for item in {"30 go": items[:30], "450 go": items[:450], "the last page goes": items[400:]}.get(change, []):
+                fake.add(
+                    *[
+                        film(
+                            f"Old {number}",
+                            [audio()],
+                            library=fake.libraries[0].id,
+                            added=clock.now() - timedelta(days=900),
+                        )
+                        for number in range(60)
+                    ]
+                )
+            for item in {"30 go": items[:30], "450 go": items[:450], "the last page goes": items[400:]}.get(
+                change, []
+            ):
                 del fake.items[item.id]
 
         between_pages(fake, 3, happens)
@@ -387,7 +446,11 @@ async def test_what_a_second_library_shows_again_stays_with_the_first(tmp_path: 
 
 
 async def test_a_pass_knows_the_library_however_the_server_spells_its_paths(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path, rules=[{"library": "Movies", "targets": ["es"]}]) as (fake, clock, house):
+    async with beside_a_server(tmp_path, rules=[{"library": "Movies", "targets": ["es"]}]) as (
+        fake,
+        clock,
+        house,
+    ):
         # The server shows its items under substituted paths.
         fake.libraries[0].folder = "/srv/films"
         films(fake, 2, clock.now())
@@ -400,7 +463,11 @@ async def test_a_pass_knows_the_library_however_the_server_spells_its_paths(tmp_
 
 
 async def test_a_film_that_joins_a_collection_of_a_rule_is_decided_anew(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path, rules=[{"collection": "Anime", "targets": ["es"]}]) as (fake, clock, house):
+    async with beside_a_server(tmp_path, rules=[{"collection": "Anime", "targets": ["es"]}]) as (
+        fake,
+        clock,
+        house,
+    ):
         items = films(fake, 3, clock.now())
         box = new_id("box")
         fake.box_names[box], fake.box_sets[box] = "Anime", []
@@ -414,7 +481,11 @@ async def test_a_film_that_joins_a_collection_of_a_rule_is_decided_anew(tmp_path
 
 
 async def test_a_renamed_library_is_decided_anew_and_one_that_is_gone_is_forgotten(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path, rules=[{"library": "Kids", "targets": ["es"]}]) as (fake, clock, house):
+    async with beside_a_server(tmp_path, rules=[{"library": "Kids", "targets": ["es"]}]) as (
+        fake,
+        clock,
+        house,
+    ):
         films(fake, 3, clock.now())
         await house.scanner.scan(full=True)
         fake.libraries[0].name = "Kids"
@@ -430,7 +501,10 @@ async def test_a_renamed_library_is_decided_anew_and_one_that_is_gone_is_forgott
 async def test_a_stream_address_that_nobody_has_probed_is_read_once(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         for item in films(fake, 3, clock.now(), []):
-            item.sources[0].streams, item.sources[0].extra = [], {"Protocol": "Http", "Path": "http://films.example/1", "IsRemote": True}
+            item.sources[0].streams, item.sources[0].extra = (
+                [],
+                {"Protocol": "Http", "Path": "http://films.example/1", "IsRemote": True},
+            )
         assert [(await house.scanner.scan(full=True)).read for _ in range(3)] == [3, 0, 0]
 
 
@@ -443,7 +517,11 @@ async def test_the_second_pass_tells_the_same_as_the_first(tmp_path: Path) -> No
         assert first.tally.table() == second.tally.table() == {"de": {"covered": 1, "listen": 30}}
         assert first.forecast is not None
         assert second.forecast is not None
-        assert (second.forecast.titles, second.forecast.listening_hours) == (first.forecast.titles, first.forecast.listening_hours) == (30, 45)
+        assert (
+            (second.forecast.titles, second.forecast.listening_hours)
+            == (first.forecast.titles, first.forecast.listening_hours)
+            == (30, 45)
+        )
 
 
 async def test_a_film_that_was_away_for_a_moment_gets_its_job_back(tmp_path: Path) -> None:
@@ -454,7 +532,9 @@ async def test_a_film_that_was_away_for_a_moment_gets_its_job_back(tmp_path: Pat
         job = await house.store.claim(Stage.LISTEN, clock.now())
         assert job is not None
         gone = ItemGone(item.id)
-        await house.store.record(job, Outcome(JobState.CANCELLED, reason=str(gone), reason_code=gone.code), clock.now())
+        await house.store.record(
+            job, Outcome(JobState.CANCELLED, reason=str(gone), reason_code=gone.code), clock.now()
+        )
         report = await house.scanner.scan(full=True)
         assert (report.read, report.queued) == (1, 1)
         assert (await house.scanner.scan(full=True)).read == 0
@@ -483,7 +563,9 @@ async def test_one_item_that_the_server_stumbles_over_does_not_end_the_pass(tmp_
 # -- what became of ours ------------------------------------------------------------------------------------------------
 
 
-async def test_a_file_that_a_library_scan_dropped_is_no_no_though_somebody_watched_at_the_first_pass(tmp_path: Path) -> None:
+async def test_a_file_that_a_library_scan_dropped_is_no_no_though_somebody_watched_at_the_first_pass(
+    tmp_path: Path,
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now())
         await finish(fake, store_of(house), [item], clock.now())
@@ -502,7 +584,9 @@ async def test_a_file_that_a_library_scan_dropped_is_no_no_though_somebody_watch
         assert await states(store_of(house)) == {DeliveryState.CONFIRMED: 1}
 
 
-async def test_what_was_dropped_again_just_before_the_last_look_is_refreshed_before_anything_is_concluded(tmp_path: Path) -> None:
+async def test_what_was_dropped_again_just_before_the_last_look_is_refreshed_before_anything_is_concluded(
+    tmp_path: Path,
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now())
         await finish(fake, store_of(house), [item], clock.now())
@@ -526,7 +610,10 @@ async def test_passes_that_broke_off_do_not_make_a_no(tmp_path: Path) -> None:
         for _ in range(3):
             before = len(fake.received)
             fake.chaos = lambda name, before=before: (
-                Fault(status=500) if name == "GET /Items" and sum(exchange.route == "/Items" for exchange in fake.received[before:]) >= 2 else None
+                Fault(status=500)
+                if name == "GET /Items"
+                and sum(exchange.route == "/Items" for exchange in fake.received[before:]) >= 2
+                else None
             )
             with pytest.raises(ServiceUnreachable):
                 await house.scanner.scan(full=True)
@@ -557,7 +644,13 @@ async def test_a_library_scan_that_begins_during_a_pass_makes_it_count_for_nothi
 async def test_a_no_holds_when_the_film_gets_another_name(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         clock = FastClock()
-        item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        item = film(
+            READ,
+            [audio(), text()],
+            library=fake.libraries[0].id,
+            file=clip(tmp_path / "media", READ),
+            minutes=61 / 60,
+        )
         fake.add(item)
         async with house_beside(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as house:
 
@@ -600,8 +693,12 @@ async def test_another_file_under_the_same_name_is_looked_at_again(why: str, tmp
         else:
             item = await house.server.fetch_item(ItemId(made.id))
             source = item.sources[0]
-            await house.store.save_identity(item.server_id, source, MediaIdentity(Fingerprint("f"), source.size_bytes, source.duration_ms))
-            await house.store.settle(Fingerprint("f"), DE, house.planner.settings_hash, why, "nobody speaks in it", clock.now())
+            await house.store.save_identity(
+                item.server_id, source, MediaIdentity(Fingerprint("f"), source.size_bytes, source.duration_ms)
+            )
+            await house.store.settle(
+                Fingerprint("f"), DE, house.planner.settings_hash, why, "nobody speaks in it", clock.now()
+            )
         assert (await house.scanner.scan(full=True)).queued == 0
         replace_media(made, clock)
         assert (await house.scanner.scan(full=True)).queued == 1
@@ -612,7 +709,11 @@ async def test_a_language_that_was_read_is_of_that_file_alone(tmp_path: Path) ->
         (made,) = films(fake, 1, clock.now(), [audio("jpn"), text("und")])
         item = await house.server.fetch_item(ItemId(made.id))
         source = item.sources[0]
-        await house.store.save_track_fact(item.server_id, source.id, TrackFact(source.subtitles[0].key, item.etag, DE, media=source.revision))
+        await house.store.save_track_fact(
+            item.server_id,
+            source.id,
+            TrackFact(source.subtitles[0].key, item.etag, DE, media=source.revision),
+        )
 
         async def way() -> Way:
             ((decision,),) = await house.planner.plan([await house.server.fetch_item(ItemId(made.id))])
@@ -641,16 +742,29 @@ async def test_a_track_of_replaced_media_is_made_anew_whatever_the_backlog_says(
 
 @pytest.mark.parametrize("why", ["settled", "not wanted", "nothing to make it from", "another serves"])
 async def test_a_track_of_replaced_media_goes_where_no_other_is_made(why: str, tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path, languages={"targets": ["de"], "when_spoken": "skip"}) as (fake, clock, house):
+    async with beside_a_server(tmp_path, languages={"targets": ["de"], "when_spoken": "skip"}) as (
+        fake,
+        clock,
+        house,
+    ):
         (made,) = films(fake, 1, clock.now(), [audio("eng")])
         await finish(fake, store_of(house), [made], clock.now())
         await house.scanner.scan(full=True)
         replace_media(made, clock)
         item = await house.server.fetch_item(ItemId(made.id))
         source = item.sources[0]
-        await house.store.save_identity(item.server_id, source, MediaIdentity(Fingerprint("new"), source.size_bytes, source.duration_ms))
+        await house.store.save_identity(
+            item.server_id, source, MediaIdentity(Fingerprint("new"), source.size_bytes, source.duration_ms)
+        )
         if why == "settled":
-            await house.store.settle(Fingerprint("new"), DE, house.planner.settings_hash, "no-speech", "nobody speaks in it", clock.now())
+            await house.store.settle(
+                Fingerprint("new"),
+                DE,
+                house.planner.settings_hash,
+                "no-speech",
+                "nobody speaks in it",
+                clock.now(),
+            )
         elif why == "not wanted":
             made.sources[0].streams = [audio("ger")]
         elif why == "nothing to make it from":
@@ -671,7 +785,11 @@ async def test_a_track_of_replaced_media_goes_where_no_other_is_made(why: str, t
 
 
 async def test_a_track_beside_a_file_that_only_seems_replaced_stays(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path, languages={"targets": ["de"], "when_spoken": "skip"}) as (fake, clock, house):
+    async with beside_a_server(tmp_path, languages={"targets": ["de"], "when_spoken": "skip"}) as (
+        fake,
+        clock,
+        house,
+    ):
         (made,) = films(fake, 1, clock.now(), [audio("eng")])
         await finish(fake, store_of(house), [made], clock.now())
         await house.scanner.scan(full=True)
@@ -680,17 +798,26 @@ async def test_a_track_beside_a_file_that_only_seems_replaced_stays(tmp_path: Pa
         item = await house.server.fetch_item(ItemId(made.id))
         source = item.sources[0]
         # The very bytes it was made for.
-        await house.store.save_identity(item.server_id, source, MediaIdentity(Fingerprint(f"f{made.id}"), source.size_bytes, source.duration_ms))
+        await house.store.save_identity(
+            item.server_id,
+            source,
+            MediaIdentity(Fingerprint(f"f{made.id}"), source.size_bytes, source.duration_ms),
+        )
         assert (await house.scanner.scan(full=True)).queued == 1
         job = await house.store.claim(Stage.LISTEN, clock.now())
         assert job is not None
         outcome = await house.workers._stages[Stage.LISTEN].run(job)
-        assert (outcome.state, outcome.reason) == (JobState.DONE, "our track was made for this very file, which only seems changed")
+        assert (outcome.state, outcome.reason) == (
+            JobState.DONE,
+            "our track was made for this very file, which only seems changed",
+        )
         await house.store.record(job, outcome, clock.now())
         assert [(await house.scanner.scan(full=True)).queued for _ in range(2)] == [0, 0]
 
 
-async def test_a_film_that_replaced_another_and_brought_no_track_is_a_gap_after_one_whole_pass(tmp_path: Path) -> None:
+async def test_a_film_that_replaced_another_and_brought_no_track_is_a_gap_after_one_whole_pass(
+    tmp_path: Path,
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (made,) = films(fake, 1, clock.now())
         await finish(fake, store_of(house), [made], clock.now())

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fluxcaption.cli.running import scan_alone
+from fluxcaption.cli.run import scan_alone
 from fluxcaption.daemon import Daemon
 from fluxcaption.domain.jobs import Tier
 
@@ -25,7 +25,14 @@ async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path:
         fake.install_webhook()
         old = films(fake, 2, clock.now())
         daemon = Daemon(
-            settings(tmp_path / "state", jellyfin(fake), ["de"], backlog={"mode": "none"}, schedule={"pause": ["00:00-12:00", "12:00-23:59"]}), clock=clock
+            settings(
+                tmp_path / "state",
+                jellyfin(fake),
+                ["de"],
+                backlog={"mode": "none"},
+                schedule={"pause": ["00:00-12:00", "12:00-23:59"]},
+            ),
+            clock=clock,
         )
         ready = asyncio.Event()
         running = asyncio.create_task(daemon.run(on_ready=ready.set))
@@ -45,7 +52,9 @@ async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path:
         fake.begin_library_scan()
         await clock.run_for(timedelta(minutes=2))
         assert not house.watcher.somebody_watches
-        new = film("Just Arrived (2026)", [audio()], library=fake.libraries[0].id, added=clock.now(), now=clock.now())
+        new = film(
+            "Just Arrived (2026)", [audio()], library=fake.libraries[0].id, added=clock.now(), now=clock.now()
+        )
         fake.add(new)
         fake.end_library_scan()
         await clock.run_for(timedelta(minutes=3))
@@ -63,7 +72,9 @@ async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path:
 async def beside(fake: FakeJellyfin, clock: SimulatedClock, tmp_path: Path) -> AsyncIterator[Daemon]:
     """A daemon after its first pass."""
     fake.now = clock.now
-    daemon = Daemon(settings(tmp_path / "state", jellyfin(fake), ["de"], backlog={"mode": "none"}), clock=clock)
+    daemon = Daemon(
+        settings(tmp_path / "state", jellyfin(fake), ["de"], backlog={"mode": "none"}), clock=clock
+    )
     ready = asyncio.Event()
     running = asyncio.create_task(daemon.run(on_ready=ready.set))
     await ready.wait()
@@ -98,7 +109,9 @@ async def test_news_are_hurried_while_the_server_scans_and_after_it_was_away(tmp
             assert task.kicks == scanned + 1
 
 
-async def test_viewers_are_seen_during_a_slow_pass_and_wishes_meanwhile_become_one_pass(tmp_path: Path) -> None:
+async def test_viewers_are_seen_during_a_slow_pass_and_wishes_meanwhile_become_one_pass(
+    tmp_path: Path,
+) -> None:
     async with FakeJellyfin() as fake:
         clock = SimulatedClock()
         (item,) = films(fake, 1, clock.now())
@@ -115,19 +128,30 @@ async def test_viewers_are_seen_during_a_slow_pass_and_wishes_meanwhile_become_o
             fake.somebody_plays(item)
             await clock.run_for(timedelta(minutes=2))
             assert daemon.house.watcher.somebody_watches
-            assert sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before, "the pass is still on its way"
+            assert sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before, (
+                "the pass is still on its way"
+            )
             report = await daemon._passes.report(full=True)
             assert report.items == 1
-            assert sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before + 2
+            assert (
+                sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before + 2
+            )
 
 
-@pytest.mark.parametrize("fault", [Fault(status=500, times=1000), Fault(nonsense={"Items": [{"Id": "1" * 32}]}, times=1000)])
+@pytest.mark.parametrize(
+    "fault", [Fault(status=500, times=1000), Fault(nonsense={"Items": [{"Id": "1" * 32}]}, times=1000)]
+)
 async def test_a_next_episode_that_cannot_be_read_hides_no_viewer(fault: Fault, tmp_path: Path) -> None:
     async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, house):
         shows = films(fake, 3, clock.now(), [audio("eng")])
         for number, show in enumerate(shows):
             show.kind = "Episode"
-            show.extra = {"SeriesName": "Show", "SeriesId": "5" * 32, "ParentIndexNumber": 1, "IndexNumber": number + 1}
+            show.extra = {
+                "SeriesName": "Show",
+                "SeriesId": "5" * 32,
+                "ParentIndexNumber": 1,
+                "IndexNumber": number + 1,
+            }
         await house.scanner.scan(full=True)
         fake.break_next("GET /Items", fault)
         fake.somebody_plays(shows[0])

@@ -56,18 +56,31 @@ async def jobs(daemon: Daemon) -> list[Job]:
 
 async def call(daemon: Daemon, method: str, path: str, **more: Any) -> tuple[int, Any]:
     assert daemon.web is not None
-    async with aiohttp.ClientSession() as session, session.request(method, f"http://127.0.0.1:{daemon.web.port}{path}", **more) as answer:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, f"http://127.0.0.1:{daemon.web.port}{path}", **more) as answer,
+    ):
         return answer.status, await answer.json(content_type=None)
 
 
 def event(item_id: str, **more: Any) -> dict[str, Any]:
-    return {"NotificationType": "ItemAdded", "ItemId": item_id, "ServerId": "81ea6ae80e18429d96f4f383a4d5c813", **more}
+    return {
+        "NotificationType": "ItemAdded",
+        "ItemId": item_id,
+        "ServerId": "81ea6ae80e18429d96f4f383a4d5c813",
+        **more,
+    }
 
 
 async def test_a_webhook_brings_a_subtitle(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+    async with (
+        FakeJellyfin() as fake,
+        running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon,
+    ):
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
-        new = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60)
+        new = film(
+            READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60
+        )
         fake.add(new)
         dashed = f"{new.id[:8]}-{new.id[8:12]}-{new.id[12:16]}-{new.id[16:20]}-{new.id[20:]}"
         status, first = await call(daemon, "POST", "/webhook/jellyfin", json=event(dashed), headers=SECRET)
@@ -75,7 +88,10 @@ async def test_a_webhook_brings_a_subtitle(tmp_path: Path) -> None:
         assert isinstance(first["id"], int)
 
         async def is_there() -> bool:
-            return f"{READ}.fluxcaption.es.srt" in new.sources[0].sidecars and (await jobs(daemon))[0].state is JobState.DONE
+            return (
+                f"{READ}.fluxcaption.es.srt" in new.sources[0].sidecars
+                and (await jobs(daemon))[0].state is JobState.DONE
+            )
 
         await until(is_there)
         status, body = await call(daemon, "GET", "/health/ready")
@@ -98,16 +114,29 @@ async def _is(value: bool) -> bool:
         (b'{"NotificationType": "ItemAdded", "ItemId": "../../etc"}', SECRET, 400, "item-id-missing"),
         (json.dumps(event("0" * 32, ServerId="f" * 32)).encode(), SECRET, 403, "wrong-server"),
         (b"x" * 70_000, SECRET, 413, None),
-        (gzip.compress(b"{}", mtime=0), {**SECRET, "Content-Encoding": "gzip"}, 415, "encoding-not-supported"),
+        (
+            gzip.compress(b"{}", mtime=0),
+            {**SECRET, "Content-Encoding": "gzip"},
+            415,
+            "encoding-not-supported",
+        ),
         (b"{}", {**SECRET, "Content-Encoding": "gzip"}, 415, "encoding-not-supported"),
     ],
 )
-async def test_a_bad_webhook_is_refused_with_its_reason(body: bytes, headers: dict[str, str], status: int, code: str | None, tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+async def test_a_bad_webhook_is_refused_with_its_reason(
+    body: bytes, headers: dict[str, str], status: int, code: str | None, tmp_path: Path
+) -> None:
+    async with (
+        FakeJellyfin() as fake,
+        running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon,
+    ):
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
         assert daemon.web is not None
         url = f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin"
-        async with aiohttp.ClientSession(auto_decompress=False) as session, session.post(url, data=body, headers=headers) as answer:
+        async with (
+            aiohttp.ClientSession(auto_decompress=False) as session,
+            session.post(url, data=body, headers=headers) as answer,
+        ):
             assert answer.status == status
             if code:
                 problem = await answer.json(content_type=None)
@@ -115,7 +144,9 @@ async def test_a_bad_webhook_is_refused_with_its_reason(body: bytes, headers: di
                 assert answer.content_type == "application/problem+json"
 
 
-async def test_a_form_and_a_byte_order_mark_are_understood_and_a_repeat_has_the_same_id(tmp_path: Path) -> None:
+async def test_a_form_and_a_byte_order_mark_are_understood_and_a_repeat_has_the_same_id(
+    tmp_path: Path,
+) -> None:
     async with FakeJellyfin() as fake:
         wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
         fake.break_next("GET /Items", Fault(status=500, times=1000))
@@ -123,7 +154,13 @@ async def test_a_form_and_a_byte_order_mark_are_understood_and_a_repeat_has_the_
             await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
             item = "0123456789abcdef0123456789abcdef"
             _, first = await call(daemon, "POST", "/webhook/jellyfin", data=event(item), headers=SECRET)
-            _, again = await call(daemon, "POST", "/webhook/jellyfin", data=b"\xef\xbb\xbf" + json.dumps(event(item)).encode(), headers=SECRET)
+            _, again = await call(
+                daemon,
+                "POST",
+                "/webhook/jellyfin",
+                data=b"\xef\xbb\xbf" + json.dumps(event(item)).encode(),
+                headers=SECRET,
+            )
             assert first["id"] == again["id"]
 
 
@@ -131,9 +168,18 @@ async def readiness(daemon: Daemon) -> tuple[int, Any]:
     return await call(daemon, "GET", "/health/ready")
 
 
-async def test_a_fault_in_one_part_is_shown_and_the_part_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    session = {"NowPlayingItem": {"Id": "1" * 32}, "LastPlaybackCheckIn": "2999-01-01T00:00:00Z", "PlayState": "playing"}
-    async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+async def test_a_fault_in_one_part_is_shown_and_the_part_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = {
+        "NowPlayingItem": {"Id": "1" * 32},
+        "LastPlaybackCheckIn": "2999-01-01T00:00:00Z",
+        "PlayState": "playing",
+    }
+    async with (
+        FakeJellyfin() as fake,
+        running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon,
+    ):
         fake.break_next("GET /Sessions", Fault(nonsense=[session], times=40))
 
         async def is_shown() -> bool:
@@ -142,7 +188,10 @@ async def test_a_fault_in_one_part_is_shown_and_the_part_goes_on(tmp_path: Path,
 
         async def goes_on() -> bool:
             _, body = await readiness(daemon)
-            return bool(body["parts"]["viewers"]["state"] == "ok" and any(exchange.route == "/Sessions" for exchange in fake.received))
+            return bool(
+                body["parts"]["viewers"]["state"] == "ok"
+                and any(exchange.route == "/Sessions" for exchange in fake.received)
+            )
 
         await until(is_shown)
         assert "unexpected AttributeError" in (await readiness(daemon))[1]["parts"]["viewers"]["cause"]
@@ -150,8 +199,12 @@ async def test_a_fault_in_one_part_is_shown_and_the_part_goes_on(tmp_path: Path,
         assert sum(record.exc_info is not None for record in caplog.records) == 1
 
 
-@pytest.mark.parametrize("fault", [Fault(nonsense=[1, 2], times=3), Fault(nonsense="text", times=3)], ids=["a list", "a text"])
-async def test_whatever_answers_at_the_servers_address_it_is_asked_on_until_it_is_the_server(fault: Fault, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "fault", [Fault(nonsense=[1, 2], times=3), Fault(nonsense="text", times=3)], ids=["a list", "a text"]
+)
+async def test_whatever_answers_at_the_servers_address_it_is_asked_on_until_it_is_the_server(
+    fault: Fault, tmp_path: Path
+) -> None:
     async with FakeJellyfin() as fake:
         fake.break_next("GET /System/Info/Public", fault)
         async with running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
@@ -166,7 +219,12 @@ async def test_whatever_answers_at_the_servers_address_it_is_asked_on_until_it_i
 
 async def test_a_certificate_file_that_is_not_there_yet_ends_nothing(tmp_path: Path) -> None:
     authority = tmp_path / "authority.pem"
-    nobody = {"type": "jellyfin", "url": "https://127.0.0.1:9", "api_key": "0" * 32, "ca_file": str(authority)}
+    nobody = {
+        "type": "jellyfin",
+        "url": "https://127.0.0.1:9",
+        "api_key": "0" * 32,
+        "ca_file": str(authority),
+    }
     async with running(settings(tmp_path / "state", nobody, ["es"])) as daemon:
 
         async def server_is_down(cause: str) -> bool:
@@ -178,12 +236,17 @@ async def test_a_certificate_file_that_is_not_there_yet_ends_nothing(tmp_path: P
         await until(lambda: server_is_down("the connection is refused"))
 
 
-async def test_a_path_map_that_leads_nowhere_is_said_once_and_shown_until_it_is_right(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_path_map_that_leads_nowhere_is_said_once_and_shown_until_it_is_right(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", logger="fluxcaption")
     async with FakeJellyfin() as fake:
         file = clip(tmp_path / "elsewhere", READ)
         fake.add(film(READ, [audio(), text()], library=fake.libraries[0].id, file=file, minutes=61 / 60))
-        mapped = {**jellyfin(fake), "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}]}
+        mapped = {
+            **jellyfin(fake),
+            "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}],
+        }
         async with running(settings(tmp_path / "state", mapped, ["es"])) as daemon:
 
             async def map_is(state: str) -> bool:
@@ -192,7 +255,10 @@ async def test_a_path_map_that_leads_nowhere_is_said_once_and_shown_until_it_is_
 
             await until(lambda: map_is("degraded"))
             cause = daemon.health.readiness().parts["path_map"].cause
-            assert f"{tmp_path / 'media' / READ / f'{READ}.mkv'} is not there: each pair of server.path_map must name" in cause
+            assert (
+                f"{tmp_path / 'media' / READ / f'{READ}.mkv'} is not there: each pair of server.path_map must name"
+                in cause
+            )
             await daemon._passes.report(full=True)
             assert sum("server.path_map" in record.getMessage() for record in caplog.records) == 1
             (tmp_path / "elsewhere").rename(tmp_path / "media")
@@ -201,7 +267,10 @@ async def test_a_path_map_that_leads_nowhere_is_said_once_and_shown_until_it_is_
 
 
 async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+    async with (
+        FakeJellyfin() as fake,
+        running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon,
+    ):
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
         writer = daemon.house.store._db._writer  # type: ignore[union-attr]
         for row in await (await writer.execute("PRAGMA page_count")).fetchall():
@@ -218,19 +287,29 @@ async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> No
 
 
 async def test_a_database_that_is_locked_for_minutes_ends_nothing(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+    async with (
+        FakeJellyfin() as fake,
+        running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon,
+    ):
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
         assert daemon.house is not None
         await daemon.house.store._db._writer.execute("PRAGMA busy_timeout=10")  # type: ignore[attr-defined]
         began = daemon.house.clock.now()
-        other = sqlite3.connect(tmp_path / "state" / "fluxcaption.sqlite3", isolation_level=None, check_same_thread=False)
+        other = sqlite3.connect(
+            tmp_path / "state" / "fluxcaption.sqlite3", isolation_level=None, check_same_thread=False
+        )
         # In a thread: what the daemon writes at this moment needs the loop to come to its end.
         await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
-        new = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60)
+        new = film(
+            READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60
+        )
         fake.add(new)
         assert daemon.web is not None
         url = f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin"
-        async with aiohttp.ClientSession() as session, session.post(url, json=event(new.id), headers=SECRET) as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, json=event(new.id), headers=SECRET) as answer,
+        ):
             assert answer.status == 503
             assert int(answer.headers["Retry-After"]) > 0
             assert (await answer.json(content_type=None))["code"] == "state"
@@ -254,10 +333,17 @@ async def test_a_database_that_is_locked_for_minutes_ends_nothing(tmp_path: Path
         await until(is_done)
 
 
-async def test_a_page_beyond_all_numbers_is_a_wrong_query_and_a_pause_is_still_shown_after_a_restart(tmp_path: Path) -> None:
+async def test_a_page_beyond_all_numbers_is_a_wrong_query_and_a_pause_is_still_shown_after_a_restart(
+    tmp_path: Path,
+) -> None:
     async with FakeJellyfin() as fake:
         wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
-        async with running(wanted), aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(tmp_path / "state" / "control.sock"))) as session:
+        async with (
+            running(wanted),
+            aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(str(tmp_path / "state" / "control.sock"))
+            ) as session,
+        ):
             async with session.get(f"http://x/api/jobs?cursor={10**30}") as answer:
                 assert (answer.status, (await answer.json(content_type=None))["code"]) == (400, "query-wrong")
             async with session.post("http://x/api/queue/pause") as answer:
@@ -269,7 +355,15 @@ async def test_a_page_beyond_all_numbers_is_a_wrong_query_and_a_pause_is_still_s
 async def test_a_server_that_comes_late_is_waited_for(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         fake.break_next("GET /System/Info", Fault(status=503, times=3))
-        fake.add(film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60))
+        fake.add(
+            film(
+                READ,
+                [audio(), text()],
+                library=fake.libraries[0].id,
+                file=clip(tmp_path, READ),
+                minutes=61 / 60,
+            )
+        )
         async with running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
 
             async def is_degraded() -> bool:
@@ -286,7 +380,9 @@ async def test_a_server_that_comes_late_is_waited_for(tmp_path: Path) -> None:
 
 async def test_a_key_that_is_taken_back_parks_the_work_and_a_new_one_lets_it_go_on(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        fake.add(film(HEARD, [audio()], library=fake.libraries[0].id, file=clip(tmp_path, HEARD), minutes=70 / 60))
+        fake.add(
+            film(HEARD, [audio()], library=fake.libraries[0].id, file=clip(tmp_path, HEARD), minutes=70 / 60)
+        )
         right = fake.key
         fake.break_next("POST /Videos", Fault(status=401, times=2))
         async with running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
@@ -306,7 +402,15 @@ async def test_a_key_that_is_taken_back_parks_the_work_and_a_new_one_lets_it_go_
 
 async def test_an_upload_whose_answer_is_lost_is_not_sent_again(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        fake.add(film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60))
+        fake.add(
+            film(
+                READ,
+                [audio(), text()],
+                library=fake.libraries[0].id,
+                file=clip(tmp_path, READ),
+                minutes=61 / 60,
+            )
+        )
         fake.break_next("POST /Videos", Fault(hang_up=True))
         async with running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
 
@@ -320,7 +424,10 @@ async def test_an_upload_whose_answer_is_lost_is_not_sent_again(tmp_path: Path) 
 
 
 async def test_the_key_is_in_no_answer_and_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with FakeJellyfin() as fake, running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon:
+    async with (
+        FakeJellyfin() as fake,
+        running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon,
+    ):
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
         _, body = await call(daemon, "GET", "/health/ready")
         assert fake.key not in json.dumps(body)
@@ -328,10 +435,23 @@ async def test_the_key_is_in_no_answer_and_no_log(tmp_path: Path, caplog: pytest
 
 
 async def test_a_translator_without_its_model_gives_way_to_the_next(tmp_path: Path) -> None:
-    backends = [{"type": "local", "model": str(tmp_path / "nowhere")}, {"type": "local", "model": "miniature"}]
+    backends = [
+        {"type": "local", "model": str(tmp_path / "nowhere")},
+        {"type": "local", "model": "miniature"},
+    ]
     async with FakeJellyfin() as fake:
-        fake.add(film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path, READ), minutes=61 / 60))
-        wanted = settings(tmp_path / "state", jellyfin(fake), ["es"], translation={"backends": backends, "patience": "0s"})
+        fake.add(
+            film(
+                READ,
+                [audio(), text()],
+                library=fake.libraries[0].id,
+                file=clip(tmp_path, READ),
+                minutes=61 / 60,
+            )
+        )
+        wanted = settings(
+            tmp_path / "state", jellyfin(fake), ["es"], translation={"backends": backends, "patience": "0s"}
+        )
         async with running(wanted) as daemon:
 
             async def is_done() -> bool:
@@ -341,8 +461,13 @@ async def test_a_translator_without_its_model_gives_way_to_the_next(tmp_path: Pa
             await until(is_done)
 
 
-async def test_each_translator_gets_as_many_jobs_as_it_takes_at_once_and_one_on_this_machine_makes_them_all_polite(tmp_path: Path) -> None:
-    backends = [{"type": "ollama", "url": "http://127.0.0.1:9", "model": "m", "concurrency": 4}, {"type": "local", "model": "miniature"}]
+async def test_each_translator_gets_as_many_jobs_as_it_takes_at_once_and_one_on_this_machine_makes_them_all_polite(
+    tmp_path: Path,
+) -> None:
+    backends = [
+        {"type": "ollama", "url": "http://127.0.0.1:9", "model": "m", "concurrency": 4},
+        {"type": "local", "model": "miniature"},
+    ]
     wishes = {"translation": {"backends": backends}}
     async with beside_a_server(tmp_path, **wishes) as (fake, clock, house):
         plan = house.workers._stages[Stage.TRANSLATE]

@@ -11,10 +11,11 @@ from fluxcaption.domain.cues import Transcript
 from fluxcaption.domain.errors import DiskLow, ItemGone, KeyRejected, ServiceUnreachable, StateError
 from fluxcaption.domain.jobs import Job, JobState, NewJob, Outcome, Stage, Tier
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.media import AudioTrack, MediaIdentity, MediaLocation
+from fluxcaption.domain.media import AudioTrack, MediaIdentity
 from fluxcaption.domain.units import Fingerprint, ItemId, Ms, ServerId, SourceId
-from fluxcaption.flow.listening import Listener
-from fluxcaption.flow.workers import StagePlan, Workers
+from fluxcaption.pipeline.captioning.transcriber import Listener
+from fluxcaption.pipeline.queue.worker_pool import StagePlan, Workers
+from fluxcaption.ports.media import MediaLocation
 from fluxcaption.storage.store import SqliteStore
 
 from tests.fakes.clock import START, FastClock, SimulatedClock
@@ -32,7 +33,17 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 async def gaps(store: SqliteStore, count: int, tier: Tier = Tier.NEW) -> None:
     new = [
-        NewJob(ServerId("v"), ItemId(f"i{n}"), SourceId(f"s{n}"), LanguageTag("de"), f"Film {n}", tier, START - timedelta(days=n), "gap") for n in range(count)
+        NewJob(
+            ServerId("v"),
+            ItemId(f"i{n}"),
+            SourceId(f"s{n}"),
+            LanguageTag("de"),
+            f"Film {n}",
+            tier,
+            START - timedelta(days=n),
+            "gap",
+        )
+        for n in range(count)
     ]
     await store.add_jobs(new, START)
 
@@ -84,7 +95,9 @@ class Held:
         await until(enough)
 
 
-async def test_a_job_cancelled_and_asked_for_again_before_its_attempt_ends_is_made_once_more(store: SqliteStore) -> None:
+async def test_a_job_cancelled_and_asked_for_again_before_its_attempt_ends_is_made_once_more(
+    store: SqliteStore,
+) -> None:
     stage = Held()
     await gaps(store, 1)
     workers = Workers(store, FastClock(), {Stage.LISTEN: StagePlan(stage.run, 2)})
@@ -122,7 +135,9 @@ async def test_news_of_a_job_that_cannot_be_passed_on_end_nothing(store: SqliteS
         raise DiskLow("/state")
 
     await gaps(store, 3)
-    async with working(Workers(store, FastClock(), {Stage.LISTEN: StagePlan(made, 1)}, on_change=refused)) as pool:
+    async with working(
+        Workers(store, FastClock(), {Stage.LISTEN: StagePlan(made, 1)}, on_change=refused)
+    ) as pool:
         await until(lambda: all_are(store, JobState.DONE))
         assert not pool.done()
 
@@ -162,7 +177,9 @@ async def test_a_database_that_fails_the_queue_costs_no_job_its_place(tmp_path: 
     await store.close()
 
 
-async def test_what_became_of_a_job_is_written_once_the_disk_has_room_even_if_it_is_to_step_aside_meanwhile(tmp_path: Path) -> None:
+async def test_what_became_of_a_job_is_written_once_the_disk_has_room_even_if_it_is_to_step_aside_meanwhile(
+    tmp_path: Path,
+) -> None:
     store = await Failing.open(tmp_path)
     assert isinstance(store, Failing)
     store.records_fail = 1
@@ -251,7 +268,10 @@ async def test_a_neighbour_that_is_away_for_ten_minutes_is_asked_seldom_and_the_
     neighbour = Neighbour(error)
     await gaps(store, 50)
     clock = SimulatedClock()
-    plans = {Stage.LISTEN: StagePlan(neighbour.stage, 1, probe=neighbour.answer), Stage.UPLOAD: StagePlan(neighbour.stage, 2, probe=neighbour.answer)}
+    plans = {
+        Stage.LISTEN: StagePlan(neighbour.stage, 1, probe=neighbour.answer),
+        Stage.UPLOAD: StagePlan(neighbour.stage, 2, probe=neighbour.answer),
+    }
     async with working(Workers(store, clock, plans)):
         await until(lambda: _is(neighbour.asked > 0))
         await clock.run_for(timedelta(minutes=10))
@@ -267,7 +287,9 @@ async def _is(value: bool) -> bool:
     return value
 
 
-async def test_one_title_that_a_neighbour_cannot_serve_holds_the_others_up_for_seconds(store: SqliteStore) -> None:
+async def test_one_title_that_a_neighbour_cannot_serve_holds_the_others_up_for_seconds(
+    store: SqliteStore,
+) -> None:
     async def serve(job: Job) -> Outcome:
         if job.source_id == "s0":
             raise BROKEN
@@ -297,7 +319,9 @@ async def test_a_run_that_ends_by_itself_does_not_wait_long_for_a_neighbour(stor
     await gaps(store, 20)
     clock = FastClock()
     async with asyncio.timeout(10):
-        await Workers(store, clock, {Stage.LISTEN: StagePlan(neighbour.stage, 1, probe=neighbour.answer)}).run(until_idle=True)
+        await Workers(
+            store, clock, {Stage.LISTEN: StagePlan(neighbour.stage, 1, probe=neighbour.answer)}
+        ).run(until_idle=True)
     assert neighbour.asked == 3
     assert clock.now() < START + timedelta(minutes=3)
 
@@ -321,7 +345,11 @@ async def test_one_sound_is_heard_by_one_at_a_time_though_one_who_waited_gives_u
     listener = Counting(None)  # type: ignore[arg-type]
 
     def hear() -> asyncio.Task[Transcript]:
-        return asyncio.create_task(listener.hear(MediaLocation("/film"), AudioTrack(0, None), MediaIdentity(Fingerprint("f"), 1, Ms(1)), 1))
+        return asyncio.create_task(
+            listener.hear(
+                MediaLocation("/film"), AudioTrack(0, None), MediaIdentity(Fingerprint("f"), 1, Ms(1)), 1
+            )
+        )
 
     first, second = hear(), hear()
     await asyncio.sleep(0)

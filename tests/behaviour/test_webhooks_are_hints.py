@@ -28,13 +28,19 @@ COVERED = [audio("eng"), text("ger"), text("eng")]
 
 async def send(session: aiohttp.ClientSession, url: str, kind: str, item_id: str) -> int:
     body = {"NotificationType": kind, "ItemId": item_id, "ServerId": SERVER_ID}
-    async with session.post(url, data=json.dumps(body), headers={**BEARER, "Content-Type": "text/plain; charset=utf-8"}) as answer:
+    async with session.post(
+        url, data=json.dumps(body), headers={**BEARER, "Content-Type": "text/plain; charset=utf-8"}
+    ) as answer:
         assert answer.status == 202, await answer.text()
         return int((await answer.json())["id"])
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
-async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(count: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "count", [400, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+)
+async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(
+    count: int, tmp_path: Path
+) -> None:
     dice = random.Random(3)
     async with FakeJellyfin() as fake:
         clock = SimulatedClock()
@@ -60,12 +66,17 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(count
             item.added = START + timedelta(minutes=1)
         moved, covered = gaps[: count // 20], films_named(fake, count // 10)
         gone = [new_id(f"gone {number}") for number in range(count // 20)]
-        events = [("ItemAdded", item.id) for item in [*gaps, *covered]] + [("ItemAdded", item_id) for item_id in gone]
+        events = [("ItemAdded", item.id) for item in [*gaps, *covered]] + [
+            ("ItemAdded", item_id) for item_id in gone
+        ]
         dice.shuffle(events)
         for item_id, after in [*((item.id, False) for item in moved), *((item_id, True) for item_id in gone)]:
             # What was moved went before it came; what is gone came before it went.
             place = events.index(("ItemAdded", item_id))
-            events.insert(dice.randint(place + 1, len(events)) if after else dice.randint(0, place), ("ItemDeleted", item_id))
+            events.insert(
+                dice.randint(place + 1, len(events)) if after else dice.randint(0, place),
+                ("ItemDeleted", item_id),
+            )
         repeated = 0
         while len(events) < count:
             place = dice.randrange(len(events))
@@ -85,7 +96,9 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(count
                 break
             await clock.run_for(timedelta(seconds=2))
         hinted = {ItemId(item.id) for item in gaps if ("ItemAdded", item.id) in sent}
-        assert {job.item_id for job in await store.jobs(limit=100_000)} == hinted, "what was told of is queued without any scan, and nothing else"
+        assert {job.item_id for job in await store.jobs(limit=100_000)} == hinted, (
+            "what was told of is queued without any scan, and nothing else"
+        )
         await daemon._passes.report(full=True)
         jobs = await store.jobs(limit=100_000)
         assert {job.item_id for job in jobs} == {ItemId(item.id) for item in gaps}
@@ -100,7 +113,10 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(count
 
 
 def films_named(fake: FakeJellyfin, count: int) -> list[Any]:
-    made = [film(f"Covered {number}", COVERED, library=fake.libraries[0].id, added=START) for number in range(count)]
+    made = [
+        film(f"Covered {number}", COVERED, library=fake.libraries[0].id, added=START)
+        for number in range(count)
+    ]
     fake.add(*made)
     return made
 
@@ -120,7 +136,14 @@ async def test_the_servers_own_news_come_when_its_task_is_run(tmp_path: Path) ->
         clock = SimulatedClock()
         fake.now = clock.now
         daemon = Daemon(
-            settings(tmp_path / "state", jellyfin(fake), ["de"], backlog={"mode": "none"}, schedule={"pause": ["00:00-12:00", "12:00-23:59"]}), clock=clock
+            settings(
+                tmp_path / "state",
+                jellyfin(fake),
+                ["de"],
+                backlog={"mode": "none"},
+                schedule={"pause": ["00:00-12:00", "12:00-23:59"]},
+            ),
+            clock=clock,
         )
         ready = asyncio.Event()
         running = asyncio.create_task(daemon.run(on_ready=ready.set))
@@ -138,7 +161,10 @@ async def test_the_servers_own_news_come_when_its_task_is_run(tmp_path: Path) ->
                 "Headers": [{"Key": "Authorization", "Value": "Bearer a-secret"}],
             }
         ]
-        stays, goes = (film(name, [audio()], library=fake.libraries[0].id, added=clock.now(), now=clock.now()) for name in ("Stays", "Goes"))
+        stays, goes = (
+            film(name, [audio()], library=fake.libraries[0].id, added=clock.now(), now=clock.now())
+            for name in ("Stays", "Goes")
+        )
         fake.arrives(stays)
         fake.arrives(goes)
         fake.leaves(goes)
@@ -164,9 +190,14 @@ async def test_every_recorded_delivery_is_taken(version: str, tmp_path: Path) ->
             for file in sorted((CONTRACT / "recorded" / version).glob("webhook-*.json")):
                 for body, content_type in deliveries_in(json.loads(file.read_text(encoding="utf-8"))):
                     body = re.sub(r'("?ServerId"?[=:] ?"?)[0-9a-f-]{32,36}', rf"\g<1>{SERVER_ID}", body)
-                    async with session.post(url, data=body, headers={**BEARER, "Content-Type": content_type}) as answer:
+                    async with session.post(
+                        url, data=body, headers={**BEARER, "Content-Type": content_type}
+                    ) as answer:
                         kind = "ItemAdded" in body or "ItemDeleted" in body
-                        assert answer.status in ({202} if kind and "ItemId" in body else {202, 400, 403}), (answer.status, body[:200])
+                        assert answer.status in ({202} if kind and "ItemId" in body else {202, 400, 403}), (
+                            answer.status,
+                            body[:200],
+                        )
                         taken += answer.status == 202
         daemon.stop()
         await running
@@ -182,7 +213,11 @@ def deliveries_in(value: Any) -> list[tuple[str, str]]:
     if "body" in value and "headers" in value:
         headers = {name.lower(): part for name, part in value["headers"].items()}
         body = value["body"]
-        return [(body if isinstance(body, str) else json.dumps(body), headers.get("content-type", "text/plain"))] if body else []
+        return (
+            [(body if isinstance(body, str) else json.dumps(body), headers.get("content-type", "text/plain"))]
+            if body
+            else []
+        )
     return [found for part in value.values() for found in deliveries_in(part)]
 
 
@@ -197,13 +232,17 @@ def deliveries_in(value: Any) -> list[tuple[str, str]]:
     ],
     ids=["json", "with a byte order mark", "dashed, as text", "a form", "playback"],
 )  # fmt: skip
-async def test_each_shape_is_taken_and_a_repeat_has_the_same_answer(body: Any, content_type: str, tmp_path: Path) -> None:
+async def test_each_shape_is_taken_and_a_repeat_has_the_same_answer(
+    body: Any, content_type: str, tmp_path: Path
+) -> None:
     async with FakeJellyfin() as fake:
         daemon, running, url = await listening(tmp_path, fake)
         answers = []
         async with aiohttp.ClientSession() as session:
             for _ in range(2):
-                async with session.post(url, data=body(new_id("x")), headers={**BEARER, "Content-Type": content_type}) as answer:
+                async with session.post(
+                    url, data=body(new_id("x")), headers={**BEARER, "Content-Type": content_type}
+                ) as answer:
                     assert answer.status == 202
                     answers.append((await answer.json())["id"])
         daemon.stop()
@@ -213,9 +252,18 @@ async def test_each_shape_is_taken_and_a_repeat_has_the_same_answer(body: Any, c
 
 @pytest.mark.parametrize(
     ("authorization", "status"),
-    [(b"Bearer a-secret", 202), (b"bearer a-secret", 202), (b"a-secret", 401), (b"Basic a-secret", 401), (b"Bearer \xff\xfe", 401), (b"", 401)],
+    [
+        (b"Bearer a-secret", 202),
+        (b"bearer a-secret", 202),
+        (b"a-secret", 401),
+        (b"Basic a-secret", 401),
+        (b"Bearer \xff\xfe", 401),
+        (b"", 401),
+    ],
 )
-async def test_the_secret_is_a_bearer_token_whatever_bytes_are_sent_instead(authorization: bytes, status: int, tmp_path: Path) -> None:
+async def test_the_secret_is_a_bearer_token_whatever_bytes_are_sent_instead(
+    authorization: bytes, status: int, tmp_path: Path
+) -> None:
     async with FakeJellyfin() as fake:
         daemon, running, _ = await listening(tmp_path, fake)
         assert daemon.web is not None
@@ -246,7 +294,10 @@ async def test_the_secret_is_a_bearer_token_whatever_bytes_are_sent_instead(auth
 async def test_what_a_plugin_may_send_is_taken(body: str, content_type: str, tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         daemon, running, url = await listening(tmp_path, fake)
-        async with aiohttp.ClientSession() as session, session.post(url, data=body.encode(), headers={**BEARER, "Content-Type": content_type}) as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, data=body.encode(), headers={**BEARER, "Content-Type": content_type}) as answer,
+        ):
             assert answer.status == 202, await answer.text()
         daemon.stop()
         await running
@@ -261,7 +312,9 @@ async def jobs_after(daemon: Daemon, clock: SimulatedClock, length: timedelta) -
     return {job.item_id for job in await daemon.house.store.jobs()}
 
 
-async def beside(fake: FakeJellyfin, clock: SimulatedClock, tmp_path: Path) -> tuple[Daemon, "asyncio.Task[None]"]:
+async def beside(
+    fake: FakeJellyfin, clock: SimulatedClock, tmp_path: Path
+) -> tuple[Daemon, "asyncio.Task[None]"]:
     """A daemon whose first pass over an empty library is over, and that listens to nothing."""
     fake.now = clock.now
     more = {"backlog": {"mode": "none"}, "schedule": {"pause": ["00:00-12:00", "12:00-23:59"]}}
@@ -290,7 +343,9 @@ async def test_an_event_that_cannot_be_followed_holds_up_no_other(trouble: str, 
             bad = new[0].id
         async with aiohttp.ClientSession() as session:
             for item_id in (bad, *(item.id for item in new[1:])):
-                await send(session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "ItemAdded", item_id)
+                await send(
+                    session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "ItemAdded", item_id
+                )
         assert await jobs_after(daemon, clock, timedelta(minutes=1)) == {item.id for item in new[1:]}
         (waiting,) = await daemon.house.store.open_events(clock.now() + timedelta(days=1))
         assert waiting.item_id == bad
@@ -309,7 +364,9 @@ async def test_what_no_pass_reads_gets_no_job_from_an_event_either(kind: str, tm
         new[0].kind = kind
         async with aiohttp.ClientSession() as session:
             for item in new:
-                await send(session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "ItemAdded", item.id)
+                await send(
+                    session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "ItemAdded", item.id
+                )
         assert await jobs_after(daemon, clock, timedelta(minutes=1)) == {new[1].id}
         daemon.stop()
         await running
@@ -320,7 +377,9 @@ async def test_events_of_another_server_that_came_before_the_first_answer_are_dr
         clock = SimulatedClock()
         fake.now = clock.now
         fake.is_starting = True
-        daemon = Daemon(settings(tmp_path / "state", jellyfin(fake), ["de"], backlog={"mode": "none"}), clock=clock)
+        daemon = Daemon(
+            settings(tmp_path / "state", jellyfin(fake), ["de"], backlog={"mode": "none"}), clock=clock
+        )
         ready = asyncio.Event()
         running = asyncio.create_task(daemon.run(on_ready=ready.set))
         await ready.wait()
@@ -336,10 +395,18 @@ async def test_events_of_another_server_that_came_before_the_first_answer_are_dr
             fake.is_starting = False
             assert await jobs_after(daemon, clock, timedelta(minutes=2)) == {own.id}
             assert not await daemon.house.store.open_events(clock.now() + timedelta(days=1))
-            async with session.post(url, json={"NotificationType": "ItemAdded", "ItemId": own.id, "ServerId": "f" * 32}, headers=BEARER) as answer:
+            async with session.post(
+                url,
+                json={"NotificationType": "ItemAdded", "ItemId": own.id, "ServerId": "f" * 32},
+                headers=BEARER,
+            ) as answer:
                 assert answer.status == 403
             daemon.house.introduce(ServerIdentity(ServerId("f" * 32), "its successor", "10.11.11"))
-            async with session.post(url, json={"NotificationType": "ItemAdded", "ItemId": own.id, "ServerId": "f" * 32}, headers=BEARER) as answer:
+            async with session.post(
+                url,
+                json={"NotificationType": "ItemAdded", "ItemId": own.id, "ServerId": "f" * 32},
+                headers=BEARER,
+            ) as answer:
                 assert answer.status == 202
         daemon.stop()
         await running
@@ -354,7 +421,9 @@ async def test_word_that_somebody_began_to_play_has_the_server_asked_at_once(tmp
         (item,) = films(fake, 1, clock.now())
         fake.somebody_plays(item)
         async with aiohttp.ClientSession() as session:
-            await send(session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "PlaybackStart", item.id)
+            await send(
+                session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "PlaybackStart", item.id
+            )
         async with asyncio.timeout(10):
             while not daemon.house.watcher.somebody_watches:
                 await clock.run_for(timedelta(seconds=2))
@@ -365,7 +434,10 @@ async def test_word_that_somebody_began_to_play_has_the_server_asked_at_once(tmp
 async def test_the_plugin_repository_is_empty_until_there_is_a_plugin_of_our_own(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         daemon, running, url = await listening(tmp_path, fake)
-        async with aiohttp.ClientSession() as session, session.get(url.replace("/webhook/jellyfin", "/plugin-manifest/manifest.json")) as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url.replace("/webhook/jellyfin", "/plugin-manifest/manifest.json")) as answer,
+        ):
             assert (answer.status, answer.content_type, await answer.json()) == (200, "application/json", [])
         daemon.stop()
         await running

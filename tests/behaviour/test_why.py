@@ -40,7 +40,9 @@ def served() -> Iterator[FakeJellyfin]:
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=[situation.name for situation in SITUATIONS])
-def test_why_tells_each_decision(situation: Situation, served: FakeJellyfin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_why_tells_each_decision(
+    situation: Situation, served: FakeJellyfin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = tmp_path / "config.yaml"
     wanted = {
         "server": jellyfin(served),
@@ -62,7 +64,9 @@ def test_why_tells_each_decision(situation: Situation, served: FakeJellyfin, tmp
     assert not (tmp_path / "state").exists()
 
 
-def test_why_for_people_names_tracks_and_decisions(served: FakeJellyfin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_why_for_people_names_tracks_and_decisions(
+    served: FakeJellyfin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     situation = next(situation for situation in SITUATIONS if situation.name == "a forced German track")
     config = tmp_path / "config.yaml"
     wanted = {"server": jellyfin(served), "languages": {"targets": ["de"]}, "state": str(tmp_path / "state")}
@@ -75,8 +79,15 @@ def test_why_for_people_names_tracks_and_decisions(served: FakeJellyfin, tmp_pat
 
 def test_why_before_the_first_scan_says_what_to_do(served: FakeJellyfin, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({"server": jellyfin(served), "languages": {"targets": ["de"]}, "state": str(tmp_path / "state")}), encoding="utf-8")
-    with pytest.raises(UsageError, match=r"before the first scan: run `fluxcaption scan`, or give the item's id"):
+    config.write_text(
+        yaml.safe_dump(
+            {"server": jellyfin(served), "languages": {"targets": ["de"]}, "state": str(tmp_path / "state")}
+        ),
+        encoding="utf-8",
+    )
+    with pytest.raises(
+        UsageError, match=r"before the first scan: run `fluxcaption scan`, or give the item's id"
+    ):
         cli.main(["why", "Some Film", "--config", str(config)], standalone_mode=False)
 
 
@@ -96,9 +107,19 @@ def test_a_name_with_control_characters_stays_on_its_line(tmp_path: Path) -> Non
     config.write_text(yaml.safe_dump(wanted), encoding="utf-8")
     shown = "Film\\n12:00:00 error   forged\\x1b[2J\\u202e"
     (tmp_path / f"{odd}.mkv").write_bytes(b"nothing")
-    for arguments in (["run", "--once"], ["why", "Film"], ["jobs"], ["jobs", "show", "1"], ["caption", str(tmp_path / f"{odd}.mkv"), "--to", "es"]):
+    for arguments in (
+        ["run", "--once"],
+        ["why", "Film"],
+        ["jobs"],
+        ["jobs", "show", "1"],
+        ["caption", str(tmp_path / f"{odd}.mkv"), "--to", "es"],
+    ):
         made = subprocess.run(
-            [sys.executable, "-m", "fluxcaption", "--debug", *arguments, "--config", str(config)], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-m", "fluxcaption", "--debug", *arguments, "--config", str(config)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         said = made.stdout + made.stderr
         assert shown in said, arguments

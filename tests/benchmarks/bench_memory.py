@@ -14,7 +14,14 @@ from pathlib import Path
 
 from tests.fakes.media import repeated
 
-CLIP = Path(__file__).parents[2] / "config" / "demo" / "library" / "A Day in the Garden (2026)" / "A Day in the Garden (2026).mkv"
+CLIP = (
+    Path(__file__).parents[2]
+    / "config"
+    / "demo"
+    / "library"
+    / "A Day in the Garden (2026)"
+    / "A Day in the Garden (2026).mkv"
+)
 CONFIG = """
 server: {{type: folder, path: media}}
 languages: {{targets: [en], when_spoken: make}}
@@ -37,7 +44,12 @@ def once(minutes: int) -> tuple[float, float]:
             "subprocess.run([sys.executable, '-m', 'fluxcaption', 'run', '--once', '--config', sys.argv[1]], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL);"
             "print(json.dumps([resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, time.time() - began]))"
         )
-        made = subprocess.run([sys.executable, "-c", code, str(Path(folder, "config.yaml"))], capture_output=True, text=True, check=True)
+        made = subprocess.run(
+            [sys.executable, "-c", code, str(Path(folder, "config.yaml"))],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         peak, took = json.loads(made.stdout)
         return peak, took
 
@@ -48,7 +60,9 @@ def idle() -> tuple[float, list[str]]:
         Path(folder, "media").mkdir()
         Path(folder, "config.yaml").write_text(CONFIG.format(mode="none"), encoding="utf-8")
         process = subprocess.Popen(
-            [sys.executable, "-m", "fluxcaption", "run", "--config", str(Path(folder, "config.yaml"))], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "fluxcaption", "run", "--config", str(Path(folder, "config.yaml"))],
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert process.stderr is not None
         for line in process.stderr:

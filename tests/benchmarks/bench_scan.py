@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from fluxcaption.daemon import Daemon
-from fluxcaption.memory import keep_memory_tight
+from fluxcaption.malloc import keep_memory_tight
 
 from tests.behaviour.household import settings
 from tests.fakes.jellyfin import KEY, new_id
@@ -67,7 +67,9 @@ async def ask_health(port: int, times: list[float]) -> None:
 
 
 async def measured(url: str, state: Path) -> None:
-    wanted = settings(state, {"type": "jellyfin", "url": url, "api_key": KEY}, ["de", "fr"], backlog={"mode": "none"})
+    wanted = settings(
+        state, {"type": "jellyfin", "url": url, "api_key": KEY}, ["de", "fr"], backlog={"mode": "none"}
+    )
     daemon = Daemon(wanted)
     ready = asyncio.Event()
 
@@ -81,7 +83,10 @@ async def measured(url: str, state: Path) -> None:
     assert daemon.web is not None
     assert daemon.web.port is not None
     house = daemon.house
-    for name, fields, size in (("first", "Path,MediaSources,ProviderIds,DateCreated,Etag", 200), ("unchanged", "Etag", 500)):
+    for name, fields, size in (
+        ("first", "Path,MediaSources,ProviderIds,DateCreated,Etag", 200),
+        ("unchanged", "Etag", 500),
+    ):
         floor, items, requests = await asyncio.to_thread(bare, url, fields, size)
         times: list[float] = []
         asking = asyncio.create_task(ask_health(daemon.web.port, times))
@@ -110,7 +115,11 @@ def main() -> None:
     keep_memory_tight()
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen([sys.executable, "-m", "tests.fakes.jellyfin", "--items", str(options.items)], stdout=subprocess.PIPE, text=True) as server,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.fakes.jellyfin", "--items", str(options.items)],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as server,
     ):
         assert server.stdout is not None
         url = server.stdout.readline().strip()

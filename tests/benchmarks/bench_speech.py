@@ -27,11 +27,11 @@ print(json.dumps({"text": text, "took": took, "sound": len(sound) / 16000, "peak
 OURS = """
 import asyncio, json, resource, sys, time
 from pathlib import Path
-from fluxcaption.domain.media import MediaLocation
-from fluxcaption.memory import keep_memory_tight
+from fluxcaption.ports.media import MediaLocation
+from fluxcaption.malloc import keep_memory_tight
 from fluxcaption.settings import LocalSpeech
 from fluxcaption.storage.store import SqliteStore
-from fluxcaption.wiring import build_engines, build_listener
+from fluxcaption.app import build_engines, build_listener
 async def main():
     keep_memory_tight()
     engines = build_engines(LocalSpeech(model=sys.argv[2]), [], threads=1, jobs=1, nice=0)
@@ -62,10 +62,17 @@ def main() -> None:
     sound, words = Path(sys.argv[1]), sys.argv[2]
     for name, code in (("bare engine", BARE), ("daemon's path", OURS)):
         with tempfile.TemporaryDirectory() as state:
-            made = subprocess.run([sys.executable, "-c", code, str(sound), model, state], capture_output=True, text=True, check=True)
+            made = subprocess.run(
+                [sys.executable, "-c", code, str(sound), model, state],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
         value = json.loads(made.stdout.splitlines()[-1])
         rate = 100 * word_error_rate(words, value["text"])
-        print(f"{name}: word error rate {rate:.1f} %, {value['sound'] / value['took']:.1f} × real time, peak {value['peak']:.0f} MB: {value['text']}")
+        print(
+            f"{name}: word error rate {rate:.1f} %, {value['sound'] / value['took']:.1f} × real time, peak {value['peak']:.0f} MB: {value['text']}"
+        )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,14 @@ def ours(folder: str, told: Connection) -> None:
     url = Path(folder, "server").read_text(encoding="utf-8")
 
     async def run() -> None:
-        daemon = Daemon(settings(Path(folder), {"type": "jellyfin", "url": url, "api_key": KEY}, ["de"], backlog={"mode": "none"}))
+        daemon = Daemon(
+            settings(
+                Path(folder),
+                {"type": "jellyfin", "url": url, "api_key": KEY},
+                ["de"],
+                backlog={"mode": "none"},
+            )
+        )
         ready = asyncio.Event()
         running = asyncio.create_task(daemon.run(on_ready=ready.set))
         await ready.wait()
@@ -69,11 +76,15 @@ def ours(folder: str, told: Connection) -> None:
 
 async def load(port: int, clients: int, serial: int) -> list[float]:
     times: list[float] = []
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=clients), headers={"Authorization": "Bearer a-secret"}) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=clients), headers={"Authorization": "Bearer a-secret"}
+    ) as session:
 
         async def client(number: int) -> None:
             for event in range(EVENTS[clients] // clients):
-                body = json.dumps({"NotificationType": "ItemAdded", "ItemId": f"{serial:08x}{number:08x}{event:016x}"}).encode()
+                body = json.dumps(
+                    {"NotificationType": "ItemAdded", "ItemId": f"{serial:08x}{number:08x}{event:016x}"}
+                ).encode()
                 began = time.perf_counter()
                 async with session.post(f"http://127.0.0.1:{port}/webhook/jellyfin", data=body) as answer:
                     assert answer.status == 202
@@ -88,7 +99,11 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder,
-        subprocess.Popen([sys.executable, "-m", "tests.fakes.jellyfin", "--items", "100"], stdout=subprocess.PIPE, text=True) as jellyfin,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.fakes.jellyfin", "--items", "100"],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as jellyfin,
     ):
         assert jellyfin.stdout is not None
         url = jellyfin.stdout.readline().strip()

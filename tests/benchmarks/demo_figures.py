@@ -19,7 +19,9 @@ def main() -> None:
             if not file.exists():
                 continue
             cues = Pysubs2Codec().read(file.name, file.read_bytes()).cues
-            rate = word_error_rate(" ".join(sentence[language] for sentence in truth), " ".join(cue.text for cue in cues))
+            rate = word_error_rate(
+                " ".join(sentence[language] for sentence in truth), " ".join(cue.text for cue in cues)
+            )
             exact = sum(sentence[language] in {cue.text for cue in cues} for sentence in truth)
             errors = sorted(min(abs(cue.start - sentence["start_ms"]) for cue in cues) for sentence in truth)
             print(

@@ -15,8 +15,14 @@ import pytest
 from tests.fakes.jellyfin import Exchange
 
 CONTRACT = Path(os.environ.get("JELLYFIN_CONTRACT") or Path(__file__).parents[3] / "shared" / "jellyfin")
-DOCUMENTS = {"10.10.7": "openapi-10.10.7.json", "10.11.11": "openapi-10.11.11.json", "12.0.0": "openapi-12.0.0-2026-06.json"}
-needs_contract = pytest.mark.skipif(not CONTRACT.is_dir(), reason="the Jellyfin contract is not beside this checkout (set JELLYFIN_CONTRACT)")
+DOCUMENTS = {
+    "10.10.7": "openapi-10.10.7.json",
+    "10.11.11": "openapi-10.11.11.json",
+    "12.0.0": "openapi-12.0.0-2026-06.json",
+}
+needs_contract = pytest.mark.skipif(
+    not CONTRACT.is_dir(), reason="the Jellyfin contract is not beside this checkout (set JELLYFIN_CONTRACT)"
+)
 
 TEXT = "Error processing request."
 
@@ -27,10 +33,19 @@ STATUSES = {
     ("GET /Items/{itemId}", 400): "1.4: with a key and no user",
     ("GET /Items", 400): "1.5: a value that is none of its parameter's",
     ("POST /Items/{itemId}/Refresh", 400): "1.5: a bad id in the route",
-    ("POST /Videos/{itemId}/Subtitles", 400): "7.1: a missing field, a format or a language that is not taken",
+    (
+        "POST /Videos/{itemId}/Subtitles",
+        400,
+    ): "7.1: a missing field, a format or a language that is not taken",
     ("DELETE /Videos/{itemId}/Subtitles/{index}", 400): "7.7: an index of no external subtitle",
-    ("GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}", 400): "5.1: an unknown item or format",
-    ("GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}", 404): "5.1: the file is gone from the disk",
+    (
+        "GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}",
+        400,
+    ): "5.1: an unknown item or format",
+    (
+        "GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}",
+        404,
+    ): "5.1: the file is gone from the disk",
     ("GET /Videos/{itemId}/stream", 206): "6: a range of the static stream",
     ("GET /Videos/{itemId}/stream", 404): "6: an unknown id",
     ("GET /Videos/{itemId}/stream", 416): "6: a range past the end",
@@ -56,9 +71,18 @@ ANYWHERE = {
 BODIES = {
     ("GET /System/Ping", 200): "2: documented as text, answered as a JSON string",
     ("POST /Users/Configuration", 403): "1.5: a JSON string where the document has a problem",
-    ("GET /Plugins/{pluginId}/Configuration", 200): "appendix C: the members of a plugin's configuration are its own",
-    ("GET /System/Info/Public", 200): "2: the set-up server of 10.11 and later spells its keys in another way (checked only where it does not)",
-    ("GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}", 200): "5.1: the media type is the track's, not text/*",
+    (
+        "GET /Plugins/{pluginId}/Configuration",
+        200,
+    ): "appendix C: the members of a plugin's configuration are its own",
+    (
+        "GET /System/Info/Public",
+        200,
+    ): "2: the set-up server of 10.11 and later spells its keys in another way (checked only where it does not)",
+    (
+        "GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}",
+        200,
+    ): "5.1: the media type is the track's, not text/*",
 }
 """Answers whose body is another than its document says."""
 
@@ -87,20 +111,36 @@ def violations(exchange: Exchange, version: str) -> list[str]:
 
 
 def _parameters(exchange: Exchange, operation: Mapping[str, Any], path: str, version: str) -> Iterator[str]:
-    places = {parameter["name"].lower(): parameter for parameter in operation.get("parameters", []) if parameter["in"] == "query"}
+    places = {
+        parameter["name"].lower(): parameter
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "query"
+    }
     given = {name.lower(): value for name, value in exchange.query.items()}
     for name, value in given.items():
         if name in places:
-            yield from (f"query {name}: {problem}" for problem in _scalar(value, places[name]["schema"], version))
+            yield from (
+                f"query {name}: {problem}" for problem in _scalar(value, places[name]["schema"], version)
+            )
         elif name not in EVERYWHERE:
             yield f"unknown query {name}"
-    yield from (f"query {name} is required" for name, parameter in places.items() if parameter.get("required") and name not in given)
-    in_path = {parameter["name"].lower(): parameter["schema"] for parameter in operation.get("parameters", []) if parameter["in"] == "path"}
+    yield from (
+        f"query {name} is required"
+        for name, parameter in places.items()
+        if parameter.get("required") and name not in given
+    )
+    in_path = {
+        parameter["name"].lower(): parameter["schema"]
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "path"
+    }
     pattern = re.sub(r"\\\{(\w+)\\\}", lambda match: f"(?P<{match[1].lower()}>[^/]+)", re.escape(path))
     match = re.fullmatch(pattern, unquote(exchange.path), re.IGNORECASE)
     for name, value in (match.groupdict() if match else {}).items():
         if exchange.status != 400:
-            yield from (f"path {name}: {problem}" for problem in _scalar(value, in_path.get(name, {}), version))
+            yield from (
+                f"path {name}: {problem}" for problem in _scalar(value, in_path.get(name, {}), version)
+            )
     if match is None:
         yield f"{exchange.path} is not {path}"
 
@@ -108,7 +148,9 @@ def _parameters(exchange: Exchange, operation: Mapping[str, Any], path: str, ver
 def _body(exchange: Exchange, operation: Mapping[str, Any], version: str) -> Iterator[str]:
     documented = operation.get("requestBody", {})
     kinds = documented.get("content", {})
-    given = next((value for name, value in exchange.headers.items() if name.lower() == "content-type"), "").split(";")[0]
+    given = next(
+        (value for name, value in exchange.headers.items() if name.lower() == "content-type"), ""
+    ).split(";")[0]
     if not exchange.body:
         if documented.get("required"):
             yield "a body is required"
@@ -126,13 +168,19 @@ def _answer(exchange: Exchange, name: str, operation: Mapping[str, Any], version
         if name != "GET /System/Info/Public" or b'"version"' in exchange.answer:
             return
     elif exchange.status in ANYWHERE:
-        if exchange.content_type not in ANYWHERE[exchange.status][1] or (exchange.status == 500 and exchange.answer.decode() != TEXT and exchange.answer):
+        if exchange.content_type not in ANYWHERE[exchange.status][1] or (
+            exchange.status == 500 and exchange.answer.decode() != TEXT and exchange.answer
+        ):
             yield f"an answer of {exchange.content_type}"
         return
     if documented is None:
         yield "the status is not in the document"
         return
-    kinds = {kind.split(";")[0]: value for kind, value in documented.get("content", {}).items() if "profile" not in kind}
+    kinds = {
+        kind.split(";")[0]: value
+        for kind, value in documented.get("content", {}).items()
+        if "profile" not in kind
+    }
     if exchange.method == "HEAD" or exchange.broken:
         return
     if bool(kinds) != bool(exchange.content_type):
@@ -140,7 +188,10 @@ def _answer(exchange: Exchange, name: str, operation: Mapping[str, Any], version
     elif kinds and not any(re.fullmatch(kind.replace("*", ".*"), exchange.content_type) for kind in kinds):
         yield f"an answer of {exchange.content_type}"
     elif exchange.content_type == "application/json":
-        yield from (f"answer {problem}" for problem in _json(exchange.answer, version, kinds["application/json"]["schema"]))
+        yield from (
+            f"answer {problem}"
+            for problem in _json(exchange.answer, version, kinds["application/json"]["schema"])
+        )
 
 
 # -- values ---------------------------------------------------------------------------------------------------------
@@ -151,7 +202,9 @@ def _scalar(text: str, schema: Mapping[str, Any], version: str) -> list[str]:
     value: Any = text
     kind = schema.get("type")
     if kind == "array":
-        return [problem for part in text.split(",") if part for problem in _scalar(part, schema["items"], version)]
+        return [
+            problem for part in text.split(",") if part for problem in _scalar(part, schema["items"], version)
+        ]
     if kind == "integer" and re.fullmatch(r"-?\d+", text):
         value = int(text)
     elif kind == "boolean" and text.lower() in {"true", "false"}:
@@ -188,12 +241,17 @@ _ALIKE = [
 
 @lru_cache(maxsize=20_000)
 def _problems(version: str, schema: str, value: str) -> list[str]:
-    return [f"{problem.json_path}: {problem.message[:120]}" for problem in _validator(version, schema).iter_errors(json.loads(value))]
+    return [
+        f"{problem.json_path}: {problem.message[:120]}"
+        for problem in _validator(version, schema).iter_errors(json.loads(value))
+    ]
 
 
 @lru_cache(maxsize=500)
 def _validator(version: str, schema: str) -> jsonschema.Draft202012Validator:
-    whole = _nullable({"components": {"schemas": document(version)["components"]["schemas"]}, **json.loads(schema)})
+    whole = _nullable(
+        {"components": {"schemas": document(version)["components"]["schemas"]}, **json.loads(schema)}
+    )
     return jsonschema.Draft202012Validator(whole, format_checker=FORMATS)
 
 
@@ -206,9 +264,20 @@ def _format(name: str, is_right: Callable[[Any], bool]) -> None:
 
 # Ids are sent and answered as 32 hex digits or dashed (3.1).
 _format(
-    "uuid", lambda value: not isinstance(value, str) or re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value) is not None
+    "uuid",
+    lambda value: (
+        not isinstance(value, str)
+        or re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value)
+        is not None
+    ),
 )
-_format("date-time", lambda value: not isinstance(value, str) or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?Z", value) is not None)
+_format(
+    "date-time",
+    lambda value: (
+        not isinstance(value, str)
+        or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?Z", value) is not None
+    ),
+)
 _format("int32", lambda value: not isinstance(value, int) or -(2**31) <= value < 2**31)
 
 
@@ -234,7 +303,9 @@ def _nullable(value: Any) -> Any:
         return [_nullable(part) for part in value]
     if not isinstance(value, dict):
         return value
-    clean = {name: _nullable(part) for name, part in value.items() if name not in {"nullable", "discriminator"}}
+    clean = {
+        name: _nullable(part) for name, part in value.items() if name not in {"nullable", "discriminator"}
+    }
     if value.get("nullable") and "$ref" not in value:
         return {"anyOf": [clean, {"type": "null"}]}
     return clean

@@ -11,7 +11,13 @@ from tests.behaviour.household import READ, clip
 from tests.contract.test_jellyfin_cures import server_of
 from tests.fakes.jellyfin import FakeJellyfin, audio, film
 
-KINDS = {"cloud": "fuse.rclone", "my films": "fuse.rclone", "nas": "nfs4", "share": "cifs", "cloud/inner": "ext4"}
+KINDS = {
+    "cloud": "fuse.rclone",
+    "my films": "fuse.rclone",
+    "nas": "nfs4",
+    "share": "cifs",
+    "cloud/inner": "ext4",
+}
 
 
 @pytest.fixture
@@ -35,7 +41,9 @@ def mounts(tmp_path: Path) -> Mounts:
         ("cloud/inner/Film.mkv", False), ("nas/../cloud/Film.mkv", True), ("nas/../Film.mkv", False),
     ],
 )  # fmt: skip
-def test_a_path_is_where_its_innermost_mount_is(path: str, expected: bool, mounts: Mounts, tmp_path: Path) -> None:
+def test_a_path_is_where_its_innermost_mount_is(
+    path: str, expected: bool, mounts: Mounts, tmp_path: Path
+) -> None:
     assert mounts.is_cloud(tmp_path / path) is expected
 
 
@@ -64,7 +72,10 @@ async def test_a_mapped_link_into_the_cloud_is_no_file_of_the_library(mounts: Mo
         server._mounts = mounts
         (library, *_) = await server.libraries()
         read = {item.name: item async for page in server.items(library) for item in page}
-        assert {name: item.sources[0].is_remote for name, item in read.items()} == {"Linked": True, "Plain": False}
+        assert {name: item.sources[0].is_remote for name, item in read.items()} == {
+            "Linked": True,
+            "Plain": False,
+        }
         assert (await server.fetch_item(read["Linked"].id)).sources[0].is_remote
         assert [item.sources[0].is_remote for item in await server.fetch_items([read["Linked"].id])] == [True]
         await server.close()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from fluxcaption.domain.errors import OutOfMemory
 from fluxcaption.domain.units import Ms, UnitId
-from fluxcaption.domain.work import Sound, UnitResult, WorkKind, WorkUnit
 from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor
+from fluxcaption.ports.executor import Sound, UnitResult, WorkKind, WorkUnit
 
 SAMPLES = np.arange(100, dtype=np.float32)
 
@@ -18,14 +18,18 @@ def unit(attempt: int = 1) -> WorkUnit:
 
 
 def answer(asked: WorkUnit, language: str = "en") -> UnitResult:
-    return UnitResult(asked.id, asked.kind, asked.attempt, language, asked.model_revision, asked.settings_hash)
+    return UnitResult(
+        asked.id, asked.kind, asked.attempt, language, asked.model_revision, asked.settings_hash
+    )
 
 
 async def test_a_unit_runs_on_a_gentle_thread_of_its_own() -> None:
     seen: list[tuple[str, int]] = []
 
     def hear(asked: WorkUnit) -> UnitResult:
-        seen.append((threading.current_thread().name, os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+        seen.append(
+            (threading.current_thread().name, os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        )
         return answer(asked)
 
     before = os.getpriority(os.PRIO_PROCESS, 0)

@@ -56,12 +56,33 @@ PUT_THERE_UNRECORDED = (".da.srt", ".fluxcaption.bg.srt")
 """Uploaded between the recordings, while sockets were listened to and scans ran."""
 
 WITHOUT_ORDER = "10.10 has no order of its own: what comes first is chance (3.3)"
-for_10_10 = {("errors", note): WITHOUT_ORDER for note in ("minDateLastSaved", "minDateLastSavedForUser past", "minDateLastSavedForUser future", "no total")}
+for_10_10 = {
+    ("errors", note): WITHOUT_ORDER
+    for note in (
+        "minDateLastSaved",
+        "minDateLastSavedForUser past",
+        "minDateLastSavedForUser future",
+        "no total",
+    )
+}
 for_10_10["queries", "no sortBy"] = WITHOUT_ORDER
 """Answers that are not the recorded ones, each with its reason."""
 
 OF_THE_MOMENT = frozenset(
-    {"Etag", "traceId", "ServerName", "LocalAddress", "errors", "type", "ImageTags", "WebPath", "ProgramDataPath", "ItemsByNamePath", "CachePath", "LogPath"}
+    {
+        "Etag",
+        "traceId",
+        "ServerName",
+        "LocalAddress",
+        "errors",
+        "type",
+        "ImageTags",
+        "WebPath",
+        "ProgramDataPath",
+        "ItemsByNamePath",
+        "CachePath",
+        "LogPath",
+    }
     | {"InternalMetadataPath", "TranscodingTempPath", "WebSocketPortNumber"}
 )
 """Told anew by each server, or for each answer: only whether it is there is compared."""
@@ -69,7 +90,9 @@ OF_THE_MOMENT = frozenset(
 OF_A_VIEWER = frozenset({"UserData", "Score"})
 """What a viewer has seen and how a track was weighed: never read."""
 
-FOR_PEOPLE = re.compile(r"DisplayTitle|Localized\w+|TimeBase|Level|IsAVC|Height|Width|BitRate|Channels|ChannelLayout|SampleRate|Profile")
+FOR_PEOPLE = re.compile(
+    r"DisplayTitle|Localized\w+|TimeBase|Level|IsAVC|Height|Width|BitRate|Channels|ChannelLayout|SampleRate|Profile"
+)
 """Fields of an external track that the fake leaves out, as FluxCaption does not read them."""
 
 
@@ -77,7 +100,9 @@ def chronicle(folder: str) -> list[dict[str, Any]]:
     """All recorded exchanges in the order in which they happened."""
     files = []
     recorded = CONTRACT / "recorded" / folder
-    server_id = json.loads((recorded / "auth.jsonl").read_text(encoding="utf-8").splitlines()[0])["response"]["body"]["Id"]
+    server_id = json.loads((recorded / "auth.jsonl").read_text(encoding="utf-8").splitlines()[0])["response"][
+        "body"
+    ]["Id"]
     for file in sorted(recorded.glob("*.jsonl")):
         lines = file.read_text(encoding="utf-8").replace(server_id, SERVER_ID).splitlines()
         exchanges = [{**json.loads(line), "file": file.stem} for line in lines]
@@ -92,7 +117,10 @@ def reason_to_skip(exchange: dict[str, Any]) -> str | None:
 
 def is_about_the_house(exchange: dict[str, Any]) -> bool:
     """Plugins, tasks, users and sessions: replayed by themselves below."""
-    return any(exchange["request"]["method"] == method and exchange["request"]["path"].startswith(start) for method, start in ADMIN_ROUTES)
+    return any(
+        exchange["request"]["method"] == method and exchange["request"]["path"].startswith(start)
+        for method, start in ADMIN_ROUTES
+    )
 
 
 def rows_in(exchanges: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -114,18 +142,26 @@ def as_stored(stream: dict[str, Any], path: str) -> dict[str, Any]:
     return stored
 
 
-def as_item(row: dict[str, Any], library: str, texts: dict[str, bytes], known: dict[str, dict[str, bytes]]) -> FakeItem:
+def as_item(
+    row: dict[str, Any], library: str, texts: dict[str, bytes], known: dict[str, dict[str, bytes]]
+) -> FakeItem:
     sources = [
         Source(
             source["Id"],
             source["Path"],
-            [as_stored(stream, source["Path"]) for stream in source["MediaStreams"] if not stream.get("IsExternal")],
+            [
+                as_stored(stream, source["Path"])
+                for stream in source["MediaStreams"]
+                if not stream.get("IsExternal")
+            ],
             size=source["Size"],
             ticks=source["RunTimeTicks"],
             sidecars=known[source["Id"]]
             if source["Id"] in known
             else {
-                (name := stream["Path"].rsplit("/", 1)[-1]): texts.get(name, b"1\n00:00:00,000 --> 00:00:00,900\nside 1\n")
+                (name := stream["Path"].rsplit("/", 1)[-1]): texts.get(
+                    name, b"1\n00:00:00,000 --> 00:00:00,900\nside 1\n"
+                )
                 for stream in source["MediaStreams"]
                 if stream.get("IsExternal")
             },
@@ -136,7 +172,16 @@ def as_item(row: dict[str, Any], library: str, texts: dict[str, bytes], known: d
     left_out = {"MediaSources", "MediaStreams", "Id", "Etag", "Path", "Name", "Type", "HasSubtitles"}
     extra = {name: part for name, part in row.items() if name not in left_out}
     added = datetime.fromisoformat(row["DateCreated"][:26].rstrip("Z") + "+00:00")
-    return FakeItem(row["Id"], library, row["Type"], row["Name"], sources, added, datetime(2026, 11, 22, tzinfo=UTC), extra=extra)
+    return FakeItem(
+        row["Id"],
+        library,
+        row["Type"],
+        row["Name"],
+        sources,
+        added,
+        datetime(2026, 11, 22, tzinfo=UTC),
+        extra=extra,
+    )
 
 
 class Replay:
@@ -150,24 +195,42 @@ class Replay:
         self.skipped: Counter[str] = Counter()
         folders = next(e["response"]["body"] for e in self.exchanges if e["note"] == "libraries")
         fake.folders = folders
-        fake.libraries = [Library(row["ItemId"], row["Name"], row.get("CollectionType", ""), folder=row["Locations"][0]) for row in folders]
+        fake.libraries = [
+            Library(row["ItemId"], row["Name"], row.get("CollectionType", ""), folder=row["Locations"][0])
+            for row in folders
+        ]
         fake.users.add("<user token>")
         fake.viewers.add("<viewer token>")
         self._add(rows_in([e for e in self.exchanges if e["file"] == "items"]))
         self._tell_embedded_text()
 
     def _add(self, rows: dict[str, dict[str, Any]]) -> None:
-        texts = {"Clash.extended.de.srt": next(e["response"]["body"] for e in self.exchanges if e["note"] == "srt").encode()}
+        texts = {
+            "Clash.extended.de.srt": next(
+                e["response"]["body"] for e in self.exchanges if e["note"] == "srt"
+            ).encode()
+        }
         for row in rows.values():
-            home = next((library.id for library in self.fake.libraries if str(row["MediaSources"][0]["Path"]).startswith(library.folder)), "")
+            home = next(
+                (
+                    library.id
+                    for library in self.fake.libraries
+                    if str(row["MediaSources"][0]["Path"]).startswith(library.folder)
+                ),
+                "",
+            )
             if "PrimaryVersionId" not in row and row["Type"] == "Video" and "/movies/" in row["Path"]:
                 home = ""  # a second version or part: below no library (3.3)
             # A version has its files, whichever item tells of it.
-            known = {source.id: source.sidecars for item in self.fake.items.values() for source in item.sources}
+            known = {
+                source.id: source.sidecars for item in self.fake.items.values() for source in item.sources
+            }
             self.fake.add(as_item(row, home, texts, known))
 
     def _tell_embedded_text(self) -> None:
-        fetched = [e for e in self.exchanges if e["file"] == "stale-cache" and e["note"].startswith("embedded")]
+        fetched = [
+            e for e in self.exchanges if e["file"] == "stale-cache" and e["note"].startswith("embedded")
+        ]
         for ordinal, exchange in enumerate(fetched):
             item_id = exchange["request"]["path"].split("/")[2]
             self.fake.embedded[(item_id, ordinal)] = exchange["response"]["body"].encode()
@@ -178,7 +241,9 @@ class Replay:
         if note.startswith("read-only folder"):
             source = fake.items[exchange["request"]["path"].split("/")[2]].sources[0]
             fake.read_only.add(source.id)
-            fake.libraries[[library.kind for library in fake.libraries].index("movies")].options["SaveSubtitlesWithMedia"] = note.endswith("on")
+            fake.libraries[[library.kind for library in fake.libraries].index("movies")].options[
+                "SaveSubtitlesWithMedia"
+            ] = note.endswith("on")
         elif note == "name with dots":
             for library in fake.libraries:
                 library.options.clear()
@@ -194,17 +259,44 @@ class Replay:
         rows = rows_in(later)
         self._add({key: row for key, row in rows.items() if key not in self.fake.items})
         for key, row in rows.items():
-            names = [stream["Path"].rsplit("/", 1)[-1] for stream in row["MediaSources"][0]["MediaStreams"] if stream.get("IsExternal")]
-            self.fake.items[key].sources[0].sidecars |= {name: b"a line" for name in names if name.endswith(PUT_THERE_UNRECORDED)}
-        total = next(e["response"]["body"]["TotalRecordCount"] for e in later if e["note"] == "with a total count")
-        named = {row["Id"]: row for e in later if e["note"] == "no sortBy" for row in e["response"]["body"]["Items"]}
+            names = [
+                stream["Path"].rsplit("/", 1)[-1]
+                for stream in row["MediaSources"][0]["MediaStreams"]
+                if stream.get("IsExternal")
+            ]
+            self.fake.items[key].sources[0].sidecars |= {
+                name: b"a line" for name in names if name.endswith(PUT_THERE_UNRECORDED)
+            }
+        total = next(
+            e["response"]["body"]["TotalRecordCount"] for e in later if e["note"] == "with a total count"
+        )
+        named = {
+            row["Id"]: row
+            for e in later
+            if e["note"] == "no sortBy"
+            for row in e["response"]["body"]["Items"]
+        }
         here = [item for item in self.fake.items.values() if item.library == library]
         more = [row for key, row in named.items() if key not in self.fake.items]
-        more += [{"Id": new_id(f"one more {number}"), "Name": f"zz {number:03}", "Type": "Movie"} for number in range(total - len(here) - len(more))]
+        more += [
+            {"Id": new_id(f"one more {number}"), "Name": f"zz {number:03}", "Type": "Movie"}
+            for number in range(total - len(here) - len(more))
+        ]
         for number, row in enumerate(more):
             added = datetime(2027, 1, 1, tzinfo=UTC) + timedelta(hours=number)
             extra = {name: part for name, part in row.items() if name not in {"Id", "Name", "Type", "Etag"}}
-            self.fake.add(FakeItem(row["Id"], library, row["Type"], row["Name"], [], added, datetime(2026, 11, 22, tzinfo=UTC), extra=extra))
+            self.fake.add(
+                FakeItem(
+                    row["Id"],
+                    library,
+                    row["Type"],
+                    row["Name"],
+                    [],
+                    added,
+                    datetime(2026, 11, 22, tzinfo=UTC),
+                    extra=extra,
+                )
+            )
 
     async def send(self, session: aiohttp.ClientSession, exchange: dict[str, Any]) -> None:
         request, real = exchange["request"], exchange["response"]
@@ -213,12 +305,25 @@ class Replay:
             for name, value in request["headers"].items()
             if name.lower() not in {"host", "content-length", "accept-encoding", "connection"}
         }
-        query = {name: str(value).replace("<key>", KEY) for name, value in (request.get("query") or {}).items()}
+        query = {
+            name: str(value).replace("<key>", KEY) for name, value in (request.get("query") or {}).items()
+        }
         body, data = request.get("body"), request.get("raw")
         if body is not None:
-            data = body if isinstance(body, str) else body["raw"] if isinstance(body, dict) and set(body) == {"raw"} else json.dumps(body)
+            data = (
+                body
+                if isinstance(body, str)
+                else body["raw"]
+                if isinstance(body, dict) and set(body) == {"raw"}
+                else json.dumps(body)
+            )
         async with session.request(
-            request["method"], self.fake.url + request["path"], params=query, headers=headers, data=data, allow_redirects=False
+            request["method"],
+            self.fake.url + request["path"],
+            params=query,
+            headers=headers,
+            data=data,
+            allow_redirects=False,
         ) as answer:
             content = await answer.read()
         media = (real["headers"].get("Content-Type") or "").split(";")[0]
@@ -257,7 +362,14 @@ def differs(real: Any, fake: Any, path: str = "") -> str | None:
     if isinstance(real, list) and isinstance(fake, list):
         if len(real) != len(fake):
             return f"{path}: {len(real)} against {len(fake)}"
-        return next((found for number, pair in enumerate(zip(real, fake, strict=True)) if (found := differs(*pair, f"{path}[{number}]"))), None)
+        return next(
+            (
+                found
+                for number, pair in enumerate(zip(real, fake, strict=True))
+                if (found := differs(*pair, f"{path}[{number}]"))
+            ),
+            None,
+        )
     return None if real == fake else f"{path}: {real!r} against {fake!r}"
 
 
@@ -275,9 +387,15 @@ async def test_every_recorded_exchange_in_use_is_answered_alike(folder: str) -> 
                 await replay.send(session, exchange)
     reasons = DIFFERENT | (for_10_10 if folder == "10.10.7" else {})
     replayed = replay.alike + len(replay.different)
-    house = [exchange for exchange in replay.exchanges if is_about_the_house(exchange) and reason_to_skip(exchange) is None]
+    house = [
+        exchange
+        for exchange in replay.exchanges
+        if is_about_the_house(exchange) and reason_to_skip(exchange) is None
+    ]
     assert len(replay.exchanges) == replayed + len(house) + replay.skipped.total()
-    print(f"{folder}: {len(replay.exchanges)} recorded, {replayed} replayed, {replay.alike} answered alike, {len(replay.different)} not:")
+    print(
+        f"{folder}: {len(replay.exchanges)} recorded, {replayed} replayed, {replay.alike} answered alike, {len(replay.different)} not:"
+    )
     for file, note, problem in replay.different:
         print(f"  {file}, {note}: {problem} ({reasons.get((file, note), 'NO REASON')})")
     print("  not sent:", *(f"\n    {count} x {reason}" for reason, count in replay.skipped.items()))
@@ -315,14 +433,18 @@ def shape(value: Any) -> Any:
                 merged |= shape(part)
             return [merged]
         return ["?"] if not value else sorted({str(shape(part)) for part in value})
-    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+    return (
+        "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+    )
 
 
 def differs_in_shape(real: Any, fake: Any, path: str = "") -> str | None:
     """The first place where two shapes say different things; a key only one of them has counts where the answer is one object."""
     if isinstance(real, dict) and isinstance(fake, dict):
         for name in sorted(set(real) & set(fake)):
-            if name not in ("traceId", "errors") and (found := differs_in_shape(real[name], fake[name], f"{path}.{name}")):
+            if name not in ("traceId", "errors") and (
+                found := differs_in_shape(real[name], fake[name], f"{path}.{name}")
+            ):
                 return found
         unknown = set(fake) - set(real)
         return f"{path}: only the fake has {sorted(unknown)}" if unknown and "[]" not in path else None
@@ -335,9 +457,15 @@ def differs_in_shape(real: Any, fake: Any, path: str = "") -> str | None:
 
 @needs_contract
 @pytest.mark.parametrize("folder", VERSIONS)
-async def test_every_recorded_exchange_about_plugins_tasks_users_and_sessions_is_answered_alike(folder: str) -> None:
+async def test_every_recorded_exchange_about_plugins_tasks_users_and_sessions_is_answered_alike(
+    folder: str,
+) -> None:
     different: list[tuple[str, str, str]] = []
-    exchanges = [exchange for exchange in chronicle(folder) if is_about_the_house(exchange) and reason_to_skip(exchange) is None]
+    exchanges = [
+        exchange
+        for exchange in chronicle(folder)
+        if is_about_the_house(exchange) and reason_to_skip(exchange) is None
+    ]
     async with FakeJellyfin(VERSIONS[folder]) as fake, aiohttp.ClientSession() as session:
         fake.users.add("<user token>")
         fake.viewers.add("<viewer token>")
@@ -368,26 +496,49 @@ async def test_every_recorded_exchange_about_plugins_tasks_users_and_sessions_is
             }
             data = None if request.get("body") is None else json.dumps(request["body"])
             query = {name: str(value) for name, value in (request.get("query") or {}).items()}
-            async with session.request(request["method"], fake.url + path, params=query, headers=headers, data=data) as answer:
+            async with session.request(
+                request["method"], fake.url + path, params=query, headers=headers, data=data
+            ) as answer:
                 content = await answer.read()
                 media = (real["headers"].get("Content-Type") or "").split(";")[0]
                 if answer.status != real["status"]:
-                    different.append((exchange["file"], exchange["note"], f"status {real['status']}, the fake {answer.status}"))
-                elif media == "application/json" and real.get("body") and (place := differs(real["body"], json.loads(content))):
+                    different.append(
+                        (
+                            exchange["file"],
+                            exchange["note"],
+                            f"status {real['status']}, the fake {answer.status}",
+                        )
+                    )
+                elif (
+                    media == "application/json"
+                    and real.get("body")
+                    and (place := differs(real["body"], json.loads(content)))
+                ):
                     different.append((exchange["file"], exchange["note"], place))
                     assert differs_in_shape(shape(real["body"]), shape(json.loads(content))) is None
             if path == "/System/Restart":
                 while fake.is_starting:
                     await asyncio.sleep(0.05)
     assert len(exchanges) >= 25
-    print(f"{folder}: {len(exchanges)} about plugins, tasks, users and sessions, {len(exchanges) - len(different)} answered alike, {len(different)} not:")
+    print(
+        f"{folder}: {len(exchanges)} about plugins, tasks, users and sessions, {len(exchanges) - len(different)} answered alike, {len(different)} not:"
+    )
     for file, note, problem in different:
         print(f"  {file}, {note}: {problem} ({HOUSE_DIFFERENT.get((file, note), 'NO REASON')})")
     assert [told for told in different if told[:2] not in HOUSE_DIFFERENT] == []
 
 
 GET_ITEMS = Exchange(
-    "GET", "/Items", {"ids": "0" * 32}, {}, b"", 200, "application/json", b'{"Items":[],"TotalRecordCount":0,"StartIndex":0}', "/Items", "10.11.11"
+    "GET",
+    "/Items",
+    {"ids": "0" * 32},
+    {},
+    b"",
+    200,
+    "application/json",
+    b'{"Items":[],"TotalRecordCount":0,"StartIndex":0}',
+    "/Items",
+    "10.11.11",
 )
 UPLOAD = Exchange(
     "POST",
@@ -410,10 +561,16 @@ UPLOAD = Exchange(
     [
         (GET_ITEMS, None),
         (UPLOAD, None),
-        (replace(GET_ITEMS, answer=b'{"Items":[{"Id":"not-a-uuid"}],"TotalRecordCount":1,"StartIndex":0}'), "not a 'uuid'"),
+        (
+            replace(GET_ITEMS, answer=b'{"Items":[{"Id":"not-a-uuid"}],"TotalRecordCount":1,"StartIndex":0}'),
+            "not a 'uuid'",
+        ),
         (replace(GET_ITEMS, query={"limit": "abc"}), "not of type 'integer'"),
         (replace(GET_ITEMS, query={"sortBy": "Sideways"}), "is not one of"),
-        (replace(GET_ITEMS, query={"nonsense": "1"}, status=400, content_type="text/plain", answer=b"x"), "unknown query"),
+        (
+            replace(GET_ITEMS, query={"nonsense": "1"}, status=400, content_type="text/plain", answer=b"x"),
+            "unknown query",
+        ),
         (replace(GET_ITEMS, content_type="text/plain", answer=b"page"), "answer of text/plain"),
         (replace(GET_ITEMS, content_type="", answer=b""), "answer of nothing"),
         (replace(GET_ITEMS, status=404), "not in the document"),
@@ -427,6 +584,8 @@ UPLOAD = Exchange(
         (replace(UPLOAD, broken="hung up", status=499, body=b""), "body is required"),
     ],
 )
-def test_what_the_documents_do_not_allow_is_told(version: str, exchange: Exchange, problem: str | None) -> None:
+def test_what_the_documents_do_not_allow_is_told(
+    version: str, exchange: Exchange, problem: str | None
+) -> None:
     found = violations(exchange, version)
     assert (found == []) if problem is None else any(problem in line for line in found), found

@@ -13,10 +13,11 @@ import pytest
 from fluxcaption.daemon import run_once
 from fluxcaption.domain.errors import NameTooLong, ServiceUnreachable
 from fluxcaption.domain.jobs import JobState
-from fluxcaption.domain.media import AudioTrack, Item, MediaLocation, SubtitleTrack
+from fluxcaption.domain.media import AudioTrack, Item, SubtitleTrack
 from fluxcaption.domain.units import Ms
 from fluxcaption.folder.tree import FolderTree, give_owner_of, write_file
 from fluxcaption.media.files import MediaFiles
+from fluxcaption.ports.media import MediaLocation
 
 from tests.behaviour.household import DEMO, HEARD, READ, clip, settings
 
@@ -64,7 +65,9 @@ def open_folder() -> Iterator[Path]:
             os.seteuid(user)
 
 
-async def test_a_name_that_is_no_text_is_skipped_with_its_reason_and_the_others_are_made(tmp_path: Path) -> None:
+async def test_a_name_that_is_no_text_is_skipped_with_its_reason_and_the_others_are_made(
+    tmp_path: Path,
+) -> None:
     clip(tmp_path / "media", READ)
     for name in (b"caf\xe9.mkv", b"caf\xe9.de.srt"):
         shutil.copy(CLIP, tmp_path / "media" / os.fsdecode(name))
@@ -101,26 +104,44 @@ async def test_a_file_is_opened_once_for_its_tracks_and_forgotten_when_it_goes(t
 
 async def test_what_a_sidecar_says_of_itself_is_read_as_of_a_server(tmp_path: Path) -> None:
     media = clip(tmp_path, READ)
-    for suffix in ("fluxcaption.zh-Hans.zh", "Traditional.zh", "Commentary.en", "Signs & Songs.en", "forced.en", "en.hin"):
+    for suffix in (
+        "fluxcaption.zh-Hans.zh",
+        "Traditional.zh",
+        "Commentary.en",
+        "Signs & Songs.en",
+        "forced.en",
+        "en.hin",
+    ):
         (media.parent / f"{READ}.{suffix}.srt").write_text(CUE, encoding="utf-8")
     async with tree(tmp_path) as library:
         (item,) = await items_of(library)
-    tracks = {track.suffix.removesuffix(".srt"): track for track in item.sources[0].subtitles if track.is_external}
+    tracks = {
+        track.suffix.removesuffix(".srt"): track for track in item.sources[0].subtitles if track.is_external
+    }
     assert str(tracks["fluxcaption.zh-Hans.zh"].language) == "zh-Hans"
     assert str(tracks["Traditional.zh"].language) == "zh-Hant"
-    assert {name for name, track in tracks.items() if not track.could_serve} == {"Commentary.en", "Signs & Songs.en", "forced.en"}
+    assert {name for name, track in tracks.items() if not track.could_serve} == {
+        "Commentary.en",
+        "Signs & Songs.en",
+        "forced.en",
+    }
     assert (str(tracks["en.hin"].language), tracks["en.hin"].is_hearing_impaired) == ("en", True)
 
 
 @pytest.mark.parametrize("is_root", [True, False], ids=["the library itself", "a folder in it"])
-async def test_a_folder_that_cannot_be_read_is_named_and_its_films_are_not_taken_for_gone(is_root: bool, open_folder: Path) -> None:
+async def test_a_folder_that_cannot_be_read_is_named_and_its_films_are_not_taken_for_gone(
+    is_root: bool, open_folder: Path
+) -> None:
     inside = open_folder / "Films"
     inside.mkdir()
     (open_folder / "lost+found").mkdir(0o000)
     async with tree(inside if is_root else open_folder) as library:
         assert await items_of(library) == []
         inside.chmod(0o000)
-        with pytest.raises(ServiceUnreachable, match=f"{inside} gave no usable answer: Permission denied: may the daemon read it"):
+        with pytest.raises(
+            ServiceUnreachable,
+            match=f"{inside} gave no usable answer: Permission denied: may the daemon read it",
+        ):
             await items_of(library)
         inside.chmod(0o700)
 

@@ -25,7 +25,9 @@ async def answering(answer: bytes | None) -> AsyncIterator[tuple[JellyfinClient,
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    client = JellyfinClient(JellyfinServer(type="jellyfin", url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), "1")
+    client = JellyfinClient(
+        JellyfinServer(type="jellyfin", url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), "1"
+    )
     try:
         yield client, asked
     finally:
@@ -34,7 +36,17 @@ async def answering(answer: bytes | None) -> AsyncIterator[tuple[JellyfinClient,
 
 
 def response(status: str, *headers: str) -> bytes:
-    return "\r\n".join([f"HTTP/1.1 {status}", "Content-Length: 2", "Connection: close", "Content-Type: application/json", *headers, "", "{}"]).encode()
+    return "\r\n".join(
+        [
+            f"HTTP/1.1 {status}",
+            "Content-Length: 2",
+            "Connection: close",
+            "Content-Type: application/json",
+            *headers,
+            "",
+            "{}",
+        ]
+    ).encode()
 
 
 async def until_asked(asked: list[str], count: int) -> None:
@@ -55,7 +67,9 @@ async def test_closing_breaks_off_a_call_that_the_server_never_answers() -> None
 
 async def test_long_calls_hold_up_no_short_ones() -> None:
     async with answering(response("200 OK")) as (client, asked):
-        long = [asyncio.create_task(client.call("GET", "/slow", timeout_s=2000)) for _ in range(CALLS_AT_ONCE + 1)]
+        long = [
+            asyncio.create_task(client.call("GET", "/slow", timeout_s=2000)) for _ in range(CALLS_AT_ONCE + 1)
+        ]
         await until_asked(asked, 1)
         async with asyncio.timeout(5):
             assert (await client.call("GET", "/quick")).status == 200
@@ -74,7 +88,9 @@ async def test_long_calls_hold_up_no_short_ones() -> None:
         ("Server: plain", 10),
     ],
 )
-async def test_how_long_a_server_wishes_to_be_left_alone_is_passed_on(status: str, wish: str, seconds: float) -> None:
+async def test_how_long_a_server_wishes_to_be_left_alone_is_passed_on(
+    status: str, wish: str, seconds: float
+) -> None:
     async with answering(response(status, wish)) as (client, _):
         with pytest.raises(ServiceUnreachable) as told:
             await client.call("GET", "/items")

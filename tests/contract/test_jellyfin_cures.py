@@ -50,7 +50,9 @@ CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 
 
 def server_of(fake: FakeJellyfin, **more: object) -> JellyfinServer:
-    return JellyfinServer(Settings.model_validate({"url": fake.url, "api_key": KEY, **more}), "1", write_sidecar)
+    return JellyfinServer(
+        Settings.model_validate({"url": fake.url, "api_key": KEY, **more}), "1", write_sidecar
+    )
 
 
 @pytest.mark.parametrize("version", ["10.10.7", "10.11.11", "12.0.0"])
@@ -78,13 +80,24 @@ async def test_a_deletion_follows_the_path_though_every_index_has_moved() -> Non
         await server.close()
 
 
-async def test_embedded_text_is_not_taken_from_the_servers_cache_once_files_lie_beside_it(tmp_path: Path) -> None:
+async def test_embedded_text_is_not_taken_from_the_servers_cache_once_files_lie_beside_it(
+    tmp_path: Path,
+) -> None:
     async with FakeJellyfin() as fake:
-        item = film(READ, [audio(), text("fre"), text()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        item = film(
+            READ,
+            [audio(), text("fre"), text()],
+            library=fake.libraries[0].id,
+            file=clip(tmp_path / "media", READ),
+            minutes=61 / 60,
+        )
         source = item.sources[0]
         source.streams.remove(next(stream for stream in source.streams if stream.get("Language") == "fre"))
         fake.add(item)
-        fake.extractions[source.id] = dict.fromkeys([f"{index}.srt" for index in range(6)], b"1\n00:00:01,000 --> 00:00:02,000\nThe text of another track.\n")
+        fake.extractions[source.id] = dict.fromkeys(
+            [f"{index}.srt" for index in range(6)],
+            b"1\n00:00:01,000 --> 00:00:02,000\nThe text of another track.\n",
+        )
         source.sidecars[f"{source.stem}.it.srt"] = HUMAN
         assert source.file is not None
         (source.file.parent / f"{source.stem}.it.srt").write_bytes(HUMAN)
@@ -96,33 +109,60 @@ async def test_embedded_text_is_not_taken_from_the_servers_cache_once_files_lie_
 
 async def test_10_11_7_refuses_uploads_and_a_mapped_folder_takes_the_file(tmp_path: Path) -> None:
     async with FakeJellyfin("10.11.7") as fake:
-        item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        item = film(
+            READ,
+            [audio(), text()],
+            library=fake.libraries[0].id,
+            file=clip(tmp_path / "media", READ),
+            minutes=61 / 60,
+        )
         fake.add(item)
         report = await run_once(settings(tmp_path / "a", jellyfin(fake), ["es"]), print)
         assert report.exit_code == 75
-        assert not [exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]
-        mapped = {**jellyfin(fake), "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}]}
+        assert not [
+            exchange
+            for exchange in fake.received
+            if exchange.method == "POST" and exchange.route.endswith("Subtitles")
+        ]
+        mapped = {
+            **jellyfin(fake),
+            "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}],
+        }
         report = await run_once(settings(tmp_path / "b", mapped, ["es"]), print)
         assert [job.state for job in report.finished] == [JobState.DONE]
         sidecar = tmp_path / "media" / READ / f"{READ}.fluxcaption.es.srt"
         assert sidecar.is_file()
-        assert sidecar.stat().st_mode & 0o777 == (tmp_path / "media" / READ / f"{READ}.mkv").stat().st_mode & 0o666
+        assert (
+            sidecar.stat().st_mode & 0o777
+            == (tmp_path / "media" / READ / f"{READ}.mkv").stat().st_mode & 0o666
+        )
 
 
 async def test_a_read_only_folder_on_12_is_told_and_a_mapped_one_is_written_to(tmp_path: Path) -> None:
     async with FakeJellyfin("12.0.0") as fake:
-        item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=clip(tmp_path / "media", READ), minutes=61 / 60)
+        item = film(
+            READ,
+            [audio(), text()],
+            library=fake.libraries[0].id,
+            file=clip(tmp_path / "media", READ),
+            minutes=61 / 60,
+        )
         fake.add(item)
         fake.read_only.add(item.sources[0].id)
         report = await run_once(settings(tmp_path / "a", jellyfin(fake), ["es"]), print)
         assert report.exit_code == 75
         assert report.finished == []
-        mapped = {**jellyfin(fake), "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}]}
+        mapped = {
+            **jellyfin(fake),
+            "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}],
+        }
         report = await run_once(settings(tmp_path / "b", mapped, ["es"]), print)
         assert [job.state for job in report.finished] == [JobState.DONE]
 
 
-async def test_the_end_of_a_library_scan_is_polled_and_what_came_during_it_is_looked_at_again(tmp_path: Path) -> None:
+async def test_the_end_of_a_library_scan_is_polled_and_what_came_during_it_is_looked_at_again(
+    tmp_path: Path,
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now())
         assert not await house.companion.library_scan_has_ended()
@@ -148,7 +188,10 @@ async def test_the_plugins_timers_are_armed_only_where_a_start_left_them_waiting
         server = server_of(fake)
         await server.hurry_news()
         assert (fake.tasks["WebhookItemAdded"].is_armed, fake.tasks["WebhookItemAdded"].kicks) == (True, 1)
-        assert (fake.tasks["WebhookItemDeleted"].is_armed, fake.tasks["WebhookItemDeleted"].kicks) == (False, 1)
+        assert (fake.tasks["WebhookItemDeleted"].is_armed, fake.tasks["WebhookItemDeleted"].kicks) == (
+            False,
+            1,
+        )
         await server.close()
 
 
@@ -187,11 +230,18 @@ async def test_a_lost_reply_to_an_upload_is_not_followed_by_another_request() ->
 
         fake.break_next("POST /Videos", Fault(hang_up=True))
         with pytest.raises(ServiceUnreachable) as caught:
-            await server.upload(item.sources[0], FinishedTrack(LanguageTag("de"), "fluxcaption", "srt", HUMAN, ContentHash("")))
+            await server.upload(
+                item.sources[0],
+                FinishedTrack(LanguageTag("de"), "fluxcaption", "srt", HUMAN, ContentHash("")),
+            )
         assert caught.value.was_sent
         # Not a moment later either: what repeats a request by itself may do so as another kind.
         await server.fetch_item(ItemId(made.id))
-        sent = [(exchange.method, exchange.broken) for exchange in fake.received if exchange.route.endswith("Subtitles") or exchange.broken]
+        sent = [
+            (exchange.method, exchange.broken)
+            for exchange in fake.received
+            if exchange.route.endswith("Subtitles") or exchange.broken
+        ]
         assert sent == [("POST", "hung up")]
         assert list(made.sources[0].sidecars) == [f"{made.sources[0].stem}.fluxcaption.de.srt"]
         await server.close()
@@ -213,7 +263,11 @@ async def test_an_untrusted_certificate_is_refused_until_it_is_named() -> None:
 
 
 async def test_a_certificate_file_that_is_gone_is_a_server_out_of_reach() -> None:
-    server = JellyfinServer(Settings.model_validate({"url": "https://127.0.0.1:9", "api_key": KEY, "ca_file": "/nowhere.pem"}), "1", write_sidecar)
+    server = JellyfinServer(
+        Settings.model_validate({"url": "https://127.0.0.1:9", "api_key": KEY, "ca_file": "/nowhere.pem"}),
+        "1",
+        write_sidecar,
+    )
     with pytest.raises(ServiceUnreachable, match=r"/nowhere\.pem"):
         await server.connect()
     await server.close()
@@ -257,7 +311,16 @@ async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_a
             assert job is not None
             outcome = await upload(job)
             assert outcome.stage is Stage.CONFIRM
-        assert len([exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")]) == 1
+        assert (
+            len(
+                [
+                    exchange
+                    for exchange in fake.received
+                    if exchange.method == "POST" and exchange.route.endswith("Subtitles")
+                ]
+            )
+            == 1
+        )
 
 
 async def test_a_size_limit_of_a_proxy_is_got_round_by_the_mapped_folder(tmp_path: Path) -> None:
@@ -281,9 +344,15 @@ async def test_a_size_limit_of_a_proxy_is_told_where_no_folder_is_mapped(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("comes", "goes", "told"), [("cs", "", "a file that came at that moment may have gone instead"), ("", "bg", "a file that is not ours vanished")]
+    ("comes", "goes", "told"),
+    [
+        ("cs", "", "a file that came at that moment may have gone instead"),
+        ("", "bg", "a file that is not ours vanished"),
+    ],
 )
-async def test_a_file_of_somebody_that_vanishes_in_place_of_ours_is_told_loudly(comes: str, goes: str, told: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_file_of_somebody_that_vanishes_in_place_of_ours_is_told_loudly(
+    comes: str, goes: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with FakeJellyfin() as fake:
         (made,) = films(fake, 1, fake.now())
         source = made.sources[0]
@@ -346,7 +415,9 @@ async def test_no_request_and_no_connection_is_repeated_by_itself() -> None:
 
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as deaf:
         host, port = deaf.sockets[0].getsockname()
-        server = JellyfinServer(Settings.model_validate({"url": f"https://{host}:{port}", "api_key": KEY}), "1", write_sidecar)
+        server = JellyfinServer(
+            Settings.model_validate({"url": f"https://{host}:{port}", "api_key": KEY}), "1", write_sidecar
+        )
         with pytest.raises(ServiceUnreachable):
             await server.connect()
         assert met == 1
@@ -365,7 +436,9 @@ async def test_half_an_answer_is_no_answer() -> None:
         await server.close()
 
 
-async def test_the_client_library_prints_nothing(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_client_library_prints_nothing(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with FakeJellyfin() as fake:
         server = server_of(fake)
         with caplog.at_level(logging.DEBUG):
@@ -398,20 +471,32 @@ async def test_a_base_path_is_kept_and_a_wrong_one_is_told() -> None:
         await server.connect()
         assert (await server.fetch_item(ItemId(made.id))).name == made.name
         await server.close()
-        lost = JellyfinServer(Settings.model_validate({"url": fake.url.removesuffix("/jellyfin"), "api_key": KEY}), "1", write_sidecar)
+        lost = JellyfinServer(
+            Settings.model_validate({"url": fake.url.removesuffix("/jellyfin"), "api_key": KEY}),
+            "1",
+            write_sidecar,
+        )
         with pytest.raises(ServiceUnreachable, match="base path"):
             await lost.connect()
         assert fake.received[-1].status == 302, "and it is not followed to a page"
         await lost.close()
 
 
-async def test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_and_half_an_hour(tmp_path: Path) -> None:
+async def test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_and_half_an_hour(
+    tmp_path: Path,
+) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, house):
         (item,) = films(fake, 1, clock.now())
         fake.lies_about_uploads = True
 
         def uploads() -> int:
-            return len([exchange for exchange in fake.received if exchange.method == "POST" and exchange.route.endswith("Subtitles")])
+            return len(
+                [
+                    exchange
+                    for exchange in fake.received
+                    if exchange.method == "POST" and exchange.route.endswith("Subtitles")
+                ]
+            )
 
         await ready(store_of(house), item, house)
         await work(house, fake, clock, hours=30)
@@ -433,7 +518,9 @@ async def test_an_answer_that_drips_holds_up_nobody_longer_than_its_time() -> No
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(asyncio.current_task())
         with suppress(OSError), closing(writer):
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+            )
             while not writer.is_closing():
                 writer.write(b" ")
                 await writer.drain()
@@ -455,13 +542,25 @@ async def test_an_answer_that_drips_holds_up_nobody_longer_than_its_time() -> No
 async def test_one_item_that_nobody_can_read_holds_up_no_others(caplog: pytest.LogCaptureFixture) -> None:
     async with FakeJellyfin() as fake:
         server = server_of(fake)
-        source = {"Id": "1" * 32, "Path": "/media/movies/A.mkv", "Size": 5, "MediaStreams": [{"Type": "Audio", "Index": 0}]}
-        rows = [{"Id": digit * 32, "Name": digit, "Type": "Movie", "MediaSources": [source | {"Id": digit * 32}]} for digit in "123"]
+        source = {
+            "Id": "1" * 32,
+            "Path": "/media/movies/A.mkv",
+            "Size": 5,
+            "MediaStreams": [{"Type": "Audio", "Index": 0}],
+        }
+        rows = [
+            {"Id": digit * 32, "Name": digit, "Type": "Movie", "MediaSources": [source | {"Id": digit * 32}]}
+            for digit in "123"
+        ]
         rows[1]["MediaSources"] = [source | {"MediaStreams": {"Type": "Audio"}}]
         (library,) = await server.libraries()
         fake.break_next("GET /Items", Fault(nonsense={"Items": rows}))
         items = [item async for page in server.items(library) for item in page]
-        assert [(item.name, bool(item.skipped)) for item in items] == [("1", False), ("2", True), ("3", False)]
+        assert [(item.name, bool(item.skipped)) for item in items] == [
+            ("1", False),
+            ("2", True),
+            ("3", False),
+        ]
         (said,) = [record for record in caplog.records if "passed over" in record.getMessage()]
         assert (said.__dict__["items"], said.__dict__["id"]) == (1, "2" * 32)
         await server.close()

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pytest
 from aiohttp import web
 from fluxcaption.domain.errors import KeyRejected, MediaUnreadable, ServiceUnreachable, SubtitleUnreadable
-from fluxcaption.domain.media import MediaLocation
 from fluxcaption.domain.units import Ms
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.media.sketch import EnergySketcher
+from fluxcaption.ports.media import MediaLocation
 
 from tests.behaviour.household import DEMO, HEARD, READ
 from tests.fakes.media import RATE, repeated, sound_clip
@@ -34,7 +34,9 @@ def beeps(length_s: float, every_s: float = 1.0, rate: int = RATE) -> Samples:
     return (0.5 * np.sin(2 * np.pi * 600 * time) * ((time % every_s) < 0.1)).astype(np.float32)
 
 
-def heard(location: MediaLocation, ordinal: int = 0, start: int = 0, stop: int | None = None) -> tuple[int, Samples]:
+def heard(
+    location: MediaLocation, ordinal: int = 0, start: int = 0, stop: int | None = None
+) -> tuple[int, Samples]:
     blocks = list(MEDIA.blocks(location, ordinal, Ms(start), None if stop is None else Ms(stop)))
     for (at, samples), (after, _) in itertools.pairwise(blocks):
         assert after - at == len(samples) // 16
@@ -73,7 +75,10 @@ def test_a_title_that_is_no_text_is_no_obstacle(tmp_path: Path) -> None:
     assert heard(MediaLocation(str(tmp_path / "titled.mkv")))[0] == 0
 
 
-@pytest.mark.parametrize(("rate", "layout", "suffix"), [(16_000, "mono", "mkv"), (44_100, "stereo", "mkv"), (48_000, "stereo", "flac")])
+@pytest.mark.parametrize(
+    ("rate", "layout", "suffix"),
+    [(16_000, "mono", "mkv"), (44_100, "stereo", "mkv"), (48_000, "stereo", "flac")],
+)
 def test_sound_of_any_kind_comes_as_16_khz_mono(rate: int, layout: str, suffix: str, tmp_path: Path) -> None:
     clip = sound_clip(tmp_path / f"a.{suffix}", [("eng", beeps(25, rate=rate))], rate=rate, layout=layout)
     start, samples = heard(MediaLocation(str(clip)))
@@ -94,7 +99,9 @@ def test_going_on_in_the_middle_keeps_the_films_clock(start: int, tmp_path: Path
     first, samples = heard(MediaLocation(str(clip)), start=start)
     assert first == start
     expected = [second * 1000 - start for second in range(25) if second * 1000 >= start]
-    assert [onset for onset in onsets(samples) if onset > 150 or start % 1000 == 0] == pytest.approx(expected, abs=8)
+    assert [onset for onset in onsets(samples) if onset > 150 or start % 1000 == 0] == pytest.approx(
+        expected, abs=8
+    )
 
 
 def test_only_the_wanted_stretch_is_read(tmp_path: Path) -> None:
@@ -119,7 +126,10 @@ def test_embedded_text_is_cut_out() -> None:
         MEDIA.text_track(TEXT, 1)
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"", "it is empty"), (b"hello " * 1000, "no media file"), (None, "not there any more")])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "it is empty"), (b"hello " * 1000, "no media file"), (None, "not there any more")],
+)
 def test_what_is_no_media_is_a_sentence(content: bytes | None, words: str, tmp_path: Path) -> None:
     path = tmp_path / "film.mkv"
     if content is not None:
@@ -147,11 +157,22 @@ def test_another_encoding_of_the_sound_is_known(tmp_path: Path) -> None:
     _, samples = heard(CLIP)
     again = sound_clip(tmp_path / "c.mka", [("eng", samples * 0.7)], codec="flac")
     sketcher = EnergySketcher(MEDIA)
-    assert sketcher.is_same(sketcher.sketch(CLIP, 0, Ms(70_000)), sketcher.sketch(MediaLocation(str(again)), 0, Ms(70_000)))
+    assert sketcher.is_same(
+        sketcher.sketch(CLIP, 0, Ms(70_000)), sketcher.sketch(MediaLocation(str(again)), 0, Ms(70_000))
+    )
 
 
 def test_a_joined_broadcast_whose_clock_and_form_change_is_heard_to_the_end(tmp_path: Path) -> None:
-    parts = [sound_clip(tmp_path / f"{layout}.ts", [("eng", beeps(6, rate=48_000))], rate=48_000, layout=layout, codec="mp2") for layout in ("stereo", "mono")]
+    parts = [
+        sound_clip(
+            tmp_path / f"{layout}.ts",
+            [("eng", beeps(6, rate=48_000))],
+            rate=48_000,
+            layout=layout,
+            codec="mp2",
+        )
+        for layout in ("stereo", "mono")
+    ]
     joined = tmp_path / "broadcast.ts"
     joined.write_bytes(b"".join(part.read_bytes() for part in parts))
     _, samples = heard(MediaLocation(str(joined)))
@@ -189,8 +210,12 @@ class Peer:
         raise web.HTTPFound(self.address.replace("127.0.0.1", "localhost") + "/film")
 
     async def playlist(self, request: web.Request) -> web.StreamResponse:
-        body = f"#EXTM3U\n#EXT-X-TARGETDURATION:70\n#EXTINF:70,\n{self.address}/film\n#EXT-X-ENDLIST\n".encode()
-        return web.Response(status=206, body=body, headers={"Content-Range": f"bytes 0-{len(body) - 1}/{len(body)}"})
+        body = (
+            f"#EXTM3U\n#EXT-X-TARGETDURATION:70\n#EXTINF:70,\n{self.address}/film\n#EXT-X-ENDLIST\n".encode()
+        )
+        return web.Response(
+            status=206, body=body, headers={"Content-Range": f"bytes 0-{len(body) - 1}/{len(body)}"}
+        )
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -267,7 +292,9 @@ async def served(tmp_path: Path) -> AsyncIterator[Callable[[str], MediaLocation]
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield lambda path: MediaLocation(f"http://127.0.0.1:{runner.addresses[0][1]}{path}", (("Authorization", "right"),))
+    yield lambda path: MediaLocation(
+        f"http://127.0.0.1:{runner.addresses[0][1]}{path}", (("Authorization", "right"),)
+    )
     await runner.cleanup()
 
 

@@ -5,12 +5,12 @@ import threading
 from typing import Any
 
 import numpy as np
-from fluxcaption.domain.media import MediaLocation
 from fluxcaption.domain.units import Ms, UnitId
-from fluxcaption.domain.work import Sound, WorkKind, WorkUnit
 from fluxcaption.executor.threads import MemoryBlocks
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.miniatures import SPEECH
+from fluxcaption.ports.executor import Sound, WorkKind, WorkUnit
+from fluxcaption.ports.media import MediaLocation
 from fluxcaption.settings import LocalSpeech
 from fluxcaption.speech.whisper import WhisperRecognizer
 
@@ -36,8 +36,17 @@ class Held:
 async def test_a_window_in_hand_is_heard_to_its_end_though_somebody_unloads_the_model() -> None:
     blocks = MemoryBlocks()
     recognizer = WhisperRecognizer(LocalSpeech(model="miniature"), blocks, 1, SPEECH)
-    sound = np.concatenate([samples for _, samples in MediaFiles().blocks(MediaLocation(str(DEMO / HEARD / f"{HEARD}.mkv")), 0, Ms(0), Ms(15_000))])
-    unit = WorkUnit(UnitId("u"), WorkKind.HEAR, 1, "en", "m", "s", Sound(blocks.put(sound), 0, len(sound), Ms(0)))
+    sound = np.concatenate(
+        [
+            samples
+            for _, samples in MediaFiles().blocks(
+                MediaLocation(str(DEMO / HEARD / f"{HEARD}.mkv")), 0, Ms(0), Ms(15_000)
+            )
+        ]
+    )
+    unit = WorkUnit(
+        UnitId("u"), WorkKind.HEAR, 1, "en", "m", "s", Sound(blocks.put(sound), 0, len(sound), Ms(0))
+    )
     undisturbed = await asyncio.to_thread(recognizer.hear, unit)
     assert undisturbed.segments
     held = recognizer._model = Held(recognizer._model)

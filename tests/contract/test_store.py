@@ -17,7 +17,18 @@ import pytest
 from fluxcaption.domain.cues import Segment
 from fluxcaption.domain.errors import StateError
 from fluxcaption.domain.gaps import DeliveryState
-from fluxcaption.domain.jobs import Delivery, Grade, HeardWindow, JobState, NewJob, Outcome, Stage, Tier, TranscriptKey, TranslationKey
+from fluxcaption.domain.jobs import (
+    Delivery,
+    Grade,
+    HeardWindow,
+    JobState,
+    NewJob,
+    Outcome,
+    Stage,
+    Tier,
+    TranscriptKey,
+    TranslationKey,
+)
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.storage.database import DATABASE, MIGRATIONS, migrate
@@ -35,8 +46,25 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await opened.close()
 
 
-def gap(source: str = "s", target: LanguageTag = DE, tier: Tier = Tier.NEW, *, days_old: float = 0, held: bool = False) -> NewJob:
-    return NewJob(ServerId("v"), ItemId(f"i-{source}"), SourceId(source), target, f"Film {source}", tier, NOW - timedelta(days=days_old), "no track", held)
+def gap(
+    source: str = "s",
+    target: LanguageTag = DE,
+    tier: Tier = Tier.NEW,
+    *,
+    days_old: float = 0,
+    held: bool = False,
+) -> NewJob:
+    return NewJob(
+        ServerId("v"),
+        ItemId(f"i-{source}"),
+        SourceId(source),
+        target,
+        f"Film {source}",
+        tier,
+        NOW - timedelta(days=days_old),
+        "no track",
+        held,
+    )
 
 
 KEY = TranscriptKey(Fingerprint("f"), 0, "whisper", "rev", "set")
@@ -48,7 +76,12 @@ async def test_a_gap_found_twice_is_one_job(store: SqliteStore) -> None:
 
 
 async def test_asked_goes_before_new_before_backlog_and_newest_first(store: SqliteStore) -> None:
-    jobs = [gap("old", tier=Tier.BACKLOG, days_old=9), gap("young", tier=Tier.BACKLOG), gap("new", days_old=3), gap("asked", tier=Tier.ASKED, days_old=5)]
+    jobs = [
+        gap("old", tier=Tier.BACKLOG, days_old=9),
+        gap("young", tier=Tier.BACKLOG),
+        gap("new", days_old=3),
+        gap("asked", tier=Tier.ASKED, days_old=5),
+    ]
     await store.add_jobs(jobs, NOW)
     order = []
     while (job := await store.claim(Stage.LISTEN, NOW)) is not None:
@@ -99,7 +132,9 @@ async def test_a_job_cancelled_while_it_runs_stays_cancelled(store: SqliteStore)
     assert after.state is JobState.CANCELLED
 
 
-async def test_a_gap_that_is_found_again_starts_its_finished_job_again_but_not_one_that_a_person_cancelled(store: SqliteStore) -> None:
+async def test_a_gap_that_is_found_again_starts_its_finished_job_again_but_not_one_that_a_person_cancelled(
+    store: SqliteStore,
+) -> None:
     await store.add_jobs([gap()], NOW)
     job = await store.claim(Stage.LISTEN, NOW)
     assert job is not None
@@ -140,7 +175,10 @@ async def test_a_restart_makes_running_work_due_again(tmp_path: Path) -> None:
 
 
 async def test_the_backlog_is_released_title_by_title_newest_first(store: SqliteStore) -> None:
-    await store.add_jobs([gap(str(n), target, Tier.BACKLOG, days_old=n, held=True) for n in range(5) for target in (DE, ES)], NOW)
+    await store.add_jobs(
+        [gap(str(n), target, Tier.BACKLOG, days_old=n, held=True) for n in range(5) for target in (DE, ES)],
+        NOW,
+    )
     assert await store.claim(Stage.LISTEN, NOW) is None
     assert await store.next_due() is None
     assert await store.release_backlog(1, True, NOW) == 1
@@ -163,8 +201,12 @@ async def test_an_asked_job_leaves_the_backlog(store: SqliteStore) -> None:
     assert job.tier is Tier.ASKED
 
 
-async def test_a_repeated_event_has_the_same_id_and_is_open_again_for_ten_minutes_after_it_was_handled(store: SqliteStore) -> None:
-    first, again = await asyncio.gather(*(store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), NOW) for _ in range(2)))
+async def test_a_repeated_event_has_the_same_id_and_is_open_again_for_ten_minutes_after_it_was_handled(
+    store: SqliteStore,
+) -> None:
+    first, again = await asyncio.gather(
+        *(store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), NOW) for _ in range(2))
+    )
     other = await store.add_event(ServerId("v"), "ItemAdded", ItemId("j"), NOW)
     assert first == again != other
     assert [event.id for event in await store.open_events(NOW)] == [first, other]
@@ -174,7 +216,9 @@ async def test_a_repeated_event_has_the_same_id_and_is_open_again_for_ten_minute
     assert await store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), later) == first
     assert [(event.id, event.looks) for event in await store.open_events(NOW)] == [(first, 0), (other, 0)]
     await store.close_events([first], later)
-    assert await store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), later + timedelta(minutes=11)) not in {first, other}
+    assert await store.add_event(
+        ServerId("v"), "ItemAdded", ItemId("i"), later + timedelta(minutes=11)
+    ) not in {first, other}
 
 
 async def test_promises_that_wait_together_each_get_their_own_answer(store: SqliteStore) -> None:
@@ -210,7 +254,9 @@ async def test_a_cancelled_caller_leaves_no_half_transaction(store: SqliteStore)
 async def test_a_transcript_is_filled_window_by_window_and_found_again(store: SqliteStore) -> None:
     assert await store.transcript(KEY) is None
     opened = await store.open_transcript(KEY, Ms(60_000))
-    await store.save_window(opened.id, HeardWindow(Ms(0), Ms(20_000), (Segment(Ms(1), Ms(2), "Hi.", 0.9),)), DE)
+    await store.save_window(
+        opened.id, HeardWindow(Ms(0), Ms(20_000), (Segment(Ms(1), Ms(2), "Hi.", 0.9),)), DE
+    )
     saved = await store.transcript(KEY)
     assert saved is not None
     assert (saved.heard_until, saved.is_complete, saved.language) == (20_000, False, DE)
@@ -220,7 +266,10 @@ async def test_a_transcript_is_filled_window_by_window_and_found_again(store: Sq
     assert found is not None
     assert found.is_complete
     assert found.windows[0].segments[0].text == "Hi."
-    assert await store.transcript(TranscriptKey(Fingerprint("f"), 0, "whisper", "another revision", "set")) is None
+    assert (
+        await store.transcript(TranscriptKey(Fingerprint("f"), 0, "whisper", "another revision", "set"))
+        is None
+    )
 
 
 async def test_translations_are_found_by_text_pair_and_model(store: SqliteStore) -> None:
@@ -231,7 +280,9 @@ async def test_translations_are_found_by_text_pair_and_model(store: SqliteStore)
 
 
 async def test_an_intent_is_remembered_with_its_hash(store: SqliteStore) -> None:
-    await store.record_intent(Delivery(ServerId("v"), SourceId("s"), DE, ContentHash("h"), "F.de.srt", "{}", NOW))
+    await store.record_intent(
+        Delivery(ServerId("v"), SourceId("s"), DE, ContentHash("h"), "F.de.srt", "{}", NOW)
+    )
     await store.mark_uploaded(ServerId("v"), SourceId("s"), DE, NOW)
     await store.mark_confirmed(ServerId("v"), SourceId("s"), DE, "/m/F.de.srt", "r", NOW)
     known = await store.delivery(ServerId("v"), SourceId("s"), DE)
@@ -268,9 +319,18 @@ async def test_a_delivery_is_kept_with_the_one_it_replaces_until_it_is_seen(stor
         state=DeliveryState.CONFIRMED,
         grade=Grade("heard", "ears", 0.7),
     )
-    intent = replace(earlier, content_hash=ContentHash("new"), state=DeliveryState.INTENDED, previous=earlier, previous_ref=ContentHash("bytes"), sent_at=NOW)
+    intent = replace(
+        earlier,
+        content_hash=ContentHash("new"),
+        state=DeliveryState.INTENDED,
+        previous=earlier,
+        previous_ref=ContentHash("bytes"),
+        sent_at=NOW,
+    )
     await store.record_intent(intent)
-    assert await store.delivery(ServerId("v"), SourceId("s"), DE) == replace(intent, item_id=ItemId("s"), previous=replace(earlier, item_id=ItemId("s")))
+    assert await store.delivery(ServerId("v"), SourceId("s"), DE) == replace(
+        intent, item_id=ItemId("s"), previous=replace(earlier, item_id=ItemId("s"))
+    )
     await store.mark_confirmed(ServerId("v"), SourceId("s"), DE, "/f.srt", "r", NOW)
     seen = await store.delivery(ServerId("v"), SourceId("s"), DE)
     assert seen is not None
@@ -304,7 +364,10 @@ async def test_a_migration_is_whole_or_not_at_all(tmp_path: Path) -> None:
     scripts = tmp_path / "scripts"
     scripts.mkdir()
     (scripts / "0001_first.sql").write_text("CREATE TABLE one (a INTEGER);\n")
-    for broken in ("CREATE TABLE two (a INTEGER);\nCREATE TABLE one (a INTEGER);\n", "CREATE TABLE two (a INTEGER);\nCREATE TABLE three (a\n"):
+    for broken in (
+        "CREATE TABLE two (a INTEGER);\nCREATE TABLE one (a INTEGER);\n",
+        "CREATE TABLE two (a INTEGER);\nCREATE TABLE three (a\n",
+    ):
         (scripts / "0002_second.sql").write_text(broken)
         async with aiosqlite.connect(tmp_path / DATABASE, isolation_level=None) as connection:
             with pytest.raises((sqlite3.Error, ValueError)):
@@ -356,7 +419,9 @@ asyncio.run(main())
 
 
 async def test_kill_9_loses_no_promise(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     for _ in range(5):
         process.stdout.readline()
@@ -373,18 +438,37 @@ async def test_kill_9_loses_no_promise(tmp_path: Path) -> None:
         await store.close()
 
 
-async def test_deliveries_are_found_by_the_time_they_were_sent_though_no_answer_came_back(store: SqliteStore) -> None:
+async def test_deliveries_are_found_by_the_time_they_were_sent_though_no_answer_came_back(
+    store: SqliteStore,
+) -> None:
     server = ServerId("v")
     for name, at in (("old", NOW - timedelta(days=2)), ("answered", NOW), ("lost", NOW)):
-        await store.record_intent(Delivery(server, SourceId(name), DE, ContentHash("h"), "F.de.srt", "{}", at, item_id=ItemId(f"i-{name}")))
+        await store.record_intent(
+            Delivery(
+                server,
+                SourceId(name),
+                DE,
+                ContentHash("h"),
+                "F.de.srt",
+                "{}",
+                at,
+                item_id=ItemId(f"i-{name}"),
+            )
+        )
     await store.mark_uploaded(server, SourceId("answered"), DE, NOW)
     found = await store.deliveries(server, uploaded_since=NOW - timedelta(hours=1))
     assert {delivery.source_id for delivery in found} == {"answered", "lost"}
-    assert [delivery.source_id for delivery in await store.deliveries(server, item_id=ItemId("i-lost"))] == ["lost"]
-    assert [delivery.source_id for delivery in await store.deliveries(server, item_id=ItemId("old"))] == ["old"]
+    assert [delivery.source_id for delivery in await store.deliveries(server, item_id=ItemId("i-lost"))] == [
+        "lost"
+    ]
+    assert [delivery.source_id for delivery in await store.deliveries(server, item_id=ItemId("old"))] == [
+        "old"
+    ]
 
 
-async def test_what_is_asked_often_walks_no_table(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_asked_often_walks_no_table(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[str, tuple[object, ...]]] = []
     read = store._db.read
 
@@ -401,7 +485,11 @@ async def test_what_is_asked_often_walks_no_table(store: SqliteStore, monkeypatc
     await store.item_rows(ServerId("v"), 0, 10)
     for query, values in asked:
         plan = [row["detail"] for row in await read(f"EXPLAIN QUERY PLAN {query}", values)]
-        assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] in {"jobs", "ended", "deliveries"} and "COVERING INDEX" not in step], (
-            plan
-        )
+        assert not [
+            step
+            for step in plan
+            if step.startswith("SCAN")
+            and step.split()[1] in {"jobs", "ended", "deliveries"}
+            and "COVERING INDEX" not in step
+        ], plan
         assert not ("FROM items" in query and any("TEMP B-TREE" in step for step in plan)), plan

@@ -63,14 +63,20 @@ def test_other_formats_come_out_as_srt() -> None:
     sub = b"{25}{50}Hello there|second line\n{75}{100}Bye\n"
     read = CODEC.read("a.sub", sub)
     assert [cue.lines for cue in read.cues] == [("Hello there", "second line"), ("Bye",)]
-    assert CODEC.rewrite("a.sub", sub, ["Hallo", "Ade"]).startswith(b"1\n00:00:01,000 --> 00:00:02,000\nHallo\n")
+    assert CODEC.rewrite("a.sub", sub, ["Hallo", "Ade"]).startswith(
+        b"1\n00:00:01,000 --> 00:00:02,000\nHallo\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
         ("The man <i>opens</i> the door.", "El hombre abre la puerta.", "El hombre <i>abre</i> la puerta."),
-        ("{\\an8}<i>The man opens</i>\n<i>the door.</i>", "El hombre\nabre.", "{\\an8}<i>El hombre\nabre.</i>"),
+        (
+            "{\\an8}<i>The man opens</i>\n<i>the door.</i>",
+            "El hombre\nabre.",
+            "{\\an8}<i>El hombre\nabre.</i>",
+        ),
         ("- <i>Who is it?</i>\n- Me.", "- ¿Quién es?\n- Yo.", "- <i>¿Quién es?</i>\n- Yo."),
         ("<i>One</i> <b>two</b> three", "Uno", "<i><b>Uno</i></b>"),
     ],
@@ -84,7 +90,9 @@ def test_ass_keeps_karaoke_and_the_fields_in_the_order_of_the_file() -> None:
     head = "[Events]\nFormat: Start, End, Layer, Style, Text\nDialogue: 0:00:01.00,0:00:02.00,0,Song,"
     read = CODEC.read("a.ass", f"{head}{{\\k20}}Where {{\\k30}}is {{\\k10}}the cat?\n".encode())
     assert [(cue.text, cue.style, cue.start) for cue in read.cues] == [("Where is the cat?", "Song", 1000)]
-    written = CODEC.rewrite("a.ass", f"{head}{{\\k20}}Where {{\\k30}}is {{\\k10}}the cat?\n".encode(), ["¿Dónde está el gato?"]).decode()
+    written = CODEC.rewrite(
+        "a.ass", f"{head}{{\\k20}}Where {{\\k30}}is {{\\k10}}the cat?\n".encode(), ["¿Dónde está el gato?"]
+    ).decode()
     assert written == f"{head}{{\\k20}}¿Dónde {{\\k30}}está {{\\k10}}el gato?\n"
 
 
@@ -95,10 +103,15 @@ def test_signs_that_mean_something_in_webvtt_are_written_as_its_entities() -> No
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize(("encoding", "written_as"), [("utf-8", "utf-8"), ("utf-8-sig", "utf-8-sig"), ("utf-16", "utf-8-sig"), ("cp1252", "utf-8")])
+@pytest.mark.parametrize(
+    ("encoding", "written_as"),
+    [("utf-8", "utf-8"), ("utf-8-sig", "utf-8-sig"), ("utf-16", "utf-8-sig"), ("cp1252", "utf-8")],
+)
 def test_line_ends_and_byte_order_mark_stay(newline: str, encoding: str, written_as: str) -> None:
     text = "1\n00:00:01,000 --> 00:00:02,000\nSeñor.\n\n".replace("\n", newline)
-    assert CODEC.rewrite("a.srt", text.encode(encoding), ["Uno."]) == text.replace("Señor.", "Uno.").encode(written_as)
+    assert CODEC.rewrite("a.srt", text.encode(encoding), ["Uno."]) == text.replace("Señor.", "Uno.").encode(
+        written_as
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,7 +132,9 @@ def test_line_ends_and_byte_order_mark_stay(newline: str, encoding: str, written
         ("zh-TW", "big5", "貓在哪裡？你好。"),
     ],
 )
-def test_an_old_code_page_is_told_by_the_language_and_never_guessed(language: str, encoding: str, text: str) -> None:
+def test_an_old_code_page_is_told_by_the_language_and_never_guessed(
+    language: str, encoding: str, text: str
+) -> None:
     content = f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n".encode(encoding)
     assert CODEC.read("a.srt", content, LanguageTag.parse(language)).cues[0].text == text
     if language not in {"pl", "tr"}:
@@ -128,13 +143,19 @@ def test_an_old_code_page_is_told_by_the_language_and_never_guessed(language: st
 
 
 def test_a_few_lines_in_another_encoding_are_read_as_what_they_are() -> None:
-    content = "1\n00:00:01,000 --> 00:00:02,000\nCafé\n\n2\n00:00:03,000 --> 00:00:04,000\n".encode() + "Señor\n".encode("cp1252")
+    content = (
+        "1\n00:00:01,000 --> 00:00:02,000\nCafé\n\n2\n00:00:03,000 --> 00:00:04,000\n".encode()
+        + "Señor\n".encode("cp1252")
+    )
     assert [cue.text for cue in CODEC.read("a.srt", content).cues] == ["Café", "Señor"]
 
 
 def test_text_after_an_empty_line_belongs_to_the_cue() -> None:
     content = "1\n00:00:01,000 --> 00:00:02,000\n\nOne.\n\nTwo.\n40\n\n2\n00:00:03,000 --> 00:00:04,000\nThree.\n\nFour.\n"
-    assert [cue.lines for cue in CODEC.read("a.srt", content.encode()).cues] == [("One.", "Two.", "40"), ("Three.", "Four.")]
+    assert [cue.lines for cue in CODEC.read("a.srt", content.encode()).cues] == [
+        ("One.", "Two.", "40"),
+        ("Three.", "Four."),
+    ]
     written = CODEC.rewrite("a.srt", content.encode(), ["Uno.", "Tres."]).decode()
     assert written == "1\n00:00:01,000 --> 00:00:02,000\nUno.\n\n2\n00:00:03,000 --> 00:00:04,000\nTres.\n"
 
@@ -145,7 +166,10 @@ def test_the_frame_rate_at_the_top_of_a_microdvd_file_is_believed() -> None:
 
 
 def test_a_long_ttml_file_may_be_one_line() -> None:
-    cues = "".join(f'<p begin="00:{number // 60:02d}:{number % 60:02d}.000" end="00:{number // 60:02d}:{number % 60:02d}.900">Hi</p>' for number in range(1000))
+    cues = "".join(
+        f'<p begin="00:{number // 60:02d}:{number % 60:02d}.000" end="00:{number // 60:02d}:{number % 60:02d}.900">Hi</p>'
+        for number in range(1000)
+    )
     content = f'<tt xmlns="http://www.w3.org/ns/ttml"><body><div>{cues}</div></body></tt>'
     assert len(CODEC.read("a.ttml", content.encode()).cues) == 1000
 
@@ -160,8 +184,12 @@ HOSTILE = {
     "arrows.srt": ("00:00:01,000 --> " * 1_100 + "\n") * 200,
     "cues.srt": "1\n00:00:01,000 --> 00:00:02,000\nx\n\n" * MOST_CUES,
     "scales.ass": "[Events]\nDialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,{" + "\\p1" * 1_000_000,
-    "overrides.ass": "[Events]\n" + ("Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,," + "{\\an8" * 2_000 + "\n") * 300,
-    "spans.ttml": '<tt xmlns="http://www.w3.org/ns/ttml"><body><div>' + "<span>" * 100_000 + "</span>" * 100_000 + "</div></body></tt>",
+    "overrides.ass": "[Events]\n"
+    + ("Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,," + "{\\an8" * 2_000 + "\n") * 300,
+    "spans.ttml": '<tt xmlns="http://www.w3.org/ns/ttml"><body><div>'
+    + "<span>" * 100_000
+    + "</span>" * 100_000
+    + "</div></body></tt>",
     "sync.smi": "<SAMI><BODY>" + "<SYNC Start=1><P>" * 9_900,
     "codes.sub": "{1}{2}" + "{y:i}" * 800_000,
 }
@@ -192,7 +220,13 @@ print(time.process_time() - began, (resource.getrusage(resource.RUSAGE_SELF).ru_
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_files_take_bounded_time_and_memory(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(HOSTILE[name])
-    told = subprocess.run([sys.executable, "-c", READ, str(tmp_path / name)], capture_output=True, text=True, timeout=60, check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", READ, str(tmp_path / name)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     seconds, mebibytes = map(float, told.stdout.split())
     # Many times what it takes, and a small part of what it took unbounded.
     assert seconds < 15
@@ -203,7 +237,11 @@ CUES = st.lists(
     st.tuples(
         st.integers(0, 10**7),
         st.integers(1, 10**5),
-        st.lists(st.text("abc äß…'<&", min_size=1, max_size=20).filter(lambda line: line.strip()), min_size=1, max_size=2),
+        st.lists(
+            st.text("abc äß…'<&", min_size=1, max_size=20).filter(lambda line: line.strip()),
+            min_size=1,
+            max_size=2,
+        ),
     ),
     min_size=1,
     max_size=10,
@@ -212,7 +250,10 @@ CUES = st.lists(
 
 @given(CUES)
 def test_what_is_written_is_read_again(parts: list[tuple[int, int, list[str]]]) -> None:
-    cues = [Cue(Ms(start), Ms(start + length), tuple(" ".join(line.split()) for line in lines)) for start, length, lines in parts]
+    cues = [
+        Cue(Ms(start), Ms(start + length), tuple(" ".join(line.split()) for line in lines))
+        for start, length, lines in parts
+    ]
     read = CODEC.read("a.srt", CODEC.write_srt(cues))
     assert [(cue.start, cue.end) for cue in read.cues] == [(cue.start, cue.end) for cue in cues]
 
@@ -222,7 +263,10 @@ def test_too_many_cues_are_refused_before_they_are_parsed() -> None:
         CODEC.read("a.srt", b"1\n00:00:01,000 --> 00:00:02,000\nx\n\n" * (MOST_CUES + 1))
 
 
-@given(st.binary(max_size=2000), st.sampled_from(["a.srt", "a.vtt", "a.ass", "a.ssa", "a.sub", "a.smi", "a.ttml"]))
+@given(
+    st.binary(max_size=2000),
+    st.sampled_from(["a.srt", "a.vtt", "a.ass", "a.ssa", "a.sub", "a.smi", "a.ttml"]),
+)
 def test_no_bytes_bring_anything_but_cues_or_a_sentence(content: bytes, name: str) -> None:
     with suppress(SubtitleUnreadable):
         assert all(cue.end > cue.start >= 0 for cue in CODEC.read(name, content).cues)

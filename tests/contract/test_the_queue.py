@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 from fluxcaption.domain.errors import DiskLow
-from fluxcaption.domain.jobs import AskedFor, Delivery, HeardWindow, Job, JobState, NewJob, Outcome, Stage, Tier, TranscriptKey
+from fluxcaption.domain.jobs import (
+    AskedFor,
+    Delivery,
+    HeardWindow,
+    Job,
+    JobState,
+    NewJob,
+    Outcome,
+    Stage,
+    Tier,
+    TranscriptKey,
+)
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.storage.store import SqliteStore
@@ -27,7 +38,16 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 
 def gap(source: str = "s", *, tier: Tier = Tier.NEW, days_old: float = 0) -> NewJob:
-    return NewJob(ServerId("v"), ItemId(f"i-{source}"), SourceId(source), DE, f"Film {source}", tier, NOW - timedelta(days=days_old), "no track")
+    return NewJob(
+        ServerId("v"),
+        ItemId(f"i-{source}"),
+        SourceId(source),
+        DE,
+        f"Film {source}",
+        tier,
+        NOW - timedelta(days=days_old),
+        "no track",
+    )
 
 
 async def claimed(store: SqliteStore, stage: Stage = Stage.LISTEN, at: datetime = NOW) -> Job:
@@ -69,7 +89,9 @@ async def test_an_attempt_that_is_handed_back_is_due_again_and_not_counted(store
     assert (await claimed(store)).attempts == 1
 
 
-async def test_a_job_that_ends_the_process_three_times_is_set_aside_until_a_person_asks(store: SqliteStore) -> None:
+async def test_a_job_that_ends_the_process_three_times_is_set_aside_until_a_person_asks(
+    store: SqliteStore,
+) -> None:
     await store.add_jobs([gap("poison"), gap("other", days_old=1)], NOW)
     for crash in (1, 2, 3):
         job = await claimed(store)
@@ -127,7 +149,9 @@ async def test_what_a_person_asks_for_is_due_now_in_the_way_that_was_asked_last(
     assert (await the_job(store)).asked.model == "/m/large"
 
 
-async def test_a_running_job_that_is_asked_for_in_another_way_begins_anew_when_its_attempt_ends(store: SqliteStore) -> None:
+async def test_a_running_job_that_is_asked_for_in_another_way_begins_anew_when_its_attempt_ends(
+    store: SqliteStore,
+) -> None:
     await store.add_jobs([gap()], NOW)
     job = await claimed(store)
     await store.add_jobs([replace(gap(tier=Tier.ASKED), asked=AskedFor(model="/m/large"))], NOW)
@@ -171,12 +195,19 @@ async def test_pruning_takes_only_what_is_never_used_again(store: SqliteStore) -
     await store.add_jobs([gap("open"), gap("done", days_old=1)], NOW)
     refs = [await store.put_document(text) for text in (b"source", b"track", b"before", b"of a finished job")]
     await store.note((await claimed(store)).id, source_ref=refs[0], track_ref=refs[1])
-    await store.record_intent(Delivery(ServerId("v"), SourceId("s"), DE, ContentHash("h"), "F.de.srt", "{}", NOW, previous_ref=refs[2]))
+    await store.record_intent(
+        Delivery(
+            ServerId("v"), SourceId("s"), DE, ContentHash("h"), "F.de.srt", "{}", NOW, previous_ref=refs[2]
+        )
+    )
     finished = await claimed(store)
     await store.note(finished.id, track_ref=refs[3])
     await store.record(finished, Outcome.done("made"), NOW)
     await store.prune(NOW)
-    assert [row["item_id"] for row in await store._db.read("SELECT item_id FROM events ORDER BY id")] == ["young", "waits"]
+    assert [row["item_id"] for row in await store._db.read("SELECT item_id FROM events ORDER BY id")] == [
+        "young",
+        "waits",
+    ]
     assert [event.id for event in await store.open_events(NOW)] == [waiting]
     assert [row["item_id"] for row in await store._db.read("SELECT item_id FROM watched")] == ["young"]
     assert [await store.document(ref) is not None for ref in refs] == [True, True, True, False]

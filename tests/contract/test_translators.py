@@ -5,14 +5,26 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from fluxcaption.domain.errors import FluxCaptionError, ModelMissing, ReplyUnusable, ServiceUnreachable, UnsupportedLanguagePair
+from fluxcaption.domain.cues import TextUnit
+from fluxcaption.domain.errors import (
+    FluxCaptionError,
+    ModelMissing,
+    ReplyUnusable,
+    ServiceUnreachable,
+    UnsupportedLanguagePair,
+)
 from fluxcaption.domain.jobs import TranslationKey
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import UnitId
-from fluxcaption.domain.work import TextUnit, UnitResult, WorkUnit
-from fluxcaption.flow.translating import ThroughExecutor, TranslationReport, translate_all, translation_handler
 from fluxcaption.miniatures import TRANSLATION
-from fluxcaption.ports import Translator
+from fluxcaption.pipeline.captioning.batches import (
+    ThroughExecutor,
+    TranslationReport,
+    translate_all,
+    translation_handler,
+)
+from fluxcaption.ports.executor import UnitResult, WorkUnit
+from fluxcaption.ports.translation import Translator
 from fluxcaption.settings import LocalTranslation, OllamaTranslation
 from fluxcaption.translation.local import LocalTranslator
 from fluxcaption.translation.ollama import OllamaTranslator
@@ -55,7 +67,9 @@ async def film(fake: FakeOllama, texts: list[str]) -> tuple[TranslationReport, d
         saved.update(new)
 
     units = [TextUnit(UnitId(str(number)), text) for number, text in enumerate(texts, 1)]
-    through = ThroughExecutor(translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1)
+    through = ThroughExecutor(
+        translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1
+    )
     try:
         return await translate_all(units, through, save), saved
     finally:
@@ -67,7 +81,10 @@ async def test_every_sentence_gets_its_own_translation_and_is_saved(fake: FakeOl
     assert report.texts == {UnitId(str(number)): words(text) for number, text in enumerate(TEXTS, 1)}
     assert saved == {text: words(text) for text in TEXTS}
     assert len(fake.requests) == 3
-    assert all(len(request["format"]["required"]) <= 20 and request["options"]["num_ctx"] > 1000 for request in fake.requests)
+    assert all(
+        len(request["format"]["required"]) <= 20 and request["options"]["num_ctx"] > 1000
+        for request in fake.requests
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,7 +105,9 @@ async def test_every_sentence_gets_its_own_translation_and_is_saved(fake: FakeOl
     ],
     ids=lambda fault: getattr(fault, "__name__", fault),
 )
-async def test_a_bad_reply_is_asked_again_in_halves_and_nothing_is_lost_or_shifted(fake: FakeOllama, fault: ollama.Fault | str) -> None:
+async def test_a_bad_reply_is_asked_again_in_halves_and_nothing_is_lost_or_shifted(
+    fake: FakeOllama, fault: ollama.Fault | str
+) -> None:
     fake.faults = [fault]
     report, _ = await film(fake, TEXTS[:20])
     assert report.texts == {UnitId(str(number)): words(text) for number, text in enumerate(TEXTS[:20], 1)}
@@ -128,14 +147,23 @@ async def test_what_was_saved_before_the_backend_went_away_stays_saved(fake: Fak
 
     units = [TextUnit(UnitId(str(number)), text) for number, text in enumerate(TEXTS, 1)]
     with pytest.raises(ServiceUnreachable):
-        await translate_all(units, ThroughExecutor(translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1), save)
+        await translate_all(
+            units,
+            ThroughExecutor(
+                translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1
+            ),
+            save,
+        )
     await translator.close()
     assert len(saved) == 20
 
 
 async def test_two_servers_with_the_same_model_are_two_backends(fake: FakeOllama) -> None:
     async with FakeOllama(words) as other:
-        translators = [OllamaTranslator(OllamaTranslation(type="ollama", url=server.url, model="tiny")) for server in (fake, other)]
+        translators = [
+            OllamaTranslator(OllamaTranslation(type="ollama", url=server.url, model="tiny"))
+            for server in (fake, other)
+        ]
         handle = translation_handler(translators)
 
         class Routed(Directly):
@@ -143,7 +171,9 @@ async def test_two_servers_with_the_same_model_are_two_backends(fake: FakeOllama
                 return await handle(unit)
 
         for translator in translators:
-            through = ThroughExecutor(translator, Routed(translator), TranslationKey(EN, DE, translator.name, "r"), 1)
+            through = ThroughExecutor(
+                translator, Routed(translator), TranslationKey(EN, DE, translator.name, "r"), 1
+            )
             assert await through.ask([TextUnit(UnitId("1"), "Where is the cat?")])
             await translator.close()
         assert (len(fake.requests), len(other.requests)) == (1, 1)
@@ -193,7 +223,9 @@ async def local() -> AsyncIterator[LocalTranslator]:
         (ES, EN, "El niño vende el coche rojo.", "The boy sells the red car."),
     ],
 )
-async def test_the_miniature_translates_three_pairs(local: LocalTranslator, source: LanguageTag, target: LanguageTag, text: str, expected: str) -> None:
+async def test_the_miniature_translates_three_pairs(
+    local: LocalTranslator, source: LanguageTag, target: LanguageTag, text: str, expected: str
+) -> None:
     assert await local.translate([TextUnit(UnitId("a"), text)], source, target) == {"a": expected}
 
 
@@ -211,9 +243,16 @@ async def test_a_model_that_is_not_there_is_named_with_its_path() -> None:
 
 
 def test_a_cause_that_asks_a_question_needs_no_other_advice() -> None:
-    assert str(ServiceUnreachable("Jellyfin", "http://x", "it redirects: is the base path right?")).endswith("is the base path right?")
-    assert str(ServiceUnreachable("Jellyfin", "http://x", "status 500")).endswith("status 500: check that it runs and the address is right")
+    assert str(ServiceUnreachable("Jellyfin", "http://x", "it redirects: is the base path right?")).endswith(
+        "is the base path right?"
+    )
+    assert str(ServiceUnreachable("Jellyfin", "http://x", "status 500")).endswith(
+        "status 500: check that it runs and the address is right"
+    )
 
 
 def test_refusals_are_one_line() -> None:
-    assert all("\n" not in str(error) for error in (ReplyUnusable("x"), ModelMissing("m", "d"), FluxCaptionError("e")))
+    assert all(
+        "\n" not in str(error)
+        for error in (ReplyUnusable("x"), ModelMissing("m", "d"), FluxCaptionError("e"))
+    )

@@ -65,8 +65,14 @@ def sound_clip(
                 jump = int(jump_s * rate) if at >= len(samples) else 0
                 piece = np.repeat((whole[None, at : at + 4096] * 32767).astype(np.int16), channels, axis=0)
                 frame = av.AudioFrame.from_ndarray(piece, format="s16p", layout=layout)
-                frame.sample_rate, frame.pts, frame.time_base = rate, at + int(start_s * rate) + jump, Fraction(1, rate)
-                resampler = av.AudioResampler(format=stream.codec_context.format.name, layout=layout, rate=rate)
+                frame.sample_rate, frame.pts, frame.time_base = (
+                    rate,
+                    at + int(start_s * rate) + jump,
+                    Fraction(1, rate),
+                )
+                resampler = av.AudioResampler(
+                    format=stream.codec_context.format.name, layout=layout, rate=rate
+                )
                 for ready in resampler.resample(frame):
                     ready.pts = frame.pts
                     out.mux(stream.encode(ready))

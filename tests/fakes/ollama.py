@@ -25,7 +25,12 @@ def missing_one(answer: dict[str, dict[str, str]]) -> str:
 def shifted(answer: dict[str, dict[str, str]]) -> str:
     """Every translation under the next id: the fault that throws a whole film out of step."""
     texts = [entry["text"] for entry in answer.values()]
-    return json.dumps({name: {**entry, "text": text} for (name, entry), text in zip(answer.items(), texts[1:] + texts[:1], strict=True)})
+    return json.dumps(
+        {
+            name: {**entry, "text": text}
+            for (name, entry), text in zip(answer.items(), texts[1:] + texts[:1], strict=True)
+        }
+    )
 
 
 def shifted_from_the_middle(answer: dict[str, dict[str, str]]) -> str:
@@ -33,13 +38,17 @@ def shifted_from_the_middle(answer: dict[str, dict[str, str]]) -> str:
     texts = [entry["text"] for entry in answer.values()]
     at = len(texts) // 2
     moved = [*texts[:at], *texts[at + 1 :], texts[at]]
-    return json.dumps({name: {**entry, "text": text} for (name, entry), text in zip(answer.items(), moved, strict=True)})
+    return json.dumps(
+        {name: {**entry, "text": text} for (name, entry), text in zip(answer.items(), moved, strict=True)}
+    )
 
 
 def backwards(answer: dict[str, dict[str, str]]) -> str:
     """The translations in reverse order."""
     texts = [entry["text"] for entry in answer.values()][::-1]
-    return json.dumps({name: {**entry, "text": text} for (name, entry), text in zip(answer.items(), texts, strict=True)})
+    return json.dumps(
+        {name: {**entry, "text": text} for (name, entry), text in zip(answer.items(), texts, strict=True)}
+    )
 
 
 def shifted_whole(answer: dict[str, dict[str, str]]) -> str:
@@ -109,7 +118,12 @@ class FakeOllama:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         for at in range(0, len(reply), 50):
-            await response.write(json.dumps({"message": {"role": "assistant", "content": reply[at : at + 50]}, "done": False}).encode() + b"\n")
+            await response.write(
+                json.dumps(
+                    {"message": {"role": "assistant", "content": reply[at : at + 50]}, "done": False}
+                ).encode()
+                + b"\n"
+            )
             if fault == "hang up" and at:
                 assert request.transport is not None
                 request.transport.abort()

@@ -39,16 +39,28 @@ def speech(seed: int, length_s: float, tone_at_s: float) -> tuple[Sound, list[di
     while at < length_s - 4:
         if not toned and at > tone_at_s:
             t = np.arange(5 * RATE) / RATE
-            sound[int(at * RATE) : int(at * RATE) + len(t)] += (0.08 * np.sin(2 * np.pi * 440 * t) * np.minimum(1, np.minimum(t, 5 - t) * 5)).astype(np.float32)
+            sound[int(at * RATE) : int(at * RATE) + len(t)] += (
+                0.08 * np.sin(2 * np.pi * 440 * t) * np.minimum(1, np.minimum(t, 5 - t) * 5)
+            ).astype(np.float32)
             at, toned = at + 6, True
         english, spanish, german = lexicon.sentence(r)
         wave, _ = espk.synth(english, voice, 150, 50, 50)
         sound[int(at * RATE) : int(at * RATE) + len(wave)] += wave * 0.6
         end = at + len(wave) / RATE
-        truth.append({"start_ms": round(at * 1000), "end_ms": round(end * 1000), "en": english, "es": spanish, "de": german})
+        truth.append(
+            {
+                "start_ms": round(at * 1000),
+                "end_ms": round(end * 1000),
+                "en": english,
+                "es": spanish,
+                "de": german,
+            }
+        )
         at = end + r.uniform(0.5, 2.0)
     sound = sound[: int((at + 1) * RATE)]
-    return sound + (np.random.default_rng(seed).standard_normal(len(sound)) * 0.0008).astype(np.float32), truth
+    return sound + (np.random.default_rng(seed).standard_normal(len(sound)) * 0.0008).astype(
+        np.float32
+    ), truth
 
 
 def picture(number: int, seed: int) -> npt.NDArray[np.uint8]:
@@ -81,7 +93,9 @@ def write_clip(path: Path, sound: Sound, seed: int, cues: list[dict[str, Any]] |
         if cues is not None:
             # The library has no encoder for text; a stream copied from a file needs none.
             srt = path.with_suffix(".source")
-            srt.write_bytes(Pysubs2Codec().write_srt([Cue(cue["start_ms"], cue["end_ms"], (cue["en"],)) for cue in cues]))
+            srt.write_bytes(
+                Pysubs2Codec().write_srt([Cue(cue["start_ms"], cue["end_ms"], (cue["en"],)) for cue in cues])
+            )
             source = stack.enter_context(av.open(str(srt), format="srt"))
             srt.unlink()
             text = container.add_stream_from_template(source.streams.subtitles[0])
@@ -111,11 +125,16 @@ def main() -> None:
     """Write both clips and what is said in them."""
     known = DEMO / "known-text"
     known.mkdir(parents=True, exist_ok=True)
-    for name, seed, length_s, has_text in (("A Day in the Garden (2026)", 7, 70.0, False), ("The Blue House (2026)", 21, 64.0, True)):
+    for name, seed, length_s, has_text in (
+        ("A Day in the Garden (2026)", 7, 70.0, False),
+        ("The Blue House (2026)", 21, 64.0, True),
+    ):
         sound, truth = speech(seed, length_s, length_s / 2)
         path = DEMO / "library" / name / f"{name}.mkv"
         write_clip(path, sound, seed, truth if has_text else None)
-        (known / f"{name}.json").write_text(json.dumps(truth, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (known / f"{name}.json").write_text(
+            json.dumps(truth, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         print(f"{path.name}: {len(sound) / RATE:.1f} s, {len(truth)} sentences, {path.stat().st_size} bytes")
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from fluxcaption.domain.asr_filter import gate, snap_to_speech
 from fluxcaption.domain.cues import Segment
-from fluxcaption.domain.hearing import gate, snap_to_speech
 from fluxcaption.domain.units import Ms, UnitId
-from fluxcaption.domain.work import Sound, WorkKind, WorkUnit
 from fluxcaption.executor.threads import MemoryBlocks
 from fluxcaption.miniatures import SPEECH
+from fluxcaption.ports.executor import Sound, WorkKind, WorkUnit
 from fluxcaption.settings import LocalSpeech
 from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
 from fluxcaption.speech.windows import SilenceCutter, SoundWindow
@@ -47,7 +47,9 @@ def unseen(language: str, r: random.Random) -> tuple[str, Samples]:
         if zlib.crc32(text.encode()) % 10:
             continue
         try:
-            wave, _ = espk.synth(text, espk.rand_voice(r, language), r.randint(130, 210), r.randint(25, 75), r.randint(30, 70))
+            wave, _ = espk.synth(
+                text, espk.rand_voice(r, language), r.randint(130, 210), r.randint(25, 75), r.randint(30, 70)
+            )
         except ValueError:
             continue
         return text, wave * 0.6
@@ -78,7 +80,15 @@ def hear(sound: Samples, language: str, threads: int) -> tuple[list[tuple[int, s
     windows += cutter.finish()
     for window in windows:
         block = blocks.put(window.samples)
-        unit = WorkUnit(UnitId(str(window.start)), WorkKind.HEAR, 1, language, "", "", Sound(block, 0, len(window.samples), window.start))
+        unit = WorkUnit(
+            UnitId(str(window.start)),
+            WorkKind.HEAR,
+            1,
+            language,
+            "",
+            "",
+            Sound(block, 0, len(window.samples), window.start),
+        )
         kept += snap_to_speech(recognizer.hear(unit).segments, window.speech)
         blocks.drop(block)
     took = time.perf_counter() - began
@@ -87,7 +97,15 @@ def hear(sound: Samples, language: str, threads: int) -> tuple[list[tuple[int, s
 
 
 def tell(recognizer: WhisperRecognizer, blocks: MemoryBlocks, sound: Samples) -> str:
-    unit = WorkUnit(UnitId("language"), WorkKind.TELL_LANGUAGE, 1, "", "", "", Sound(blocks.put(sound), 0, len(sound), Ms(0)))
+    unit = WorkUnit(
+        UnitId("language"),
+        WorkKind.TELL_LANGUAGE,
+        1,
+        "",
+        "",
+        "",
+        Sound(blocks.put(sound), 0, len(sound), Ms(0)),
+    )
     return recognizer.tell_language(unit).language
 
 
@@ -95,7 +113,9 @@ def with_word_times(sound: Samples, language: str) -> str:
     from faster_whisper import WhisperModel
 
     model = WhisperModel(str(SPEECH), device="cpu", compute_type="int8", cpu_threads=1)
-    segments, _ = model.transcribe(sound, language=language, condition_on_previous_text=False, word_timestamps=True)
+    segments, _ = model.transcribe(
+        sound, language=language, condition_on_previous_text=False, word_timestamps=True
+    )
     return " ".join(segment.text for segment in segments)
 
 
@@ -112,7 +132,11 @@ def main() -> None:
             worded += word_errors(said, words_of(with_word_times(sound, language)))
             words += len(said)
             for at, text in truth:
-                same = [start for start, heard in kept if words_of(heard) == words_of(text) and abs(start - at) < 3000]
+                same = [
+                    start
+                    for start, heard in kept
+                    if words_of(heard) == words_of(text) and abs(start - at) < 3000
+                ]
                 starts += [min(abs(start - at) for start in same)] if same else []
         starts.sort()
         print(

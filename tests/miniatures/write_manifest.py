@@ -10,7 +10,13 @@ MINIATURES = Path(__file__).parents[2] / "daemon" / "fluxcaption" / "miniatures"
 def manifest() -> dict[str, dict[str, object]]:
     """What is there now."""
     files = sorted(path for folder in ("speech", "translation") for path in (MINIATURES / folder).iterdir())
-    return {f"{path.parent.name}/{path.name}": {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in files}
+    return {
+        f"{path.parent.name}/{path.name}": {
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in files
+    }
 
 
 if __name__ == "__main__":

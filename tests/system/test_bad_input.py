@@ -16,12 +16,28 @@ from tests.fakes.media import sound_clip
 def fluxcaption(*arguments: str | Path, cache: Path) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(cache), "LANG": "C.UTF-8"}
     return subprocess.run(
-        [sys.executable, "-m", "fluxcaption", *map(str, arguments)], capture_output=True, text=True, timeout=100, check=False, env=environment
+        [sys.executable, "-m", "fluxcaption", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env=environment,
     )
 
 
 def caption(media: Path, cache: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return fluxcaption("caption", media, "--to", "es", "--model", "miniature", "--translator", "miniature", *more, cache=cache)
+    return fluxcaption(
+        "caption",
+        media,
+        "--to",
+        "es",
+        "--model",
+        "miniature",
+        "--translator",
+        "miniature",
+        *more,
+        cache=cache,
+    )
 
 
 def said(made: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
@@ -37,7 +53,11 @@ def said(made: subprocess.CompletedProcess[str], code: int, *words: str) -> None
     [
         ("empty.mkv", b"", "it is empty: copy it again"),
         ("text.mkv", b"this is a shopping list\n" * 100, "no media file"),
-        ("noise.mp4", bytes(np.random.default_rng(1).integers(0, 256, 50_000, dtype=np.uint8)), "no media file"),
+        (
+            "noise.mp4",
+            bytes(np.random.default_rng(1).integers(0, 256, 50_000, dtype=np.uint8)),
+            "no media file",
+        ),
     ],
 )
 def test_what_is_no_media_is_said(name: str, content: bytes, words: str, tmp_path: Path) -> None:
@@ -77,13 +97,17 @@ def test_media_without_sound_is_said(tmp_path: Path) -> None:
 
 def test_media_in_which_nobody_speaks_is_said(tmp_path: Path) -> None:
     time = np.arange(16_000 * 20) / 16_000
-    media = sound_clip(tmp_path / "tone.mkv", [("eng", (0.1 * np.sin(2 * np.pi * 440 * time)).astype(np.float32))])
+    media = sound_clip(
+        tmp_path / "tone.mkv", [("eng", (0.1 * np.sin(2 * np.pi * 440 * time)).astype(np.float32))]
+    )
     said(caption(media, tmp_path / "cache"), 1, "nobody speaks")
 
 
 def test_a_missing_model_is_named_with_its_path(tmp_path: Path) -> None:
     media = clip(tmp_path, HEARD)
-    made = fluxcaption("caption", media, "--to", "en", "--model", tmp_path / "no model", cache=tmp_path / "cache")
+    made = fluxcaption(
+        "caption", media, "--to", "en", "--model", tmp_path / "no model", cache=tmp_path / "cache"
+    )
     said(made, 75, "no model/config.json is not there")
 
 
@@ -111,14 +135,23 @@ def test_a_language_that_is_none_is_usage(tmp_path: Path) -> None:
 def test_what_is_no_subtitle_is_said(name: str, content: bytes, words: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_bytes(content)
-    said(fluxcaption("translate", file, "--to", "es", "--translator", "miniature", cache=tmp_path / "cache"), 1, name, words)
+    said(
+        fluxcaption("translate", file, "--to", "es", "--translator", "miniature", cache=tmp_path / "cache"),
+        1,
+        name,
+        words,
+    )
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
 
 
 def test_a_subtitle_of_no_language_asks_for_it(tmp_path: Path) -> None:
     file = tmp_path / "Film.srt"
     file.write_bytes(b"1\n00:00:01,000 --> 00:00:02,000\nHello.\n")
-    said(fluxcaption("translate", file, "--to", "es", "--translator", "miniature", cache=tmp_path / "cache"), 2, "--from LANG")
+    said(
+        fluxcaption("translate", file, "--to", "es", "--translator", "miniature", cache=tmp_path / "cache"),
+        2,
+        "--from LANG",
+    )
 
 
 CONFIG = """
@@ -166,7 +199,10 @@ def test_a_broken_film_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "1 subtitle(s) made" in made.stdout
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="as root every folder is writable, and setpriv is not installed")
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(),
+    reason="as root every folder is writable, and setpriv is not installed",
+)
 def test_a_library_that_may_not_be_written_parks_the_track() -> None:
     with tempfile.TemporaryDirectory() as folder:
         _may_not_be_written(Path(folder))
@@ -179,11 +215,30 @@ def _may_not_be_written(tmp_path: Path) -> None:
         path.chmod(0o777 if path.is_dir() else 0o644)
     media.parent.chmod(0o555)
     as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    if subprocess.run([*as_nobody, sys.executable, "-c", "import fluxcaption, av"], capture_output=True, check=False).returncode != 0:
+    if (
+        subprocess.run(
+            [*as_nobody, sys.executable, "-c", "import fluxcaption, av"], capture_output=True, check=False
+        ).returncode
+        != 0
+    ):
         pytest.skip("the interpreter lies where another user may not read")
-    command = [*as_nobody, sys.executable, "-m", "fluxcaption", "run", "--once", "--config", str(tmp_path / "config.yaml")]
+    command = [
+        *as_nobody,
+        sys.executable,
+        "-m",
+        "fluxcaption",
+        "run",
+        "--once",
+        "--config",
+        str(tmp_path / "config.yaml"),
+    ]
     made = subprocess.run(
-        command, capture_output=True, text=True, timeout=100, check=False, env={**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+        command,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env={**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert made.returncode == 75, made.stderr
     assert "give the daemon write access" in made.stderr

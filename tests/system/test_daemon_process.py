@@ -29,7 +29,13 @@ state: state
 
 
 def fluxcaption(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "fluxcaption", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "fluxcaption", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -41,7 +47,11 @@ def config(tmp_path: Path) -> Path:
 
 @contextmanager
 def daemon(config: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, "-m", "fluxcaption", "run", "--config", str(config)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fluxcaption", "run", "--config", str(config)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stderr is not None
     try:
         for line in process.stderr:
@@ -98,7 +108,10 @@ def test_commands_steer_the_running_daemon(config: Path) -> None:
         assert "1 titles looked at" in scanned.stdout
         assert "h of work at" in scanned.stdout
         missing = fluxcaption("jobs", "show", "77", "--config", config)
-        assert (missing.returncode, missing.stderr) == (2, "fluxcaption: there is no job 77: see `fluxcaption jobs`\n")
+        assert (missing.returncode, missing.stderr) == (
+            2,
+            "fluxcaption: there is no job 77: see `fluxcaption jobs`\n",
+        )
         second = fluxcaption("run", "--config", config)
         assert second.returncode == 1
         assert f"is used by another FluxCaption (process {process.pid})" in second.stderr
@@ -170,9 +183,17 @@ def test_a_signal_ends_it_while_the_server_is_silent(tmp_path: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        server = f"{{type: jellyfin, url: 'http://127.0.0.1:{silent.getsockname()[1]}', api_key: '{'k' * 32}'}}"
-        (tmp_path / "config.yaml").write_text(CONFIG.replace("{type: folder, path: media}", server), encoding="utf-8")
-        process = subprocess.Popen([sys.executable, "-m", "fluxcaption", "run", "--config", str(tmp_path / "config.yaml")], stderr=subprocess.PIPE, text=True)
+        server = (
+            f"{{type: jellyfin, url: 'http://127.0.0.1:{silent.getsockname()[1]}', api_key: '{'k' * 32}'}}"
+        )
+        (tmp_path / "config.yaml").write_text(
+            CONFIG.replace("{type: folder, path: media}", server), encoding="utf-8"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fluxcaption", "run", "--config", str(tmp_path / "config.yaml")],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         assert process.stderr is not None
         try:
             silent.settimeout(30)
@@ -201,5 +222,7 @@ guarded(lambda: run_async(work()), debug=False)
 
 
 def test_a_thread_that_never_ends_does_not_keep_the_program_or_its_exit_code() -> None:
-    made = subprocess.run([sys.executable, "-c", END], capture_output=True, text=True, timeout=20, check=False)
+    made = subprocess.run(
+        [sys.executable, "-c", END], capture_output=True, text=True, timeout=20, check=False
+    )
     assert (made.returncode, made.stdout, made.stderr) == (75, "done\n", "")

@@ -17,14 +17,22 @@ READ = "The Blue House (2026)"
 
 
 def fluxcaption(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "fluxcaption", *map(str, arguments)], capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "fluxcaption", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the demo after its first run."""
     folder = tmp_path_factory.mktemp("demo")
-    shutil.copytree(CONFIG / "demo" / "library", folder / "demo" / "library", ignore=shutil.ignore_patterns("*.srt"))
+    shutil.copytree(
+        CONFIG / "demo" / "library", folder / "demo" / "library", ignore=shutil.ignore_patterns("*.srt")
+    )
     shutil.copy(CONFIG / "demo.yaml", folder)
     first = fluxcaption("run", "--config", folder / "demo.yaml", "--once")
     assert first.returncode == 0, first.stderr
@@ -33,13 +41,18 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def known(title: str) -> list[dict[str, str]]:
-    value: list[dict[str, str]] = json.loads((CONFIG / "demo" / "known-text" / f"{title}.json").read_text(encoding="utf-8"))
+    value: list[dict[str, str]] = json.loads(
+        (CONFIG / "demo" / "known-text" / f"{title}.json").read_text(encoding="utf-8")
+    )
     return value
 
 
 def written(demo: Path, title: str, language: str) -> list[tuple[int, str]]:
     name = f"{title}.fluxcaption.{language}.srt"
-    return [(cue.start, cue.text) for cue in Pysubs2Codec().read(name, (demo / "demo" / "library" / title / name).read_bytes()).cues]
+    return [
+        (cue.start, cue.text)
+        for cue in Pysubs2Codec().read(name, (demo / "demo" / "library" / title / name).read_bytes()).cues
+    ]
 
 
 def test_the_spoken_words_are_written(demo: Path) -> None:
@@ -56,7 +69,9 @@ def test_most_lines_are_translated_exactly_right(demo: Path, title: str) -> None
 
 def test_cues_start_at_the_speech(demo: Path) -> None:
     starts = [start for start, _ in written(demo, HEARD, "en")]
-    errors = sorted(min(abs(start - int(sentence["start_ms"])) for start in starts) for sentence in known(HEARD))
+    errors = sorted(
+        min(abs(start - int(sentence["start_ms"])) for start in starts) for sentence in known(HEARD)
+    )
     assert errors[len(errors) // 2] <= 100
     assert errors[int(len(errors) * 0.9)] <= 400
 
@@ -91,7 +106,12 @@ def test_caption_hears_a_single_file_without_configuration(tmp_path: Path) -> No
         "miniature",
     ]
     made = subprocess.run(
-        command, capture_output=True, text=True, timeout=100, check=False, env={"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"}
+        command,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env={"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"},
     )
     assert made.returncode == 0, made.stderr
     cues = Pysubs2Codec().read("a.srt", (tmp_path / f"{HEARD}.fluxcaption.es.srt").read_bytes()).cues
@@ -100,8 +120,14 @@ def test_caption_hears_a_single_file_without_configuration(tmp_path: Path) -> No
 
 def test_translate_keeps_the_format(tmp_path: Path) -> None:
     source = tmp_path / "Film.en.vtt"
-    source.write_text("WEBVTT\n\nNOTE mine\n\nfirst\n00:01.000 --> 00:02.500 line:10%\n<i>The man opens the door.</i>\n", encoding="utf-8")
+    source.write_text(
+        "WEBVTT\n\nNOTE mine\n\nfirst\n00:01.000 --> 00:02.500 line:10%\n<i>The man opens the door.</i>\n",
+        encoding="utf-8",
+    )
     made = fluxcaption("translate", source, "--to", "de", "--translator", "miniature")
     assert made.returncode == 0, made.stderr
     text = (tmp_path / "Film.fluxcaption.de.vtt").read_text(encoding="utf-8")
-    assert text == "WEBVTT\n\nNOTE mine\n\nfirst\n00:01.000 --> 00:02.500 line:10%\n<i>Der Mann öffnet die Tür.</i>\n"
+    assert (
+        text
+        == "WEBVTT\n\nNOTE mine\n\nfirst\n00:01.000 --> 00:02.500 line:10%\n<i>Der Mann öffnet die Tür.</i>\n"
+    )

@@ -44,15 +44,21 @@ async def translate(file: Path, fake: FakeOllama, *more: str) -> tuple[int, str,
         ("It.Follows.en.srt", "It.Follows.fluxcaption.de.srt"),
     ],
 )
-async def test_the_language_is_read_from_the_name_as_servers_read_it(name: str, written: str, fake: FakeOllama, tmp_path: Path) -> None:
+async def test_the_language_is_read_from_the_name_as_servers_read_it(
+    name: str, written: str, fake: FakeOllama, tmp_path: Path
+) -> None:
     (tmp_path / name).write_text(TEXT)
     code, out, err = await translate(tmp_path / name, fake)
     assert (code, err) == (0, "")
     assert out.startswith(f"{name} [de]: {written} translated by ollama tiny")
-    assert (tmp_path / written).read_text() == TEXT.replace("The man", "Auf Deutsch: The man").replace("Where", "Auf Deutsch: Where")
+    assert (tmp_path / written).read_text() == TEXT.replace("The man", "Auf Deutsch: The man").replace(
+        "Where", "Auf Deutsch: Where"
+    )
 
 
-async def test_a_file_whose_sentences_were_not_translated_is_not_written(fake: FakeOllama, tmp_path: Path) -> None:
+async def test_a_file_whose_sentences_were_not_translated_is_not_written(
+    fake: FakeOllama, tmp_path: Path
+) -> None:
     fake.words = lambda text: ""
     (tmp_path / "Film.en.srt").write_text(TEXT)
     code, out, err = await translate(tmp_path / "Film.en.srt", fake)
@@ -63,7 +69,10 @@ async def test_a_file_whose_sentences_were_not_translated_is_not_written(fake: F
 
 
 async def test_without_a_terminal_a_long_file_tells_each_quarter(fake: FakeOllama, tmp_path: Path) -> None:
-    cues = [f"{n}\n00:{n // 60:02d}:{n % 60:02d},000 --> 00:{n // 60:02d}:{n % 60:02d},900\nSentence number {n} is said.\n" for n in range(1, 161)]
+    cues = [
+        f"{n}\n00:{n // 60:02d}:{n % 60:02d},000 --> 00:{n // 60:02d}:{n % 60:02d},900\nSentence number {n} is said.\n"
+        for n in range(1, 161)
+    ]
     (tmp_path / "Film.en.srt").write_text("\n".join(cues))
     code, _, err = await translate(tmp_path / "Film.en.srt", fake)
     assert code == 0

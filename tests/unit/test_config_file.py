@@ -6,8 +6,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from fluxcaption.config_example import config_schema, example_config, schema_text
-from fluxcaption.config_file import load_settings
+from fluxcaption.config.example import config_schema, example_config, schema_text
+from fluxcaption.config.load import load_settings
 from fluxcaption.domain.errors import ConfigError
 from fluxcaption.settings import JellyfinServer
 
@@ -24,7 +24,11 @@ def problems(tmp_path: Path, text: str, **environment: str) -> list[str]:
 
 
 def test_all_problems_come_at_once_with_their_places(tmp_path: Path) -> None:
-    found = problems(tmp_path, FOLDER + "languages:\n  targets: [en, nonsense-x1]\nasr:\n  min_scor: 1\nbogus: 1\nlog: {level: loud}\n")
+    found = problems(
+        tmp_path,
+        FOLDER
+        + "languages:\n  targets: [en, nonsense-x1]\nasr:\n  min_scor: 1\nbogus: 1\nlog: {level: loud}\n",
+    )
     assert [line.split(": ")[0] for line in found] == ["3:17", "5:3", "6:1", "7:7"]
     assert found[1] == "5:3: asr.min_scor: is not a setting (did you mean min_score?)"
 
@@ -40,10 +44,16 @@ def test_norwegian_is_a_language_and_not_false(tmp_path: Path) -> None:
     [
         (FOLDER, "for example targets: [de]"),
         (FOLDER + "languages: {targets: [en]}\nlanguages: {targets: [de]}\n", "is given twice"),
-        (FOLDER + "languages: {targets: [en]}\nstate: ${NOWHERE}\n", "environment variable NOWHERE is not set"),
+        (
+            FOLDER + "languages: {targets: [en]}\nstate: ${NOWHERE}\n",
+            "environment variable NOWHERE is not set",
+        ),
         (FOLDER + "languages: {targets: [en]}\nstate: " + "x" * 120 + "\n", "too long for a socket"),
         (FOLDER + "languages: {targets: [en, de, en]}\n", "names en twice"),
-        ("server: {url: 'http://x', api_key: a, api_key_file: b}\nlanguages: {targets: [en]}\n", "remove one"),
+        (
+            "server: {url: 'http://x', api_key: a, api_key_file: b}\nlanguages: {targets: [en]}\n",
+            "remove one",
+        ),
         ("server: {url: 'http://x'}\nlanguages: {targets: [en]}\n", "needs api_key"),
         ("server: {url: 'http://x', api_key_file: missing}\nlanguages: {targets: [en]}\n", "cannot be read"),
         ("a: &x 1\nb: *x\n", "aliases are not allowed"),
@@ -53,29 +63,66 @@ def test_norwegian_is_a_language_and_not_false(tmp_path: Path) -> None:
         (FOLDER + "languages: {targets: [en]}\nschedule: {scan: 15}\n", "write a duration"),
         ("server: {type: folder, path: }\nlanguages: {targets: [en]}\n", "1:24: server.path: is needed"),
         ("server: {url: 'http://x', api_key: }\nlanguages: {targets: [en]}\n", "needs api_key"),
-        ("server: {url: 'http://x', api_key: ''}\nlanguages: {targets: [en]}\n", "1:27: server.api_key: is empty"),
-        ("server: {url: 'http://x', api_key: '${BLANK}'}\nlanguages: {targets: [en]}\n", "server.api_key: is empty"),
-        ("server: {url: 'http://x', api_key: a, write: sidecar}\nlanguages: {targets: [en]}\n", "needs path_map"),
-        ("server: {url: 'http://x', api_key: a, ca_file: nowhere.pem}\nlanguages: {targets: [en]}\n", "nowhere.pem is not there"),
-        ("server: {type: jelyfin}\nlanguages: {targets: [en]}\n", "1:10: server.type: is one of jellyfin, folder (did you mean jellyfin?)"),
+        (
+            "server: {url: 'http://x', api_key: ''}\nlanguages: {targets: [en]}\n",
+            "1:27: server.api_key: is empty",
+        ),
+        (
+            "server: {url: 'http://x', api_key: '${BLANK}'}\nlanguages: {targets: [en]}\n",
+            "server.api_key: is empty",
+        ),
+        (
+            "server: {url: 'http://x', api_key: a, write: sidecar}\nlanguages: {targets: [en]}\n",
+            "needs path_map",
+        ),
+        (
+            "server: {url: 'http://x', api_key: a, ca_file: nowhere.pem}\nlanguages: {targets: [en]}\n",
+            "nowhere.pem is not there",
+        ),
+        (
+            "server: {type: jelyfin}\nlanguages: {targets: [en]}\n",
+            "1:10: server.type: is one of jellyfin, folder (did you mean jellyfin?)",
+        ),
         ("server: {[a, b]: 1}\nlanguages: {targets: [en]}\n", "a list or a mapping where a key should be"),
         (FOLDER + "languages: {targets: en}\n", "languages.targets: write a list"),
         (FOLDER + "languages: {targets: [en]}\nweb: yes\n", "web: is a group of settings"),
-        (FOLDER + "languages: {targets: [en]}\nweb: {listen: '127.0.0.1:99999'}\n", "the port must be at most 65535"),
-        (FOLDER + "languages: {targets: [en]}\nlimits: {threads: many}\n", "3:10: limits.threads: write half, all, or a number"),
+        (
+            FOLDER + "languages: {targets: [en]}\nweb: {listen: '127.0.0.1:99999'}\n",
+            "the port must be at most 65535",
+        ),
+        (
+            FOLDER + "languages: {targets: [en]}\nlimits: {threads: many}\n",
+            "3:10: limits.threads: write half, all, or a number",
+        ),
         (FOLDER + "languages: {targets: [en]}\nschedule: {full_scan: every day}\n", "write five fields"),
         (FOLDER + "languages: {targets: [en]}\nschedule: {full_scan: 0 24 * * *}\n", "write five fields"),
-        (FOLDER + "languages: {targets: [en]}\nschedule: {timezone: Europe/Berlni}\n", "did you mean Europe/Berlin?"),
+        (
+            FOLDER + "languages: {targets: [en]}\nschedule: {timezone: Europe/Berlni}\n",
+            "did you mean Europe/Berlin?",
+        ),
         (FOLDER + "languages: {targets: [en]}\nschedule: {scan: 0s}\n", "must be at least 1m"),
         (FOLDER + "languages: {targets: [en]}\nschedule: {while_playing: paus}\n", "(did you mean pause?)"),
-        (FOLDER + "languages: {targets: [en]}\nasr: {backends: [{type: local, compute_type: int9}]}\n", "compute_type: is one of auto"),
-        (FOLDER + "languages: {targets: [{language: en, when: foreign}]}\n", "2:1: languages: when: foreign needs languages.understood"),
         (
-            FOLDER + "languages: {targets: [en]}\nrules: [{library: x, targets: [{language: de, when: foreign}]}]\n",
+            FOLDER + "languages: {targets: [en]}\nasr: {backends: [{type: local, compute_type: int9}]}\n",
+            "compute_type: is one of auto",
+        ),
+        (
+            FOLDER + "languages: {targets: [{language: en, when: foreign}]}\n",
+            "2:1: languages: when: foreign needs languages.understood",
+        ),
+        (
+            FOLDER
+            + "languages: {targets: [en]}\nrules: [{library: x, targets: [{language: de, when: foreign}]}]\n",
             "rule 1: when: foreign needs languages.understood",
         ),
-        (FOLDER + "languages: {targets: [en]}\nrules: [{library: x, skip: true, targets: [de]}]\n", "3:9: rules.0: a rule that skips makes nothing"),
-        (FOLDER + "languages: {targets: [en]}\nrules: [{library: x, targets: [fr, fra]}]\n", "names fr twice"),
+        (
+            FOLDER + "languages: {targets: [en]}\nrules: [{library: x, skip: true, targets: [de]}]\n",
+            "3:9: rules.0: a rule that skips makes nothing",
+        ),
+        (
+            FOLDER + "languages: {targets: [en]}\nrules: [{library: x, targets: [fr, fra]}]\n",
+            "names fr twice",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_mending(tmp_path: Path, text: str, expected: str) -> None:
@@ -83,7 +130,22 @@ def test_a_mistake_is_named_with_its_mending(tmp_path: Path, text: str, expected
 
 
 @pytest.mark.parametrize(
-    "marker", ["run", "car", "new", "fin", "german", "zh-hans", "sdh", "forced", "my-default", "foreigner", "signs", "karaoke", "commentary"]
+    "marker",
+    [
+        "run",
+        "car",
+        "new",
+        "fin",
+        "german",
+        "zh-hans",
+        "sdh",
+        "forced",
+        "my-default",
+        "foreigner",
+        "signs",
+        "karaoke",
+        "commentary",
+    ],
 )
 def test_a_marker_that_servers_take_for_something_else_is_refused(tmp_path: Path, marker: str) -> None:
     (found,) = problems(tmp_path, FOLDER + f"languages: {{targets: [en]}}\nsubtitles: {{marker: {marker}}}\n")
@@ -94,7 +156,9 @@ def test_a_marker_that_servers_take_for_something_else_is_refused(tmp_path: Path
 @pytest.mark.parametrize("marker", ["fluxcaption", "auto", "llm", "made-by-us"])
 def test_other_markers_are_taken(tmp_path: Path, marker: str) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text(FOLDER + f"languages: {{targets: [en]}}\nsubtitles: {{marker: {marker}}}\n", encoding="utf-8")
+    file.write_text(
+        FOLDER + f"languages: {{targets: [en]}}\nsubtitles: {{marker: {marker}}}\n", encoding="utf-8"
+    )
     assert load_settings(file, {}).subtitles.marker == marker
 
 
@@ -106,10 +170,18 @@ def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", ["inline", "file", "credential", "environment"])
 def test_a_secret_comes_from_any_of_its_sources_and_never_shows(tmp_path: Path, way: str) -> None:
     (tmp_path / "jellyfin_api_key").write_text("hush-hush\n", encoding="utf-8")
-    key = {"inline": ", api_key: hush-hush", "file": ", api_key_file: jellyfin_api_key", "credential": "", "environment": ", api_key: '${KEY}'"}[way]
+    key = {
+        "inline": ", api_key: hush-hush",
+        "file": ", api_key_file: jellyfin_api_key",
+        "credential": "",
+        "environment": ", api_key: '${KEY}'",
+    }[way]
     file = tmp_path / "config.yaml"
     file.write_text(f"server: {{url: 'http://x'{key}}}\nlanguages: {{targets: [en]}}\n", encoding="utf-8")
-    settings = load_settings(file, {"KEY": "hush-hush", **({"CREDENTIALS_DIRECTORY": str(tmp_path)} if way == "credential" else {})})
+    settings = load_settings(
+        file,
+        {"KEY": "hush-hush", **({"CREDENTIALS_DIRECTORY": str(tmp_path)} if way == "credential" else {})},
+    )
     assert isinstance(settings.server, JellyfinServer)
     assert settings.server.api_key is not None
     assert settings.server.api_key.get_secret_value() == "hush-hush"
@@ -117,11 +189,17 @@ def test_a_secret_comes_from_any_of_its_sources_and_never_shows(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("also", [{}, {"CREDENTIALS_DIRECTORY": "."}])
-def test_a_blank_secret_file_or_two_sources_of_a_secret_are_mistakes(tmp_path: Path, also: dict[str, str]) -> None:
+def test_a_blank_secret_file_or_two_sources_of_a_secret_are_mistakes(
+    tmp_path: Path, also: dict[str, str]
+) -> None:
     (tmp_path / "empty").write_text(" \n", encoding="utf-8")
     (tmp_path / "jellyfin_api_key").write_text("other", encoding="utf-8")
     environment = {name: str(tmp_path) for name in also}
-    found = problems(tmp_path, "server: {url: 'http://x', api_key_file: empty}\nlanguages: {targets: [en]}\n", **environment)
+    found = problems(
+        tmp_path,
+        "server: {url: 'http://x', api_key_file: empty}\nlanguages: {targets: [en]}\n",
+        **environment,
+    )
     assert (
         any("remove one" in line for line in found)
         if also
@@ -143,7 +221,11 @@ def test_numbers_are_numbers_and_a_word_of_digits_is_a_word(tmp_path: Path) -> N
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text(FOLDER + "languages: {targets: [en]}\nstate: here\nasr: {backends: [{type: local, model: ./models/base}]}\n", encoding="utf-8")
+    file.write_text(
+        FOLDER
+        + "languages: {targets: [en]}\nstate: here\nasr: {backends: [{type: local, model: ./models/base}]}\n",
+        encoding="utf-8",
+    )
     settings = load_settings(file, {})
     assert settings.state == tmp_path / "here"
     assert settings.asr.backends[0].model == str(tmp_path / "models" / "base")
@@ -154,7 +236,10 @@ def test_a_certificate_file_that_cannot_be_used_is_named(content: str | None, tm
     if content is not None:
         (tmp_path / "ca.pem").write_text(content, encoding="utf-8")
     file = tmp_path / "config.yaml"
-    file.write_text("server: {url: 'https://jellyfin', api_key: k, ca_file: ca.pem}\nlanguages: {targets: [en]}\n", encoding="utf-8")
+    file.write_text(
+        "server: {url: 'https://jellyfin', api_key: k, ca_file: ca.pem}\nlanguages: {targets: [en]}\n",
+        encoding="utf-8",
+    )
     with pytest.raises(ConfigError, match=r"1:\d+: server\.ca_file: .*ca\.pem cannot be used"):
         load_settings(file, {})
 
@@ -172,10 +257,15 @@ def test_every_commented_line_of_the_example_is_a_setting(tmp_path: Path) -> Non
     """Uncommenting everything gives a configuration that still loads."""
     lines = []
     for line in example_config().splitlines():
-        if line.startswith(("# server:", "# yaml", "#   type: folder", "#   path: /media")) or "A folder tree" in line:
+        if (
+            line.startswith(("# server:", "# yaml", "#   type: folder", "#   path: /media"))
+            or "A folder tree" in line
+        ):
             continue
         bare = line[2:] if line.startswith("# ") else line
-        lines.append(bare if ":" in bare and not bare[0].isupper() and not bare.startswith("everything") else "")
+        lines.append(
+            bare if ":" in bare and not bare[0].isupper() and not bare.startswith("everything") else ""
+        )
     file = tmp_path / "config.yaml"
     file.write_text("\n".join(lines), encoding="utf-8")
     load_settings(file, {"JELLYFIN_API_KEY": "a-key"})

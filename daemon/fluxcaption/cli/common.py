@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from fluxcaption.config_file import find_config, load_settings, secrets_of
+from fluxcaption.config.load import find_config, load_settings, secrets_of
 from fluxcaption.domain.errors import ConfigError, FluxCaptionError, ParkedError, UsageError
 from fluxcaption.logs import one_line, set_up_logging
 from fluxcaption.settings import Settings
@@ -27,7 +27,10 @@ LINGER_S = 2.0
 Result = TypeVar("Result")
 
 config_option = click.option(
-    "--config", "config", type=click.Path(path_type=Path), help="Configuration file; else $FLUXCAPTION_CONFIG, else /etc/fluxcaption/config.yaml."
+    "--config",
+    "config",
+    type=click.Path(path_type=Path),
+    help="Configuration file; else $FLUXCAPTION_CONFIG, else /etc/fluxcaption/config.yaml.",
 )
 
 
@@ -35,7 +38,12 @@ def settings_for(config: Path | None, *, log_level: str | None = None) -> Settin
     """Load the configuration and set up logging as it says; a broken one ends the program with 78."""
     settings = load_settings(find_config(config, os.environ), os.environ)
     debug = bool(click.get_current_context().find_root().params.get("debug"))
-    set_up_logging("debug" if debug else log_level or settings.log.level, settings.log.format, secrets_of(settings), debug=debug)
+    set_up_logging(
+        "debug" if debug else log_level or settings.log.level,
+        settings.log.format,
+        secrets_of(settings),
+        debug=debug,
+    )
     return settings
 
 
@@ -96,14 +104,22 @@ def _ended(command: Callable[[], Any], *, debug: bool) -> NoReturn:
         if debug:
             raise
         _say(f"fluxcaption: {error}")
-        sys.exit(USAGE if isinstance(error, UsageError) else TRY_LATER if isinstance(error, ParkedError) else FAILED)
+        sys.exit(
+            USAGE
+            if isinstance(error, UsageError)
+            else TRY_LATER
+            if isinstance(error, ParkedError)
+            else FAILED
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
     except Exception as error:
         if debug:
             raise
-        _say(f"fluxcaption: unexpected {type(error).__name__}: {error}: run it again with --debug and report what it prints")
+        _say(
+            f"fluxcaption: unexpected {type(error).__name__}: {error}: run it again with --debug and report what it prints"
+        )
         sys.exit(FAILED)
     sys.exit(result if isinstance(result, int) else DONE)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fluxcaption.cli.common import settings_for
-from fluxcaption.config_example import schema_text
+from fluxcaption.config.example import schema_text
 
 
 @click.command("check-config")
@@ -13,7 +13,9 @@ from fluxcaption.config_example import schema_text
 def check_config(file: Path | None) -> int:
     """Say what is wrong with a configuration, all at once."""
     settings = settings_for(file)
-    click.echo(f"The configuration is right: {len(settings.languages.targets)} target language(s), library of type {settings.server.type}.")
+    click.echo(
+        f"The configuration is right: {len(settings.languages.targets)} target language(s), library of type {settings.server.type}."
+    )
     return 0
 
 

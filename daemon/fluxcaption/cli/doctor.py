@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from fluxcaption.app import VERSION
 from fluxcaption.cli.common import config_option, run_async, settings_for
-from fluxcaption.cli.control import call_daemon, is_running
+from fluxcaption.cli.daemon_client import call_daemon, is_running
 from fluxcaption.jellyfin.checks import AMPLE_S, Finding, Grade, Watch, check_server
 from fluxcaption.logs import one_line
 from fluxcaption.settings import FolderServer, Settings
-from fluxcaption.wiring import VERSION
 
 SIGNS = {Grade.OK: "ok", Grade.WARNING: "!!", Grade.PROBLEM: "XX", Grade.SKIPPED: "--"}
 
@@ -24,10 +24,20 @@ def doctor(config: Path | None, as_json: bool) -> int:
     settings = settings_for(config, log_level="error")
     findings = run_async(_check(settings))
     if as_json:
-        click.echo(json.dumps([{"check": one.name, "grade": one.grade.value, "text": one.text, "fix": one.fix} for one in findings]))
+        click.echo(
+            json.dumps(
+                [
+                    {"check": one.name, "grade": one.grade.value, "text": one.text, "fix": one.fix}
+                    for one in findings
+                ]
+            )
+        )
     else:
         for one in findings:
-            click.echo(one_line(f"{SIGNS[one.grade]} {one.name}: {one.text}") + (f"\n     do: {one.fix}" if one.fix else ""))
+            click.echo(
+                one_line(f"{SIGNS[one.grade]} {one.name}: {one.text}")
+                + (f"\n     do: {one.fix}" if one.fix else "")
+            )
     return 1 if any(one.grade is Grade.PROBLEM for one in findings) else 0
 
 
@@ -35,7 +45,14 @@ async def _check(settings: Settings) -> list[Finding]:
     if isinstance(settings.server, FolderServer):
         is_there = settings.server.path.is_dir()
         fix = "" if is_there else "mount it, or correct server.path"
-        return [Finding("folder", Grade.OK if is_there else Grade.PROBLEM, f"{settings.server.path} is {'' if is_there else 'not '}there", fix)]
+        return [
+            Finding(
+                "folder",
+                Grade.OK if is_there else Grade.PROBLEM,
+                f"{settings.server.path} is {'' if is_there else 'not '}there",
+                fix,
+            )
+        ]
     return await check_server(settings, VERSION, watch_through_daemon(settings))
 
 

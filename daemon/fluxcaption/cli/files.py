@@ -9,33 +9,48 @@ from pathlib import Path
 
 import click
 
+from fluxcaption.app import Engines, build_engines, build_one_shot, thread_count
 from fluxcaption.cli.common import FAILED, TRY_LATER, config_option, run_async, settings_for
 from fluxcaption.cli.items import ask_for_item
-from fluxcaption.cli.show import ProgressDisplay
+from fluxcaption.cli.progress import ProgressDisplay
 from fluxcaption.domain.errors import JobError, ParkedError, StateError, UsageError
 from fluxcaption.domain.jobs import AskedFor
 from fluxcaption.domain.language import LanguageTag, Strictness
-from fluxcaption.flow.listening import Progress
-from fluxcaption.flow.oneshot import OneShot
 from fluxcaption.logs import one_line, set_up_logging
-from fluxcaption.ports import Store
-from fluxcaption.settings import LocalSpeech, LocalTranslation, Settings, Subtitles, Translation, TranslationBackend
+from fluxcaption.pipeline.captioning.single_file import OneShot
+from fluxcaption.pipeline.captioning.transcriber import Progress
+from fluxcaption.ports.storage import Store
+from fluxcaption.settings import (
+    LocalSpeech,
+    LocalTranslation,
+    Settings,
+    Subtitles,
+    Translation,
+    TranslationBackend,
+)
 from fluxcaption.storage.lock import StateLock
 from fluxcaption.storage.store import SqliteStore
-from fluxcaption.wiring import Engines, build_engines, build_one_shot, thread_count
 
 model_option = click.option("--model", help="Speech model: a CTranslate2 Whisper directory, or miniature.")
-translator_option = click.option("--translator", help="Translation model: a CTranslate2 directory, or miniature.")
+translator_option = click.option(
+    "--translator", help="Translation model: a CTranslate2 directory, or miniature."
+)
 
 
 @click.command("caption")
 @click.argument("media", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--to", "targets", multiple=True, help="Wanted language; may be given more than once.")
 @click.option("--item", help="An item of the library instead of files: its id, or a part of its name.")
-@click.option("--source", "track", help="With --item: audio 2, text 1 or the name of a subtitle file, as `why` shows them.")
+@click.option(
+    "--source",
+    "track",
+    help="With --item: audio 2, text 1 or the name of a subtitle file, as `why` shows them.",
+)
 @click.option("--redo", is_flag=True, help="With --item: also where there is a track already.")
 @click.option("--from", "source", help="The spoken language, where the file says none or a wrong one.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for the subtitles; else beside each file.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Folder for the subtitles; else beside each file."
+)
 @model_option
 @translator_option
 @config_option
@@ -54,9 +69,13 @@ def caption(
     """Make subtitles for media files, or for one item of the library."""
     if item is not None:
         if media or output or source or translator:
-            raise UsageError("with --item only --to, --source, --model and --redo can be given: the library's own settings are used")
+            raise UsageError(
+                "with --item only --to, --source, --model and --redo can be given: the library's own settings are used"
+            )
         asked = AskedFor(source=track or "", model=model or "", redo=redo)
-        return ask_for_item(settings_for(config, log_level="warning"), item, [_tag(text) for text in targets], asked)
+        return ask_for_item(
+            settings_for(config, log_level="warning"), item, [_tag(text) for text in targets], asked
+        )
     if track or redo:
         raise UsageError("--source and --redo need --item")
     if not media:
@@ -65,21 +84,36 @@ def caption(
         raise UsageError("name at least one language with --to")
     wanted = [_tag(text) for text in targets]
     speech, backends, settings = _models(config, model, translator)
-    return run_async(_caption(media, wanted, _tag(source) if source else None, output, speech, backends, settings))
+    return run_async(
+        _caption(media, wanted, _tag(source) if source else None, output, speech, backends, settings)
+    )
 
 
 @click.command("translate")
 @click.argument("subtitle", type=click.Path(path_type=Path))
-@click.option("--to", "targets", multiple=True, required=True, help="Wanted language; may be given more than once.")
+@click.option(
+    "--to", "targets", multiple=True, required=True, help="Wanted language; may be given more than once."
+)
 @click.option("--from", "source", help="Language of the file; else read from its name.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for the new files; else beside the file.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Folder for the new files; else beside the file."
+)
 @translator_option
 @config_option
-def translate(subtitle: Path, targets: Sequence[str], source: str | None, output: Path | None, translator: str | None, config: Path | None) -> int:
+def translate(
+    subtitle: Path,
+    targets: Sequence[str],
+    source: str | None,
+    output: Path | None,
+    translator: str | None,
+    config: Path | None,
+) -> int:
     """Translate one subtitle file; the format stays the same where it can."""
     wanted = [_tag(text) for text in targets]
     speech, backends, settings = _models(config, None, translator)
-    return run_async(_translate(subtitle, wanted, _tag(source) if source else None, output, speech, backends, settings))
+    return run_async(
+        _translate(subtitle, wanted, _tag(source) if source else None, output, speech, backends, settings)
+    )
 
 
 def _tag(text: str) -> LanguageTag:
@@ -89,16 +123,32 @@ def _tag(text: str) -> LanguageTag:
         raise UsageError(str(error)) from error
 
 
-def _models(config: Path | None, model: str | None, translator: str | None) -> tuple[LocalSpeech, Sequence[TranslationBackend], Settings | None]:
+def _models(
+    config: Path | None, model: str | None, translator: str | None
+) -> tuple[LocalSpeech, Sequence[TranslationBackend], Settings | None]:
     """From options, else from a configuration if one is given or named by the environment."""
-    settings = settings_for(config, log_level="warning") if config is not None or os.environ.get("FLUXCAPTION_CONFIG") else None
+    settings = (
+        settings_for(config, log_level="warning")
+        if config is not None or os.environ.get("FLUXCAPTION_CONFIG")
+        else None
+    )
     if settings is None:
         set_up_logging("warning", "text")
-    speech = LocalSpeech(model=model) if model else settings.asr.backends[0] if settings else LocalSpeech(model=str(_cache() / "models" / "speech"))
+    speech = (
+        LocalSpeech(model=model)
+        if model
+        else settings.asr.backends[0]
+        if settings
+        else LocalSpeech(model=str(_cache() / "models" / "speech"))
+    )
     if translator:
         backends: Sequence[TranslationBackend] = [LocalTranslation(type="local", model=translator)]
     else:
-        backends = settings.translation.backends if settings else [LocalTranslation(type="local", model=str(_cache() / "models" / "translation"))]
+        backends = (
+            settings.translation.backends
+            if settings
+            else [LocalTranslation(type="local", model=str(_cache() / "models" / "translation"))]
+        )
     return speech, backends, settings
 
 
@@ -117,7 +167,11 @@ async def _caption(
 ) -> int:
     async with AsyncExitStack() as stack:
         shot = await _open(stack, speech, backends, settings)
-        return await _each(media, targets, lambda path, target, progress: shot.caption(path, target, spoken, output, progress))
+        return await _each(
+            media,
+            targets,
+            lambda path, target, progress: shot.caption(path, target, spoken, output, progress),
+        )
 
 
 async def _translate(
@@ -131,10 +185,18 @@ async def _translate(
 ) -> int:
     async with AsyncExitStack() as stack:
         shot = await _open(stack, speech, backends, settings)
-        return await _each([subtitle], targets, lambda path, target, progress: shot.translate(path, target, source, output, progress))
+        return await _each(
+            [subtitle],
+            targets,
+            lambda path, target, progress: shot.translate(path, target, source, output, progress),
+        )
 
 
-async def _each(paths: Sequence[Path], targets: Sequence[LanguageTag], make: Callable[[Path, LanguageTag, Progress], Awaitable[str]]) -> int:
+async def _each(
+    paths: Sequence[Path],
+    targets: Sequence[LanguageTag],
+    make: Callable[[Path, LanguageTag, Progress], Awaitable[str]],
+) -> int:
     """Make every target of every file; what fails is said and does not hold up the rest."""
     worst = 0
     with ProgressDisplay() as display:
@@ -151,9 +213,20 @@ async def _each(paths: Sequence[Path], targets: Sequence[LanguageTag], make: Cal
     return worst
 
 
-async def _open(stack: AsyncExitStack, speech: LocalSpeech, backends: Sequence[TranslationBackend], settings: Settings | None) -> OneShot:
+async def _open(
+    stack: AsyncExitStack,
+    speech: LocalSpeech,
+    backends: Sequence[TranslationBackend],
+    settings: Settings | None,
+) -> OneShot:
     limits = settings.limits if settings else None
-    engines: Engines = build_engines(speech, backends, threads=thread_count(limits.threads if limits else "half"), jobs=1, nice=limits.nice if limits else 10)
+    engines: Engines = build_engines(
+        speech,
+        backends,
+        threads=thread_count(limits.threads if limits else "half"),
+        jobs=1,
+        nice=limits.nice if limits else 10,
+    )
     stack.push_async_callback(engines.close)
     stack.push_async_callback(engines.unload)
     strictness = settings.languages.strictness if settings else Strictness.LANGUAGE

@@ -8,15 +8,15 @@ from typing import Any
 
 import click
 
+from fluxcaption.cli.app_context import open_house
 from fluxcaption.cli.common import config_option, run_async, settings_for
-from fluxcaption.cli.control import call_daemon, is_running
-from fluxcaption.cli.house import open_house
+from fluxcaption.cli.daemon_client import call_daemon, is_running
 from fluxcaption.domain.errors import UsageError
 from fluxcaption.domain.jobs import OPEN_STATES, AskedFor
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ItemId
-from fluxcaption.flow.explaining import Explanation, as_text, explain
 from fluxcaption.logs import one_line
+from fluxcaption.pipeline.explain import Explanation, as_text, explain
 from fluxcaption.settings import Settings
 from fluxcaption.storage.database import DATABASE
 from fluxcaption.storage.store import SqliteStore
@@ -40,7 +40,9 @@ async def _why(settings: Settings, item: str) -> Any:
     if is_running(settings):
         return await call_daemon(settings, "GET", f"/api/items/{await _id_of(settings, item)}/why")
     async with open_house(settings, reading=True) as house:
-        return (await explain(house.server, house.store, house.planner, await _id_of(settings, item))).model_dump()
+        return (
+            await explain(house.server, house.store, house.planner, await _id_of(settings, item))
+        ).model_dump()
 
 
 def ask_for_item(settings: Settings, item: str, targets: Sequence[LanguageTag], asked: AskedFor) -> int:
@@ -48,19 +50,30 @@ def ask_for_item(settings: Settings, item: str, targets: Sequence[LanguageTag], 
     answer = run_async(_ask(settings, item, targets, asked))
     for decision in answer["decisions"]:
         click.echo(one_line(f"{decision['target']}: {decision['way']}: {decision['reason']}"))
-    click.echo(f"queued: {', '.join(f'job {number}' for number in answer['jobs']) or 'nothing is to be made'}")
+    click.echo(
+        f"queued: {', '.join(f'job {number}' for number in answer['jobs']) or 'nothing is to be made'}"
+    )
     return 0
 
 
 async def _ask(settings: Settings, item: str, targets: Sequence[LanguageTag], asked: AskedFor) -> Any:
     item_id = await _id_of(settings, item)
     if is_running(settings):
-        body = {"item_id": item_id, "targets": [str(tag) for tag in targets], "source": asked.source, "model": asked.model, "redo": asked.redo}
+        body = {
+            "item_id": item_id,
+            "targets": [str(tag) for tag in targets],
+            "source": asked.source,
+            "model": asked.model,
+            "redo": asked.redo,
+        }
         return await call_daemon(settings, "POST", "/api/jobs/caption", body)
     async with open_house(settings, reading=False) as house:
         decisions = await house.intake.take_asked(item_id, targets, asked)
         jobs = await house.store.jobs(item_id=item_id, states=OPEN_STATES)
-        told = [{"target": str(decision.target), "way": decision.way.value, "reason": decision.reason} for decision in decisions]
+        told = [
+            {"target": str(decision.target), "way": decision.way.value, "reason": decision.reason}
+            for decision in decisions
+        ]
         return {"jobs": [job.id for job in jobs], "decisions": told}
 
 
@@ -76,7 +89,11 @@ def undo(item: str | None, everything: bool, config: Path | None, dry_run: bool,
         raise UsageError("undo needs either --item ID or --all")
     settings = settings_for(config, log_level="warning")
     lines = run_async(_undo(settings, item, dry_run))
-    click.echo(json.dumps({"tracks": lines}) if as_json else "\n".join(map(one_line, lines)) or "There is nothing of ours.")
+    click.echo(
+        json.dumps({"tracks": lines})
+        if as_json
+        else "\n".join(map(one_line, lines)) or "There is nothing of ours."
+    )
     return 0
 
 
@@ -93,7 +110,9 @@ async def _id_of(settings: Settings, text: str) -> ItemId:
     if _ID.fullmatch(text):
         return ItemId(text.replace("-", "").lower())
     if not (settings.state / DATABASE).is_file():
-        raise UsageError(f"no item is known by {text!r} before the first scan: run `fluxcaption scan`, or give the item's id")
+        raise UsageError(
+            f"no item is known by {text!r} before the first scan: run `fluxcaption scan`, or give the item's id"
+        )
     store = await SqliteStore.open(settings.state, read_only=True)
     try:
         found = await store.find_items(text)
@@ -102,7 +121,9 @@ async def _id_of(settings: Settings, text: str) -> ItemId:
     if len(found) == 1:
         return found[0][0]
     if not found:
-        raise UsageError(f"no item is known by {text!r}: run `fluxcaption scan` if it is new, or give its id, as the address of its page in Jellyfin shows it")
+        raise UsageError(
+            f"no item is known by {text!r}: run `fluxcaption scan` if it is new, or give its id, as the address of its page in Jellyfin shows it"
+        )
     listed = "; ".join(f"{name} ({item_id})" for item_id, name in found[:8])
     raise UsageError(f"{len(found)} items have {text!r} in their name: {listed}")
 

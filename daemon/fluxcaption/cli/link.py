@@ -12,11 +12,12 @@ from pathlib import Path
 import click
 from pydantic import SecretStr
 
+from fluxcaption.app import VERSION
 from fluxcaption.cli.common import config_option, run_async
 from fluxcaption.cli.doctor import watch_through_daemon
-from fluxcaption.cli.running import report_as_text, scan_alone
-from fluxcaption.config_example import commented_config
-from fluxcaption.config_file import find_config, load_settings
+from fluxcaption.cli.run import report_as_text, scan_alone
+from fluxcaption.config.example import commented_config
+from fluxcaption.config.load import find_config, load_settings
 from fluxcaption.domain.errors import ConfigError, JobError, KeyRejected, UsageError
 from fluxcaption.domain.language import LanguageTag, normalise
 from fluxcaption.jellyfin.admin import InstalledPlugin, JellyfinAdmin, Viewer, with_destination
@@ -26,8 +27,7 @@ from fluxcaption.jellyfin.parse import read_version
 from fluxcaption.plugin_manifest import webhook_plugin
 from fluxcaption.settings import JellyfinServer, OllamaTranslation, Settings
 from fluxcaption.web.api import ScanAnswer
-from fluxcaption.web.proof import ProofListener, wait_for
-from fluxcaption.wiring import VERSION
+from fluxcaption.web.webhook_probe import ProofListener, wait_for
 
 KEY_FILE, SECRET_FILE = "jellyfin_api_key", "webhook_secret"
 LISTEN = "0.0.0.0:8765"
@@ -37,7 +37,16 @@ class Linking:
     """One run of `link`: what was asked for, and what the configuration says already."""
 
     def __init__(
-        self, url: str, config: Path, *, public_url: str | None, listen: str | None, ca_file: Path | None, given_key: dict[str, str], yes: bool, restart: bool
+        self,
+        url: str,
+        config: Path,
+        *,
+        public_url: str | None,
+        listen: str | None,
+        ca_file: Path | None,
+        given_key: dict[str, str],
+        yes: bool,
+        restart: bool,
     ) -> None:
         self.url = url.rstrip("/")
         self.config = config
@@ -66,7 +75,11 @@ class Linking:
             ConfigError: It is there and cannot be used.
         """
         # The key may be known to the daemon's environment alone.
-        return load_settings(self.config, {"JELLYFIN_API_KEY": self.key, **os.environ}) if self.config.is_file() else None
+        return (
+            load_settings(self.config, {"JELLYFIN_API_KEY": self.key, **os.environ})
+            if self.config.is_file()
+            else None
+        )
 
     def known_server(self) -> JellyfinServer | None:
         """What the configuration says of this server; None where it speaks of another, or lacks what is about to be made."""
@@ -74,8 +87,16 @@ class Linking:
             known = self.known()
         except ConfigError:
             return None
-        is_this = known is not None and isinstance(known.server, JellyfinServer) and known.server.url.rstrip("/") == self.url
-        return known.server if known is not None and isinstance(known.server, JellyfinServer) and is_this else None
+        is_this = (
+            known is not None
+            and isinstance(known.server, JellyfinServer)
+            and known.server.url.rstrip("/") == self.url
+        )
+        return (
+            known.server
+            if known is not None and isinstance(known.server, JellyfinServer) and is_this
+            else None
+        )
 
     def known_key(self) -> str:
         """The key in use already; empty where there is none."""
@@ -101,7 +122,9 @@ class Linking:
         """Under which address the server calls the daemon."""
         known = self.known()
         stated = known.web.public_url if known is not None else ""
-        return (self._public_url or stated or f"http://{socket.gethostname()}:{self.listen.rsplit(':', 1)[-1]}").rstrip("/")
+        return (
+            self._public_url or stated or f"http://{socket.gethostname()}:{self.listen.rsplit(':', 1)[-1]}"
+        ).rstrip("/")
 
     @property
     def secret(self) -> str:
@@ -136,7 +159,9 @@ def write_file(file: Path, text: str, mode: int) -> None:
         file.unlink(missing_ok=True)
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except OSError as error:
-        raise UsageError(f"{file} cannot be written ({error.strerror}): name a configuration in a folder of your own with --config") from error
+        raise UsageError(
+            f"{file} cannot be written ({error.strerror}): name a configuration in a folder of your own with --config"
+        ) from error
     with os.fdopen(handle, "w", encoding="utf-8") as opened:
         opened.write(text)
 
@@ -157,11 +182,29 @@ def _port(_: click.Context, __: click.Parameter, value: str | None) -> str | Non
 @click.argument("url", callback=_address)
 @config_option
 @click.option("--user", help="An administrator's name, to make a key with; else a key is asked for.")
-@click.option("--password-file", type=click.Path(path_type=Path, exists=True), help="File with that account's password; else it is asked for.")
-@click.option("--api-key-file", type=click.Path(path_type=Path, exists=True), help="File with an API key that is there already.")
-@click.option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Certificate authority of a self-signed server.")
-@click.option("--public-url", callback=_address, help="The address under which Jellyfin can call this daemon; else the configured, or this machine's name.")
-@click.option("--listen", callback=_port, help=f"Where the daemon listens, or will; else as configured, or {LISTEN}.")
+@click.option(
+    "--password-file",
+    type=click.Path(path_type=Path, exists=True),
+    help="File with that account's password; else it is asked for.",
+)
+@click.option(
+    "--api-key-file",
+    type=click.Path(path_type=Path, exists=True),
+    help="File with an API key that is there already.",
+)
+@click.option(
+    "--ca-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Certificate authority of a self-signed server.",
+)
+@click.option(
+    "--public-url",
+    callback=_address,
+    help="The address under which Jellyfin can call this daemon; else the configured, or this machine's name.",
+)
+@click.option(
+    "--listen", callback=_port, help=f"Where the daemon listens, or will; else as configured, or {LISTEN}."
+)
 @click.option("--yes", is_flag=True, help="Do every step without asking.")
 @click.option("--restart", is_flag=True, help="Restart the server even while somebody watches.")
 def link(
@@ -177,7 +220,9 @@ def link(
     restart: bool,
 ) -> int:
     """Connect the Jellyfin server at URL: key, webhook plugin, webhook destination, proof of the round trip, config."""
-    given_key = {"api_key_file": str(api_key_file.absolute())} if api_key_file else {"api_key": "${JELLYFIN_API_KEY}"}
+    given_key = (
+        {"api_key_file": str(api_key_file.absolute())} if api_key_file else {"api_key": "${JELLYFIN_API_KEY}"}
+    )
     linking = Linking(
         url,
         find_config(config, os.environ),
@@ -191,7 +236,11 @@ def link(
     given = _content(api_key_file) if api_key_file else os.environ.get("JELLYFIN_API_KEY", "")
 
     def password() -> str:
-        return _content(password_file) if password_file else str(click.prompt(f"Password of {user}", hide_input=True))
+        return (
+            _content(password_file)
+            if password_file
+            else str(click.prompt(f"Password of {user}", hide_input=True))
+        )
 
     return run_async(_link(linking, user, password, given))
 
@@ -210,7 +259,9 @@ async def _link(linking: Linking, user: str | None, password: Callable[[], str],
         viewers = await admin.viewers()
         await _tell_viewers(linking, admin, viewers)
     _write_config(linking, _proposed(viewers))
-    if linking.known_server() is not None and linking.ask("look at the whole library, changing nothing, and say what it would cost"):
+    if linking.known_server() is not None and linking.ask(
+        "look at the whole library, changing nothing, and say what it would cost"
+    ):
         await _forecast(linking)
     return 0 if is_active and seen else 1
 
@@ -231,7 +282,9 @@ async def _find_key(linking: Linking, user: str | None, password: Callable[[], s
             click.echo("  the key in use is accepted")
             return known
     if not user and not given:
-        raise UsageError("link needs an administrator: give --user NAME, or --api-key-file FILE with a key from Dashboard > API Keys")
+        raise UsageError(
+            "link needs an administrator: give --user NAME, or --api-key-file FILE with a key from Dashboard > API Keys"
+        )
     token = given
     if user:
         async with linking.admin("") as admin:
@@ -251,7 +304,9 @@ async def _make_key(linking: Linking, admin: JellyfinAdmin, token: str, *, is_lo
     file = linking.config.parent / KEY_FILE
     if not linking.ask(f"make an API key named FluxCaption and keep it in {file} (readable by you alone)"):
         if is_login:
-            raise UsageError("without an API key FluxCaption cannot be linked: run link again, or give --api-key-file")
+            raise UsageError(
+                "without an API key FluxCaption cannot be linked: run link again, or give --api-key-file"
+            )
         linking.key_setting = linking.given_key
         return token
     key = await admin.key_of_ours()
@@ -274,12 +329,16 @@ async def _install(linking: Linking, admin: JellyfinAdmin) -> bool:
     if not linking.ask(f"restart the server, which the plugin needs (a few seconds; {effect})"):
         return False
     if not linking.restart and await admin.somebody_plays():
-        click.echo("  somebody is watching: the server is not restarted. Run link again later, or with --restart")
+        click.echo(
+            "  somebody is watching: the server is not restarted. Run link again later, or with --restart"
+        )
         return False
     await admin.restart()
     after = await admin.plugin(plugin)
     if after is None or after.status != "Active":
-        click.echo(f"  the plugin is {after.status if after else 'not there'} after the restart: see the server's log. New films are found by scans meanwhile")
+        click.echo(
+            f"  the plugin is {after.status if after else 'not there'} after the restart: see the server's log. New films are found by scans meanwhile"
+        )
         return False
     click.echo(f"  the Webhook plugin {after.version} is active")
     return True
@@ -297,7 +356,9 @@ async def _provide(linking: Linking, admin: JellyfinAdmin, installed: InstalledP
     if version is None:
         click.echo("  this server is too old for the Webhook plugin: new films are found by scans")
         return False
-    if not linking.ask(f"install the Webhook plugin {version} from {plugin.repository_name} ({plugin.repository_url})"):
+    if not linking.ask(
+        f"install the Webhook plugin {version} from {plugin.repository_name} ({plugin.repository_url})"
+    ):
         return False
     if reason := await admin.install(plugin, version):
         click.echo(f"  {reason}")
@@ -310,14 +371,23 @@ async def _add_destination(linking: Linking, admin: JellyfinAdmin) -> bool:
     configuration = await admin.configuration(plugin) or {}
     known, file = linking.secret, linking.config.parent / SECRET_FILE
     secret = known or secrets.token_urlsafe(32)
-    headers = [{"Key": "Content-Type", "Value": "application/json"}, {"Key": "Authorization", "Value": f"Bearer {secret}"}]
-    destination = {**plugin.destination, "WebhookUri": f"{linking.public_url}/webhook/jellyfin", "Headers": headers}
+    headers = [
+        {"Key": "Content-Type", "Value": "application/json"},
+        {"Key": "Authorization", "Value": f"Bearer {secret}"},
+    ]
+    destination = {
+        **plugin.destination,
+        "WebhookUri": f"{linking.public_url}/webhook/jellyfin",
+        "Headers": headers,
+    }
     wanted = with_destination(configuration, destination)
     if wanted == configuration:
         click.echo("  the destination FluxCaption is right as it is")
         return True
     kept = "" if known else f" and keep its new secret in {file}"
-    if not linking.ask(f"add or repair the destination FluxCaption ({destination['WebhookUri']}){kept}; other destinations stay as they are"):
+    if not linking.ask(
+        f"add or repair the destination FluxCaption ({destination['WebhookUri']}){kept}; other destinations stay as they are"
+    ):
         return False
     if not known:
         write_file(file, secret + "\n", 0o600)
@@ -327,7 +397,9 @@ async def _add_destination(linking: Linking, admin: JellyfinAdmin) -> bool:
 
 async def _prove(linking: Linking, admin: JellyfinAdmin) -> bool | None:
     """Have the server send one event to us, through the running daemon or a listener of our own; None where that was not wanted."""
-    if not linking.ask(f"have the server send one harmless event to {linking.public_url} (for a moment the destination asks for SessionStart)"):
+    if not linking.ask(
+        f"have the server send one harmless event to {linking.public_url} (for a moment the destination asks for SessionStart)"
+    ):
         return None
     known = linking.known()
     through_daemon = watch_through_daemon(known) if known else None
@@ -339,13 +411,17 @@ async def _prove(linking: Linking, admin: JellyfinAdmin) -> bool | None:
             try:
                 await listener.listen(host.strip("[]"), int(port))
             except OSError as error:
-                click.echo(f"  {linking.listen} cannot be opened ({error.strerror}): the round trip is not proved. Give --listen")
+                click.echo(
+                    f"  {linking.listen} cannot be opened ({error.strerror}): the round trip is not proved. Give --listen"
+                )
                 return False
             seen = await prove(admin, lambda device: wait_for(listener.proofs, device, AMPLE_S), AMPLE_S)
     if seen:
         click.echo(f"  proved: an event of the server arrived at {linking.public_url}")
     else:
-        click.echo(f"  not seen: the server called {linking.public_url}, and nothing arrived within 15 s. Give --public-url an address it can reach")
+        click.echo(
+            f"  not seen: the server called {linking.public_url}, and nothing arrived within 15 s. Give --public-url an address it can reach"
+        )
     return seen
 
 
@@ -363,7 +439,9 @@ async def _tell_viewers(linking: Linking, admin: JellyfinAdmin, viewers: Sequenc
         if viewer.mode == "Default" and linking.ask(f"set the subtitle mode of {viewer.name} to Smart"):
             if await admin.set_mode(viewer, "Smart"):
                 continue
-            click.echo(f"  the server does not let us: {viewer.name} can do it under Settings > Subtitles > Subtitle mode")
+            click.echo(
+                f"  the server does not let us: {viewer.name} can do it under Settings > Subtitles > Subtitle mode"
+            )
 
 
 def _proposed(viewers: Sequence[Viewer]) -> list[LanguageTag]:
@@ -381,17 +459,29 @@ def _write_config(linking: Linking, targets: Sequence[LanguageTag]) -> None:
     known = linking.known()
     secret_setting = {"webhook_secret_file": SECRET_FILE} if linking.secret else {}
     if known is None:
-        server = {"type": "jellyfin", "url": linking.url, **linking.key_setting} | ({"ca_file": str(linking.ca_file)} if linking.ca_file else {})
+        server = {"type": "jellyfin", "url": linking.url, **linking.key_setting} | (
+            {"ca_file": str(linking.ca_file)} if linking.ca_file else {}
+        )
         web = {"listen": linking.listen, "public_url": linking.public_url, **secret_setting}
         if linking.ask(f"write {linking.config}"):
-            write_file(linking.config, commented_config({"server": server, "languages": {"targets": tuple(map(str, targets))}, "web": web}), 0o644)
-            click.echo(f"next: fluxcaption scan --dry-run --config {linking.config} shows what is missing and what it would cost; fluxcaption run starts")
+            write_file(
+                linking.config,
+                commented_config(
+                    {"server": server, "languages": {"targets": tuple(map(str, targets))}, "web": web}
+                ),
+                0o644,
+            )
+            click.echo(
+                f"next: fluxcaption scan --dry-run --config {linking.config} shows what is missing and what it would cost; fluxcaption run starts"
+            )
         return
     lines = _differences(linking, known)
     if not lines:
         click.echo(f"{linking.config} is right as it is")
         return
-    click.echo("\n".join([f"{linking.config} is there already and stays as it is. It should say:", "", *lines]))
+    click.echo(
+        "\n".join([f"{linking.config} is there already and stays as it is. It should say:", "", *lines])
+    )
 
 
 def _differences(linking: Linking, known: Settings) -> list[str]:
@@ -413,7 +503,11 @@ def _differences(linking: Linking, known: Settings) -> list[str]:
         web["webhook_secret_file"] = SECRET_FILE
     lines = []
     for name, section in (("server", server), ("web", web)):
-        lines += [f"{name}:", *(f"  {key}: {json.dumps(value)}" for key, value in section.items())] if section else []
+        lines += (
+            [f"{name}:", *(f"  {key}: {json.dumps(value)}" for key, value in section.items())]
+            if section
+            else []
+        )
     return lines
 
 
@@ -423,8 +517,12 @@ async def _forecast(linking: Linking) -> None:
     assert known is not None
     if not known.translation.backends:
         assumed = OllamaTranslation(type="ollama", url="http://localhost:11434", model="any")
-        known = known.model_copy(update={"translation": known.translation.model_copy(update={"backends": (assumed,)})})
-        click.echo('  nothing translates yet: set translation.backends, as in [{type: ollama, url: "http://localhost:11434", model: NAME}]. With it:')
+        known = known.model_copy(
+            update={"translation": known.translation.model_copy(update={"backends": (assumed,)})}
+        )
+        click.echo(
+            '  nothing translates yet: set translation.backends, as in [{type: ollama, url: "http://localhost:11434", model: NAME}]. With it:'
+        )
     click.echo(report_as_text(ScanAnswer.of(await scan_alone(known, dry_run=True)), dry_run=True))
 
 

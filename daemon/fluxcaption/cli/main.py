@@ -4,9 +4,9 @@ import sys
 
 import click
 
-from fluxcaption.cli import config, doctor, files, items, link, queue, running
+from fluxcaption.cli import config, doctor, files, items, jobs, link, run
 from fluxcaption.cli.common import guarded
-from fluxcaption.memory import keep_memory_tight
+from fluxcaption.malloc import keep_memory_tight
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,7 +16,7 @@ def cli(debug: bool) -> None:
     """Subtitles in your household's languages, for every film and episode."""
 
 
-for family in (running, files, items, queue, link, doctor, config):
+for family in (run, files, items, jobs, link, doctor, config):
     for command in family.COMMANDS:
         cli.add_command(command)
 

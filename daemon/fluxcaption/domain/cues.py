@@ -1,9 +1,10 @@
 """What was said and what is read: words, segments, transcripts and cues."""
 
+import hashlib
 from dataclasses import dataclass
 
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.units import Ms
+from fluxcaption.domain.units import ContentHash, Ms, UnitId
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +97,33 @@ class SubtitleText:
 
     format: str
     cues: tuple[Cue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextUnit:
+    """One sentence to translate: its cues, in order.
+
+    Attributes:
+        id: Named in the reply.
+        text: Plain text, one line.
+    """
+
+    id: UnitId
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSegment:
+    """One segment of a heard window; times on the film's clock."""
+
+    start: Ms
+    end: Ms
+    text: str
+    confidence: float
+    no_speech: float
+
+
+def hash_of_cues(text: SubtitleText) -> ContentHash:
+    """Names what is said and when; the same however a server spells the file."""
+    told = [(cue.start, cue.end, cue.lines) for cue in text.cues]
+    return ContentHash(hashlib.sha256(repr(told).encode()).hexdigest())

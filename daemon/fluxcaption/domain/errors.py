@@ -108,7 +108,9 @@ class ServiceUnreachable(ParkedError):
 
     code = "service-unreachable"
 
-    def __init__(self, service: str, url: str, detail: str = "", *, was_sent: bool = True, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self, service: str, url: str, detail: str = "", *, was_sent: bool = True, retry_after_s: float = 0.0
+    ) -> None:
         self.service, self.url, self.detail = service, url, detail
         self.was_sent = was_sent
         """Whether the request may have arrived, although nothing came back."""
@@ -126,7 +128,9 @@ class KeyRejected(ParkedError):
 
     def __init__(self, service: str, url: str) -> None:
         self.service, self.url = service, url
-        super().__init__(f"{service} at {url} rejects the key: make a new API key there and put it in the config")
+        super().__init__(
+            f"{service} at {url} rejects the key: make a new API key there and put it in the config"
+        )
 
 
 class ModelMissing(ParkedError):
@@ -207,7 +211,9 @@ class UnsupportedLanguagePair(PermanentError):
 
     def __init__(self, source: str, target: str, translator: str) -> None:
         self.source, self.target, self.translator = source, target, translator
-        super().__init__(f"{translator} cannot translate {source} to {target}: add a translation backend that can")
+        super().__init__(
+            f"{translator} cannot translate {source} to {target}: add a translation backend that can"
+        )
 
 
 class MediaUnreadable(PermanentError):
@@ -236,7 +242,9 @@ class NameTooLong(PermanentError):
     code = "name-too-long"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name[:60]}… would be {len(name.encode())} bytes long, and file systems take 255: give the film a shorter name")
+        super().__init__(
+            f"{name[:60]}… would be {len(name.encode())} bytes long, and file systems take 255: give the film a shorter name"
+        )
 
 
 class UnexpectedError(PermanentError):

@@ -124,7 +124,9 @@ def sentences(cost: Forecast) -> list[str]:
     if cost.finished_at is None:
         lines.append("By the backlog settings none of it is begun by itself.")
     elif cost.begun_titles < cost.titles:
-        lines.append(f"By the backlog settings {cost.begun_titles} of them are begun by themselves, finished about {cost.finished_at:%Y-%m-%d}.")
+        lines.append(
+            f"By the backlog settings {cost.begun_titles} of them are begun by themselves, finished about {cost.finished_at:%Y-%m-%d}."
+        )
     else:
         lines.append(f"Finished about {cost.finished_at:%Y-%m-%d}.")
     return lines

@@ -128,7 +128,9 @@ class Decision:
     is_upkeep: bool = False
 
 
-def serving_tracks(item: Item, source: MediaSource, target: LanguageTag, wishes: Wishes, known: KnownTracks) -> tuple[list[SubtitleTrack], list[SubtitleTrack]]:
+def serving_tracks(
+    item: Item, source: MediaSource, target: LanguageTag, wishes: Wishes, known: KnownTracks
+) -> tuple[list[SubtitleTrack], list[SubtitleTrack]]:
     """The full text tracks that serve a target: those of others, and ours."""
     serving = [
         track
@@ -140,10 +142,14 @@ def serving_tracks(item: Item, source: MediaSource, target: LanguageTag, wishes:
         and lies_beside(track, source, item)
     ]
     ours = [track for track in serving if is_ours(track, wishes.marker, known)]
-    return sorted((track for track in serving if track not in ours), key=lambda track: track.key), sorted(ours, key=lambda track: track.key)
+    return sorted((track for track in serving if track not in ours), key=lambda track: track.key), sorted(
+        ours, key=lambda track: track.key
+    )
 
 
-def decide(item: Item, household: Household, reads: Reads, memory: Mapping[SourceId, Memory] | None = None) -> Sequence[Decision]:
+def decide(
+    item: Item, household: Household, reads: Reads, memory: Mapping[SourceId, Memory] | None = None
+) -> Sequence[Decision]:
     """Decide every wanted language of every media source of an item."""
     decisions: list[Decision] = []
     for source in item.sources:
@@ -151,12 +157,29 @@ def decide(item: Item, household: Household, reads: Reads, memory: Mapping[Sourc
         wishes = wishes_for(item, source, household.defaults, household.rules)
         read = remembered.tracks.applied_to(source)
         decisions += [
-            _decide_one(item, read, wish, wishes, reads, remembered.tracks, remembered.standings.get(wish.target, Standing())) for wish in wishes.targets
+            _decide_one(
+                item,
+                read,
+                wish,
+                wishes,
+                reads,
+                remembered.tracks,
+                remembered.standings.get(wish.target, Standing()),
+            )
+            for wish in wishes.targets
         ]
     return decisions
 
 
-def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, reads: Reads, known: KnownTracks, standing: Standing) -> Decision:
+def _decide_one(
+    item: Item,
+    source: MediaSource,
+    wish: Wish,
+    wishes: Wishes,
+    reads: Reads,
+    known: KnownTracks,
+    standing: Standing,
+) -> Decision:
     target = wish.target
     theirs, ours = serving_tracks(item, source, target, wishes, known)
     is_replaced = standing.is_of_other_media(source)
@@ -168,7 +191,10 @@ def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, rea
 
     def not_made(way: Way, reason: str, choice: SourceChoice | None = None) -> Decision:
         if is_stale:
-            return decided(Way.WITHDRAW, f"the media was replaced since our track was made, so {ours[0].file_name} goes; no other is made: {reason}")
+            return decided(
+                Way.WITHDRAW,
+                f"the media was replaced since our track was made, so {ours[0].file_name} goes; no other is made: {reason}",
+            )
         return decided(way, reason, choice)
 
     if why := _why_left_alone(item, source, wishes):
@@ -176,10 +202,18 @@ def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, rea
     if item.broken:
         return decided(Way.CANNOT, item.broken, NoSource(item.broken))
     human = next((track for track in theirs if not is_machine_made(track, wishes.marker, known)), None)
-    if human is not None and ours and wishes.yields_to_human and standing.delivery is DeliveryState.CONFIRMED and not standing.is_asked:
+    if (
+        human is not None
+        and ours
+        and wishes.yields_to_human
+        and standing.delivery is DeliveryState.CONFIRMED
+        and not standing.is_asked
+    ):
         return decided(Way.RETIRE, f"{_named(human)} came, so ours ({ours[0].file_name}) goes")
     if theirs:
-        return not_made(Way.COVERED, f"an existing {theirs[0].language} text track serves it ({_named(theirs[0])})")
+        return not_made(
+            Way.COVERED, f"an existing {theirs[0].language} text track serves it ({_named(theirs[0])})"
+        )
     if ours and not is_stale:
         return decided(Way.COVERED, f"our own {ours[0].language} text track serves it ({_named(ours[0])})")
     if why := _why_not_wanted(item, source, wish, wishes):
@@ -187,23 +221,38 @@ def _decide_one(item: Item, source: MediaSource, wish: Wish, wishes: Wishes, rea
     unread = [
         track
         for track in source.subtitles
-        if track.could_serve and track.language is None and track.key not in known.languages and lies_beside(track, source, item)
+        if track.could_serve
+        and track.language is None
+        and track.key not in known.languages
+        and lies_beside(track, source, item)
     ]
     if standing.delivery is DeliveryState.REFUSED and not is_replaced:
         return decided(Way.SETTLED, REMOVED)
     if standing.settled:
         return not_made(Way.SETTLED, standing.settled)
     # Beside other media its absence is no riddle once a whole pass has looked for it: a new film came without the old one's files.
-    is_sought = standing.delivery in {DeliveryState.CONFIRMED, DeliveryState.EDITED} or (standing.delivery is DeliveryState.MISSING and not is_replaced)
+    is_sought = standing.delivery in {DeliveryState.CONFIRMED, DeliveryState.EDITED} or (
+        standing.delivery is DeliveryState.MISSING and not is_replaced
+    )
     if is_sought and not ours:
-        return decided(Way.MISSING, "our track was there and is not listed now: it is looked for again before anything is concluded")
+        return decided(
+            Way.MISSING,
+            "our track was there and is not listed now: it is looked for again before anything is concluded",
+        )
     if unread:
-        return decided(Way.LOOK, f"a text track that says no language could cover it ({_named(unread[0])}): it is read first")
+        return decided(
+            Way.LOOK,
+            f"a text track that says no language could cover it ({_named(unread[0])}): it is read first",
+        )
     choice = choose_source(item, source, target, reads, wishes.marker, wishes.sources, known)
     if isinstance(choice, NoSource):
         return not_made(Way.CANNOT, choice.reason, choice)
     way = Way.TRANSLATE if isinstance(choice, FromText) else Way.LISTEN
-    gap = "the media was replaced since our track was made" if is_stale else f"no full text track in {target}{_near_misses(item, source, target, wishes)}"
+    gap = (
+        "the media was replaced since our track was made"
+        if is_stale
+        else f"no full text track in {target}{_near_misses(item, source, target, wishes)}"
+    )
     return decided(way, f"{gap}; {choice.reason}", choice)
 
 
@@ -221,9 +270,18 @@ def _why_not_wanted(item: Item, source: MediaSource, wish: Wish, wishes: Wishes)
     spoken = spoken_track(item, source)
     if wish.only_foreign:
         for audio in source.audio:
-            if not audio.is_commentary and audio.language and any(satisfies(audio.language, known) for known in wishes.understood):
+            if (
+                not audio.is_commentary
+                and audio.language
+                and any(satisfies(audio.language, known) for known in wishes.understood)
+            ):
                 return f"the {audio.language} sound track is understood without subtitles"
-    if spoken and spoken.language and not wishes.makes_spoken and satisfies(spoken.language, wish.target, wishes.strictness):
+    if (
+        spoken
+        and spoken.language
+        and not wishes.makes_spoken
+        and satisfies(spoken.language, wish.target, wishes.strictness)
+    ):
         return f"{wish.target} is spoken in it, and when_spoken is skip"
     return ""
 

@@ -41,7 +41,16 @@ OPEN_STATES = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.PARKED})
 
 LEGAL_MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.PARKED}),
-    JobState.RUNNING: frozenset({JobState.QUEUED, JobState.PARKED, JobState.DONE, JobState.SETTLED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.RUNNING: frozenset(
+        {
+            JobState.QUEUED,
+            JobState.PARKED,
+            JobState.DONE,
+            JobState.SETTLED,
+            JobState.FAILED,
+            JobState.CANCELLED,
+        }
+    ),
     JobState.PARKED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED}),
     JobState.DONE: frozenset({JobState.QUEUED}),
     JobState.SETTLED: frozenset({JobState.QUEUED}),
@@ -227,7 +236,11 @@ class Delivery:
     @property
     def is_expected(self) -> bool:
         """Whether a file of it should lie there."""
-        return self.is_on_its_way or self.state in {DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.EDITED}
+        return self.is_on_its_way or self.state in {
+            DeliveryState.CONFIRMED,
+            DeliveryState.MISSING,
+            DeliveryState.EDITED,
+        }
 
 
 PLAYBACK = frozenset({"PlaybackStart", "PlaybackStop"})

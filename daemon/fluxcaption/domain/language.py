@@ -117,7 +117,13 @@ NAMES = {
 
 UNKNOWN = frozenset({"", "und", "mis", "mul", "zxx", "unknown", "none", "n/a"})
 
-SCRIPT_BY_REGION = {("zh", "CN"): "Hans", ("zh", "SG"): "Hans", ("zh", "TW"): "Hant", ("zh", "HK"): "Hant", ("zh", "MO"): "Hant"}
+SCRIPT_BY_REGION = {
+    ("zh", "CN"): "Hans",
+    ("zh", "SG"): "Hans",
+    ("zh", "TW"): "Hant",
+    ("zh", "HK"): "Hant",
+    ("zh", "MO"): "Hant",
+}
 
 
 READ_EVERYWHERE = frozenset({"pt-BR", "pt-PT", "fr-CA"})
@@ -137,7 +143,15 @@ HINTS = {
     },
     "sr": {"cyrillic": "Cyrl", "latin": "Latn"},
     "pt": {"brazilian": "BR", "brazil": "BR", "brasil": "BR", "portugal": "PT", "european": "PT"},
-    "es": {"latin": "419", "latino": "419", "latinoamérica": "419", "latinoamericano": "419", "castilian": "ES", "castellano": "ES", "spain": "ES"},
+    "es": {
+        "latin": "419",
+        "latino": "419",
+        "latinoamérica": "419",
+        "latinoamericano": "419",
+        "castilian": "ES",
+        "castellano": "ES",
+        "spain": "ES",
+    },
     "fr": {"canadian": "CA", "canada": "CA"},
 }
 """Words in a track's title that name its script or region."""
@@ -238,7 +252,9 @@ def _by_name(spelling: str) -> str | None:
         return whole
     for word in words:
         code = NAMES.get(word)
-        if code is not None and all(other in HINTS.get(code, {}) or other in _FILLERS for other in words if other != word):
+        if code is not None and all(
+            other in HINTS.get(code, {}) or other in _FILLERS for other in words if other != word
+        ):
             return str(refine(LanguageTag(code), " ".join(words)))
     return None
 
@@ -254,7 +270,9 @@ def refine(tag: LanguageTag, title: str) -> LanguageTag:
             return found
     for word, part in HINTS.get(tag.language, {}).items():
         if word in words:
-            return LanguageTag(tag.language, part, "") if len(part) == 4 else LanguageTag(tag.language, "", part)
+            return (
+                LanguageTag(tag.language, part, "") if len(part) == 4 else LanguageTag(tag.language, "", part)
+            )
     return tag
 
 

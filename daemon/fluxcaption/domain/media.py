@@ -1,13 +1,15 @@
 """Items, their media sources and the tracks in them, as every library adapter describes them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 
-TEXT_CODECS = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "vtt", "text", "ttml", "sami", "microdvd"})
+TEXT_CODECS = frozenset(
+    {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "vtt", "text", "ttml", "sami", "microdvd"}
+)
 """Subtitle codecs that carry text; teletext (dvbtxt) and pictures (pgs, vobsub, dvb) do not count."""
 
 _PICTURES = ("pgs", "dvdsub", "vobsub", "dvbsub", "xsub", "dvbtxt", "teletext")
@@ -191,26 +193,6 @@ class ServerIdentity:
     id: ServerId
     name: str
     version: str
-
-
-@dataclass(frozen=True, slots=True)
-class MediaLocation:
-    """Where the bytes of a media source can be read.
-
-    Attributes:
-        address: A local path or an http(s) URL.
-        headers: Sent with every request for a URL; hold secrets and are hidden from repr.
-        verify: Whether the certificate of a URL is checked, or the file of the authority that it is checked by.
-    """
-
-    address: str
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    verify: bool | str = True
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether the bytes come over HTTP."""
-        return self.address.startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,5 +48,8 @@ def after_failure(error: JobError, job: Job) -> Outcome:
 def after_crash(crashes: int, suspects: int) -> Outcome:
     """Decide what becomes of a job that was in hand when the process died for the `crashes`-th time, behind so many others that may be the cause."""
     if crashes >= MOST_CRASHES:
-        return Outcome.failed(f"the daemon died {crashes} times while it worked at this: `fluxcaption jobs retry` lets it try again", POISON)
+        return Outcome.failed(
+            f"the daemon died {crashes} times while it worked at this: `fluxcaption jobs retry` lets it try again",
+            POISON,
+        )
     return Outcome.again(SUSPECT_PAUSE * suspects if crashes == MOST_CRASHES - 1 else timedelta(0), "")

@@ -65,7 +65,10 @@ class Rule:
             and (not self.series or self.series.casefold() == item.series.casefold())
             and (not self.kind or self.kind == item.kind.value)
             and (not self.tag or self.tag.casefold() in {tag.casefold() for tag in item.tags})
-            and (not self.collection or self.collection.casefold() in {name.casefold() for name in item.collections})
+            and (
+                not self.collection
+                or self.collection.casefold() in {name.casefold() for name in item.collections}
+            )
             and (not self.path or bool(_pattern(self.path).fullmatch(source.path.replace("\\", "/"))))
         )
 
@@ -115,4 +118,7 @@ def wishes_for(item: Item, source: MediaSource, defaults: Wishes, rules: tuple[R
 @lru_cache(maxsize=256)
 def _pattern(glob: str) -> re.Pattern[str]:
     parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(parts.get(part) or re.escape(part) for part in re.split(r"(\*\*/|\*\*|\*|\?)", glob)), re.IGNORECASE | re.DOTALL)
+    return re.compile(
+        "".join(parts.get(part) or re.escape(part) for part in re.split(r"(\*\*/|\*\*|\*|\?)", glob)),
+        re.IGNORECASE | re.DOTALL,
+    )

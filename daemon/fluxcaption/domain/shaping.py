@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
-from fluxcaption.domain.cues import Cue, Segment
+from fluxcaption.domain.cues import Cue, Segment, TextUnit
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import Ms, UnitId
-from fluxcaption.domain.work import TextUnit
 
 SHORTEST_MS = 833
 LONGEST_MS = 7_000
@@ -249,14 +248,18 @@ class Sentence:
         turns = _turns(self.cues[0].lines)
         if len(self.cues) > 1 or len(turns) == 1:
             return (TextUnit(self.id, self.text),)
-        return tuple(TextUnit(UnitId(f"{self.id}.{number}"), words) for number, (_, words) in enumerate(turns, 1))
+        return tuple(
+            TextUnit(UnitId(f"{self.id}.{number}"), words) for number, (_, words) in enumerate(turns, 1)
+        )
 
     def told(self, texts: Mapping[UnitId, str]) -> str:
         """The sentence put together from the texts of its units; each speaker begins a line."""
         words = [" ".join(texts[unit.id].split()) for unit in self.units]
         if len(words) == 1:
             return words[0]
-        return "\n".join(dash + said for (dash, _), said in zip(_turns(self.cues[0].lines), words, strict=True))
+        return "\n".join(
+            dash + said for (dash, _), said in zip(_turns(self.cues[0].lines), words, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +289,10 @@ def sentences(cues: Sequence[Cue]) -> tuple[Sentence, ...]:
             groups[-1].append(cue)
         else:
             groups.append([cue])
-    return tuple(Sentence(UnitId(str(number)), " ".join(cue.text for cue in group), tuple(group)) for number, group in enumerate(groups, 1))
+    return tuple(
+        Sentence(UnitId(str(number)), " ".join(cue.text for cue in group), tuple(group))
+        for number, group in enumerate(groups, 1)
+    )
 
 
 def fit(text: str, cues: Sequence[Cue], target: LanguageTag) -> tuple[Cue, ...]:
@@ -304,7 +310,9 @@ def fit(text: str, cues: Sequence[Cue], target: LanguageTag) -> tuple[Cue, ...]:
         end = min(cues[-1].end, cues[0].start + LONGEST_MS)
         return tuple(_in_steps(replace(cues[0], end=Ms(end)), [words], target))
     shares = _share(words, [len(cue.text) for cue in cues], target)
-    return tuple(step for cue, share in zip(cues, shares, strict=True) for step in _in_steps(cue, [share], target))
+    return tuple(
+        step for cue, share in zip(cues, shares, strict=True) for step in _in_steps(cue, [share], target)
+    )
 
 
 def spread(text: str, cues: Sequence[Cue], target: LanguageTag) -> tuple[str, ...]:
@@ -326,9 +334,16 @@ def wrap(text: str, language: LanguageTag) -> tuple[str, ...]:
         return (" ".join(text.split()),)
     space = width(_joined(["", ""], language), language)
     ends = list(accumulate(width(word, language) + space for word in words))
-    fitting = [at for at in range(1, len(words)) if ends[at - 1] - space <= limit and ends[-1] - ends[at - 1] - space <= limit]
+    fitting = [
+        at
+        for at in range(1, len(words))
+        if ends[at - 1] - space <= limit and ends[-1] - ends[at - 1] - space <= limit
+    ]
     if fitting:
-        best = min(fitting, key=lambda at: _break_cost(words[at - 1], ends[at - 1], ends[-1] - ends[at - 1], language))
+        best = min(
+            fitting,
+            key=lambda at: _break_cost(words[at - 1], ends[at - 1], ends[-1] - ends[at - 1], language),
+        )
         return (_joined(words[:best], language), _joined(words[best:], language))
     lines: list[str] = []
     first = 0
@@ -384,7 +399,13 @@ def _parts(words: list[_Word], language: LanguageTag) -> Iterator[list[_Word]]:
         return
     middle = len(words) / 2
     near_middle = range(max(1, len(words) // 4), len(words) - len(words) // 4)
-    best = min(near_middle, key=lambda at: (_is_never_last(words[at - 1].text, language), abs(at - middle) + _split_cost(words[at - 1], words[at])))
+    best = min(
+        near_middle,
+        key=lambda at: (
+            _is_never_last(words[at - 1].text, language),
+            abs(at - middle) + _split_cost(words[at - 1], words[at]),
+        ),
+    )
     yield from _parts(words[:best], language)
     yield from _parts(words[best:], language)
 
@@ -439,7 +460,11 @@ def _goes_on(group: Sequence[Cue], cue: Cue) -> bool:
 
 def _stands_alone(cue: Cue) -> bool:
     """Dialogue of two people, songs and sounds are not parts of a sentence."""
-    return len(_turns(cue.lines)) > 1 or cue.text.startswith(("-", "–", "♪", "#", "[", "(")) or cue.text.endswith(("♪", "]", ")"))
+    return (
+        len(_turns(cue.lines)) > 1
+        or cue.text.startswith(("-", "–", "♪", "#", "[", "("))
+        or cue.text.endswith(("♪", "]", ")"))
+    )
 
 
 def _turns(lines: Sequence[str]) -> list[tuple[str, str]]:
@@ -472,7 +497,14 @@ def _share(words: list[str], weights: Sequence[int], language: LanguageTag) -> l
         near = range(bisect_left(ends, aim - MOST_AWAY) + 1, bisect_right(ends, aim + MOST_AWAY) + 1)
         first, last = at + 1, len(words) - (len(weights) - number)
         choices = range(min(max(near.start, first), last), max(min(near.stop - 1, last), first) + 1)
-        best = min(choices, key=lambda cut: abs(ends[cut - 1] - aim) + 4 * _pause_cost(words[cut - 1]) + 20 * _is_never_last(words[cut - 1], language))
+        best = min(
+            choices,
+            key=lambda cut: (
+                abs(ends[cut - 1] - aim)
+                + 4 * _pause_cost(words[cut - 1])
+                + 20 * _is_never_last(words[cut - 1], language)
+            ),
+        )
         shares.append(words[at:best])
         at = best
     return [*shares, words[at:]]
@@ -493,7 +525,12 @@ def _in_steps(cue: Cue, turns: list[list[str]], language: LanguageTag) -> list[C
     length_ms = cue.end - cue.start
     if len(lines) <= MOST_LINES or length_ms < len(lines):
         return [replace(cue, lines=lines)]
-    parts = [[words] for words in (turns if len(turns) > 1 else _share(turns[0], [1] * ((len(lines) + 1) // MOST_LINES), language))]
+    parts = [
+        [words]
+        for words in (
+            turns if len(turns) > 1 else _share(turns[0], [1] * ((len(lines) + 1) // MOST_LINES), language)
+        )
+    ]
     count = len(parts)
     gap_ms = GAP_MS if length_ms > count * (GAP_MS + 1) else 0
     free_ms = length_ms - gap_ms * (count - 1)
@@ -502,7 +539,12 @@ def _in_steps(cue: Cue, turns: list[list[str]], language: LanguageTag) -> list[C
     steps: list[Cue] = []
     start: int = cue.start
     for number, (part, size) in enumerate(zip(parts, sizes, strict=True)):
-        end = cue.start + gap_ms * number + least_ms * (number + 1) + (free_ms - least_ms * count) * size // sizes[-1]
+        end = (
+            cue.start
+            + gap_ms * number
+            + least_ms * (number + 1)
+            + (free_ms - least_ms * count) * size // sizes[-1]
+        )
         steps += _in_steps(replace(cue, start=Ms(start), end=Ms(end)), part, language)
         start = end + gap_ms
     return steps
@@ -510,7 +552,9 @@ def _in_steps(cue: Cue, turns: list[list[str]], language: LanguageTag) -> list[C
 
 def _break_cost(last_word: str, first: float, second: float, language: LanguageTag) -> tuple[bool, float]:
     # The longer line lies at the bottom.
-    return _is_never_last(last_word, language), abs(second - first) * (0.5 if second >= first else 0.7) + 6 * _pause_cost(last_word)
+    return _is_never_last(last_word, language), abs(second - first) * (
+        0.5 if second >= first else 0.7
+    ) + 6 * _pause_cost(last_word)
 
 
 def _split_words(text: str, language: LanguageTag) -> list[str]:

@@ -23,6 +23,3 @@ ContentHash = NewType("ContentHash", str)
 
 Fingerprint = NewType("Fingerprint", str)
 """Names the bytes of one media file, wherever it lies and whatever its id is."""
-
-SAMPLE_RATE_HZ = 16_000
-"""What the recogniser listens at; every sound block inside the daemon is mono at this rate."""

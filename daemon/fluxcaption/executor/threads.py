@@ -11,8 +11,8 @@ from contextlib import suppress
 import numpy as np
 
 from fluxcaption.domain.units import ContentHash
-from fluxcaption.domain.work import UnitResult, WorkKind, WorkUnit
-from fluxcaption.ports import Samples
+from fluxcaption.ports.executor import UnitResult, WorkKind, WorkUnit
+from fluxcaption.ports.media import Samples
 
 BlockingHandler = Callable[[WorkUnit], UnitResult]
 
@@ -59,7 +59,9 @@ class ThreadExecutor:
         computing: Mapping[WorkKind, BlockingHandler],
         waiting: Mapping[WorkKind, Callable[[WorkUnit], Awaitable[UnitResult]]] | None = None,
     ) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="hear", initializer=lower_priority, initargs=(nice,))
+        self._threads = ThreadPoolExecutor(
+            max_workers=size, thread_name_prefix="hear", initializer=lower_priority, initargs=(nice,)
+        )
         self._computing = dict(computing)
         self._waiting = dict(waiting or {})
 
@@ -67,7 +69,9 @@ class ThreadExecutor:
         """Run one unit to its end; errors of the handler come out as they are."""
         if (handler := self._waiting.get(unit.kind)) is not None:
             return await handler(unit)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._computing[unit.kind], unit)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._computing[unit.kind], unit
+        )
 
     async def close(self) -> None:
         """Begin nothing more; what runs ends by itself."""

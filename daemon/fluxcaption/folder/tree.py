@@ -20,18 +20,38 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
-from fluxcaption.domain.errors import DiskLow, ItemGone, JobError, MediaUnreadable, NameTooLong, ServiceUnreachable, SubtitleUnreadable, WriteRefused
-from fluxcaption.domain.media import FinishedTrack, Item, ItemKind, Library, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
+from fluxcaption.domain.errors import (
+    DiskLow,
+    ItemGone,
+    JobError,
+    MediaUnreadable,
+    NameTooLong,
+    ServiceUnreachable,
+    SubtitleUnreadable,
+    WriteRefused,
+)
+from fluxcaption.domain.media import (
+    FinishedTrack,
+    Item,
+    ItemKind,
+    Library,
+    MediaSource,
+    ServerIdentity,
+    SubtitleTrack,
+)
+from fluxcaption.domain.playback import Playing
 from fluxcaption.domain.sidecars import read_sidecar_name, suffix_of
-from fluxcaption.domain.titles import told_by_title
+from fluxcaption.domain.track_titles import told_by_title
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
-from fluxcaption.domain.watching import Playing
 from fluxcaption.mounts import Mounts
-from fluxcaption.ports import Glance, LibraryScan, MediaReader
+from fluxcaption.ports.media import MediaLocation, MediaReader
+from fluxcaption.ports.media_server import Glance, LibraryScan
 
 log = logging.getLogger(__name__)
 
-MEDIA_EXTENSIONS = frozenset({".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogm", ".ts", ".webm", ".wmv"})
+MEDIA_EXTENSIONS = frozenset(
+    {".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogm", ".ts", ".webm", ".wmv"}
+)
 NO_LIBRARY = frozenset({"lost+found", "$RECYCLE.BIN", "#recycle", "System Volume Information", "@eaDir"})
 """Folders that systems keep on their disks, often for themselves alone: nobody's films."""
 
@@ -86,12 +106,20 @@ class FolderTree:
         """Names, sizes and times of the media and of what lies beside it."""
         paths = await self._run(self._media_files)
         for first in range(0, len(paths), PAGE):
-            yield [Glance(self._id_of(path), etag) for path in paths[first : first + PAGE] if (etag := await self._run(self._etag, path))]
+            yield [
+                Glance(self._id_of(path), etag)
+                for path in paths[first : first + PAGE]
+                if (etag := await self._run(self._etag, path))
+            ]
 
     async def fetch_items(self, ids: Sequence[ItemId], library: Library | None = None) -> Sequence[Item]:
         """Describe some files again."""
         wanted = set(ids)
-        found = [await self._run(self._describe, path) for path in await self._run(self._media_files) if self._id_of(path) in wanted]
+        found = [
+            await self._run(self._describe, path)
+            for path in await self._run(self._media_files)
+            if self._id_of(path) in wanted
+        ]
         return [item for item in found if item is not None]
 
     async def expand(self, item_id: ItemId) -> Sequence[ItemId]:
@@ -168,16 +196,24 @@ class FolderTree:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     def _id_of(self, path: Path) -> ItemId:
-        return ItemId(hashlib.sha256(str(path.relative_to(self._root)).encode(errors="surrogateescape")).hexdigest()[:32])
+        return ItemId(
+            hashlib.sha256(str(path.relative_to(self._root)).encode(errors="surrogateescape")).hexdigest()[
+                :32
+            ]
+        )
 
     def _etag(self, path: Path) -> str:
         """Changes when the file or what lies beside it under its name changes; empty when it is not there."""
         try:
             status = path.stat()
-            beside = [(name, (path.parent / name).lstat().st_mtime_ns) for name in self._listings.beside(path)]
+            beside = [
+                (name, (path.parent / name).lstat().st_mtime_ns) for name in self._listings.beside(path)
+            ]
         except OSError:
             return ""
-        return hashlib.sha256(repr((status.st_mtime_ns, status.st_size, beside)).encode(errors="surrogateescape")).hexdigest()[:32]
+        return hashlib.sha256(
+            repr((status.st_mtime_ns, status.st_size, beside)).encode(errors="surrogateescape")
+        ).hexdigest()[:32]
 
     def _media_files(self) -> list[Path]:
         """All that is called like media.
@@ -187,8 +223,14 @@ class FolderTree:
         """
         found = []
         for folder, folders, names in os.walk(self._root, onerror=self._refuse_unreadable):
-            folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in NO_LIBRARY)
-            found += [Path(folder, name) for name in sorted(names) if Path(name).suffix.lower() in MEDIA_EXTENSIONS and not name.startswith(".")]
+            folders[:] = sorted(
+                name for name in folders if not name.startswith(".") and name not in NO_LIBRARY
+            )
+            found += [
+                Path(folder, name)
+                for name in sorted(names)
+                if Path(name).suffix.lower() in MEDIA_EXTENSIONS and not name.startswith(".")
+            ]
         self._probed = {path: self._probed[path] for path in found if path in self._probed}
         return found
 
@@ -255,7 +297,9 @@ class _Listings:
                 self._known[media.parent] = known
         names, start = known[1], f"{media.stem}.".lower()
         first = bisect.bisect_left(names, start, key=str.lower)
-        found = itertools.takewhile(lambda name: name.lower().startswith(start), itertools.islice(names, first, None))
+        found = itertools.takewhile(
+            lambda name: name.lower().startswith(start), itertools.islice(names, first, None)
+        )
         return [name for name in found if name != media.name]
 
 
@@ -332,7 +376,11 @@ def give_owner_of(media: Path, file: Path) -> None:
         refused = error
     if refused is not None and str(media.parent) not in _said_owner:
         _said_owner.add(str(media.parent))
-        log.warning("a subtitle could not be given the owner and rights of its film: %s", refused.strerror, extra={"folder": str(media.parent)})
+        log.warning(
+            "a subtitle could not be given the owner and rights of its film: %s",
+            refused.strerror,
+            extra={"folder": str(media.parent)},
+        )
 
 
 _said_owner: set[str] = set()
@@ -351,7 +399,9 @@ def write_file(target: Path, content: bytes) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_what_a_crash_left(target.parent)
-        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb") as file:
+        with open(
+            os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb"
+        ) as file:
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX)
             file.write(content)

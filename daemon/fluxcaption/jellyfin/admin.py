@@ -66,7 +66,10 @@ def with_destination(configuration: Json, destination: Json) -> dict[str, Any]:
 
 def our_destination(configuration: Json, name: str) -> Json | None:
     """Our destination in the plugin's configuration."""
-    return next((option for option in configuration.get("GenericOptions") or [] if option.get("WebhookName") == name), None)
+    return next(
+        (option for option in configuration.get("GenericOptions") or [] if option.get("WebhookName") == name),
+        None,
+    )
 
 
 class JellyfinAdmin:
@@ -85,13 +88,19 @@ class JellyfinAdmin:
         # Jellyfin itself asks nobody for a key here.
         answer = await self._client.call("GET", "/System/Info/Public", expected=frozenset({401, 403, 404}))
         if answer.status in {401, 403}:
-            raise ServiceUnreachable(SERVICE, url, f"{PROXY} wants a login of its own (status {answer.status})")
+            raise ServiceUnreachable(
+                SERVICE, url, f"{PROXY} wants a login of its own (status {answer.status})"
+            )
         if answer.status == 404 or "json" not in answer.content_type:
             raise ServiceUnreachable(SERVICE, url, NO_JELLYFIN)
         info = {name.lower(): value for name, value in answer.mapping(url).items()}
         if "jellyfin" not in str(info.get("productname", "")).lower():
             raise ServiceUnreachable(SERVICE, url, NO_JELLYFIN)
-        return ServerIdentity(ServerId(str(info.get("id", ""))), str(info.get("servername", "Jellyfin")), str(info.get("version")))
+        return ServerIdentity(
+            ServerId(str(info.get("id", ""))),
+            str(info.get("servername", "Jellyfin")),
+            str(info.get("version")),
+        )
 
     async def check_key(self, key: str) -> None:
         """Make sure that the key is one of an administrator (A1).
@@ -108,7 +117,9 @@ class JellyfinAdmin:
                 await self._client.call("GET", "/System/Info", params={"ApiKey": key}, headers=nameless)
             except KeyRejected:
                 raise rejected from None
-            raise ServiceUnreachable(SERVICE, self._client.url, f"{PROXY} takes the Authorization header away") from rejected
+            raise ServiceUnreachable(
+                SERVICE, self._client.url, f"{PROXY} takes the Authorization header away"
+            ) from rejected
         await self._client.call("GET", "/Library/VirtualFolders")
 
     async def log_in(self, user: str, password: str) -> str:
@@ -118,9 +129,13 @@ class JellyfinAdmin:
             UsageError: Name and password are wrong, or it is no administrator.
         """
         body = {"Username": user, "Pw": password}
-        answer = await self._client.call("POST", "/Users/AuthenticateByName", body=body, expected=frozenset({401, 403}))
+        answer = await self._client.call(
+            "POST", "/Users/AuthenticateByName", body=body, expected=frozenset({401, 403})
+        )
         if answer.status in {401, 403}:
-            raise UsageError(f"Jellyfin does not accept this name and password: is {user} the name of an account, and not disabled?")
+            raise UsageError(
+                f"Jellyfin does not accept this name and password: is {user} the name of an account, and not disabled?"
+            )
         found = answer.mapping(self._client.url)
         token = str(found.get("AccessToken", ""))
         if not ((found.get("User") or {}).get("Policy") or {}).get("IsAdministrator"):
@@ -130,7 +145,11 @@ class JellyfinAdmin:
 
     async def log_out(self, token: str) -> None:
         """End a login."""
-        await self._client.call("POST", "/Sessions/Logout", headers={"Authorization": f'MediaBrowser Token="{token}", Client="{KEY_NAME}"'})
+        await self._client.call(
+            "POST",
+            "/Sessions/Logout",
+            headers={"Authorization": f'MediaBrowser Token="{token}", Client="{KEY_NAME}"'},
+        )
 
     async def key_of_ours(self) -> str:
         """The API key that carries our name, made if there is none."""
@@ -145,14 +164,30 @@ class JellyfinAdmin:
     async def plugin(self, plugin: WebhookPlugin) -> InstalledPlugin | None:
         """The plugin as it is installed; the best one where several versions are listed."""
         answer = await self._client.call("GET", "/Plugins")
-        found = [row for row in answer.rows(self._client.url) if str(row.get("Id", "")).replace("-", "").lower() == plugin.id]
-        found.sort(key=lambda row: (row.get("Status") == "Active", row.get("Status") == "Restart"), reverse=True)
-        return InstalledPlugin(str(found[0].get("Version", "")), str(found[0].get("Status", ""))) if found else None
+        found = [
+            row
+            for row in answer.rows(self._client.url)
+            if str(row.get("Id", "")).replace("-", "").lower() == plugin.id
+        ]
+        found.sort(
+            key=lambda row: (row.get("Status") == "Active", row.get("Status") == "Restart"), reverse=True
+        )
+        return (
+            InstalledPlugin(str(found[0].get("Version", "")), str(found[0].get("Status", "")))
+            if found
+            else None
+        )
 
     async def install(self, plugin: WebhookPlugin, version: str) -> str:
         """Install it from the server's repositories; returns why that failed, empty where it did not."""
         params = {"assemblyGuid": plugin.guid, "version": version}
-        answer = await self._client.call("POST", f"/Packages/Installed/{plugin.name}", params=params, timeout_s=INSTALL_S, expected=frozenset({404, 500}))
+        answer = await self._client.call(
+            "POST",
+            f"/Packages/Installed/{plugin.name}",
+            params=params,
+            timeout_s=INSTALL_S,
+            expected=frozenset({404, 500}),
+        )
         if answer.status == 404:
             return f"the server offers no such plugin: is {plugin.repository_url} among its repositories (Dashboard > Plugins > Repositories)?"
         return await self._cause_of_failure() if answer.status == 500 else ""
@@ -161,7 +196,14 @@ class JellyfinAdmin:
         """What the activity log says of the latest installation that failed (10.2)."""
         answer = await self._client.call("GET", "/System/ActivityLog/Entries", params={"limit": "50"})
         entries = answer.mapping(self._client.url).get("Items") or []
-        cause = next((str(entry.get("Overview") or entry.get("Name")) for entry in entries if entry.get("Type") == "InstallationFailed"), "see its log")
+        cause = next(
+            (
+                str(entry.get("Overview") or entry.get("Name"))
+                for entry in entries
+                if entry.get("Type") == "InstallationFailed"
+            ),
+            "see its log",
+        )
         return f"the server could not install the plugin: {cause}"
 
     async def enable(self, plugin: WebhookPlugin, installed: InstalledPlugin) -> None:
@@ -186,7 +228,9 @@ class JellyfinAdmin:
 
     async def configuration(self, plugin: WebhookPlugin) -> dict[str, Any] | None:
         """The plugin's whole configuration; None while it is not loaded."""
-        answer = await self._client.call("GET", f"/Plugins/{plugin.id}/Configuration", expected=frozenset({404}))
+        answer = await self._client.call(
+            "GET", f"/Plugins/{plugin.id}/Configuration", expected=frozenset({404})
+        )
         return dict(answer.mapping(self._client.url)) if answer.status == 200 else None
 
     async def save_configuration(self, plugin: WebhookPlugin, value: Json) -> None:
@@ -196,9 +240,12 @@ class JellyfinAdmin:
     async def begin_session(self, device: str, *, timeout_s: float) -> None:
         """Begin a session under a fresh device id, which the plugin tells its destinations of before the server answers."""
         authorization = ", ".join(
-            part if not part.strip().startswith("DeviceId=") else f'DeviceId="{device}"' for part in self._client.authorization().split(", ")
+            part if not part.strip().startswith("DeviceId=") else f'DeviceId="{device}"'
+            for part in self._client.authorization().split(", ")
         )
-        await self._client.call("POST", "/Sessions/Capabilities", headers={"Authorization": authorization}, timeout_s=timeout_s)
+        await self._client.call(
+            "POST", "/Sessions/Capabilities", headers={"Authorization": authorization}, timeout_s=timeout_s
+        )
 
     async def hurry_news(self, plugin: WebhookPlugin) -> None:
         """Have the plugin send its news now, and arm the timers of tasks that have never completed a run (9.3)."""
@@ -211,7 +258,9 @@ class JellyfinAdmin:
             for task in await self._tasks(plugin):
                 # Written any earlier, the timer would be set to an hour once more: it goes by the run that is completed.
                 if task["Id"] in waiting and task.get("LastExecutionResult"):
-                    await self._client.call("POST", f"/ScheduledTasks/{task['Id']}/Triggers", body=task.get("Triggers") or [])
+                    await self._client.call(
+                        "POST", f"/ScheduledTasks/{task['Id']}/Triggers", body=task.get("Triggers") or []
+                    )
                     waiting.remove(task["Id"])
             if waiting:
                 await asyncio.sleep(LOOK_AT_RUN_S)
@@ -226,8 +275,18 @@ class JellyfinAdmin:
         found = []
         for row in rows:
             configuration = row.get("Configuration") or {}
-            languages = tuple(part for part in str(configuration.get("SubtitleLanguagePreference") or "").split(",") if part)
-            found.append(Viewer(str(row["Id"]), str(row.get("Name", "")), str(configuration.get("SubtitleMode", "Default")), languages, configuration))
+            languages = tuple(
+                part for part in str(configuration.get("SubtitleLanguagePreference") or "").split(",") if part
+            )
+            found.append(
+                Viewer(
+                    str(row["Id"]),
+                    str(row.get("Name", "")),
+                    str(configuration.get("SubtitleMode", "Default")),
+                    languages,
+                    configuration,
+                )
+            )
         return found
 
     async def set_mode(self, viewer: Viewer, mode: str) -> bool:
@@ -241,5 +300,7 @@ class JellyfinAdmin:
 
     async def somebody_plays(self) -> bool:
         """Whether something is on."""
-        rows = (await self._client.call("GET", "/Sessions", params={"activeWithinSeconds": "120"})).rows(self._client.url)
+        rows = (await self._client.call("GET", "/Sessions", params={"activeWithinSeconds": "120"})).rows(
+            self._client.url
+        )
         return any(isinstance(row.get("NowPlayingItem"), Mapping) for row in rows)

@@ -9,7 +9,15 @@ from typing import Any
 
 from fluxcaption.domain.errors import FluxCaptionError, KeyRejected, ServiceUnreachable
 from fluxcaption.jellyfin.admin import NO_JELLYFIN, PROXY, JellyfinAdmin, our_destination, with_destination
-from fluxcaption.jellyfin.client import NO_TLS, NOT_IN_TIME, NOT_TRUSTED, PAGE, REDIRECTS, STARTING, JellyfinClient
+from fluxcaption.jellyfin.client import (
+    NO_TLS,
+    NOT_IN_TIME,
+    NOT_TRUSTED,
+    PAGE,
+    REDIRECTS,
+    STARTING,
+    JellyfinClient,
+)
 from fluxcaption.jellyfin.parse import read_item, read_version
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.plugin_manifest import webhook_plugin
@@ -57,7 +65,9 @@ async def check_server(settings: Settings, version: str, watch: Watch | None) ->
         await client.close()
 
 
-async def _check(settings: Settings, server: Server, client: JellyfinClient, watch: Watch | None) -> list[Finding]:
+async def _check(
+    settings: Settings, server: Server, client: JellyfinClient, watch: Watch | None
+) -> list[Finding]:
     admin = JellyfinAdmin(client)
     findings: list[Finding] = []
     try:
@@ -78,7 +88,12 @@ async def _check(settings: Settings, server: Server, client: JellyfinClient, wat
         await admin.check_key(server.api_key.get_secret_value() if server.api_key else "")
     except KeyRejected:
         findings.append(
-            Finding("key", Grade.PROBLEM, "the key is not accepted, or is not an administrator's", "make a new one: fluxcaption link, or Dashboard > API Keys")
+            Finding(
+                "key",
+                Grade.PROBLEM,
+                "the key is not accepted, or is not an administrator's",
+                "make a new one: fluxcaption link, or Dashboard > API Keys",
+            )
         )
         return findings
     except ServiceUnreachable as error:
@@ -100,13 +115,37 @@ async def _check(settings: Settings, server: Server, client: JellyfinClient, wat
 
 
 CAUSES = {
-    NOT_TRUSTED: ("certificate", Grade.PROBLEM, "set server.ca_file to the certificate authority of the server, and use the name the certificate is for"),
-    NO_TLS: ("certificate", Grade.PROBLEM, "write server.url with http://, or turn on HTTPS in Dashboard > Networking"),
-    REDIRECTS: ("base path", Grade.PROBLEM, "put the base path of Dashboard > Networking into server.url, and http or https as the browser uses it"),
+    NOT_TRUSTED: (
+        "certificate",
+        Grade.PROBLEM,
+        "set server.ca_file to the certificate authority of the server, and use the name the certificate is for",
+    ),
+    NO_TLS: (
+        "certificate",
+        Grade.PROBLEM,
+        "write server.url with http://, or turn on HTTPS in Dashboard > Networking",
+    ),
+    REDIRECTS: (
+        "base path",
+        Grade.PROBLEM,
+        "put the base path of Dashboard > Networking into server.url, and http or https as the browser uses it",
+    ),
     PAGE: ("base path", Grade.PROBLEM, "put the base path of Dashboard > Networking into server.url"),
-    NO_JELLYFIN: ("service", Grade.PROBLEM, "server.url must be the address with which a browser opens Jellyfin, with its base path"),
-    PROXY: ("proxy", Grade.PROBLEM, "let this machine pass it: no login of the proxy's own, and the Authorization header as it was sent"),
-    STARTING: ("address", Grade.WARNING, "wait until it has started; a first start after an upgrade may take hours"),
+    NO_JELLYFIN: (
+        "service",
+        Grade.PROBLEM,
+        "server.url must be the address with which a browser opens Jellyfin, with its base path",
+    ),
+    PROXY: (
+        "proxy",
+        Grade.PROBLEM,
+        "let this machine pass it: no login of the proxy's own, and the Authorization header as it was sent",
+    ),
+    STARTING: (
+        "address",
+        Grade.WARNING,
+        "wait until it has started; a first start after an upgrade may take hours",
+    ),
 }
 """Check and fix by how the sentence of the cause begins."""
 
@@ -116,14 +155,24 @@ def _unreachable(server: Server, error: ServiceUnreachable) -> Finding:
     if known is not None:
         name, grade, fix = known
         return Finding(name, grade, error.detail, fix)
-    return Finding("address", Grade.PROBLEM, f"{server.url}: {error.detail}", "check that the server runs and that server.url can be reached from here")
+    return Finding(
+        "address",
+        Grade.PROBLEM,
+        f"{server.url}: {error.detail}",
+        "check that the server runs and that server.url can be reached from here",
+    )
 
 
 def _certificate(server: Server) -> Finding:
     if not server.url.startswith("https://"):
         return Finding("certificate", Grade.SKIPPED, "the server is reached over http")
     if not server.tls_verify and server.ca_file is None:
-        return Finding("certificate", Grade.WARNING, "the server's certificate is not checked", "set server.ca_file and remove tls_verify: false")
+        return Finding(
+            "certificate",
+            Grade.WARNING,
+            "the server's certificate is not checked",
+            "set server.ca_file and remove tls_verify: false",
+        )
     return Finding("certificate", Grade.OK, "the certificate is trusted")
 
 
@@ -131,8 +180,17 @@ def _version(running: tuple[int, int, int], server: Server) -> Finding:
     if running < OLDEST:
         return Finding("version", Grade.PROBLEM, "it is older than 10.10", "update Jellyfin")
     if running == REFUSES_ALL_UPLOADS:
-        way = "sidecars are written through path_map meanwhile" if server.path_map else "set server.path_map meanwhile"
-        return Finding("version", Grade.PROBLEM, "10.11.7 refuses every subtitle upload", f"update Jellyfin to 10.11.8 or newer; {way}")
+        way = (
+            "sidecars are written through path_map meanwhile"
+            if server.path_map
+            else "set server.path_map meanwhile"
+        )
+        return Finding(
+            "version",
+            Grade.PROBLEM,
+            "10.11.7 refuses every subtitle upload",
+            f"update Jellyfin to 10.11.8 or newer; {way}",
+        )
     return Finding("version", Grade.OK, "the version takes uploads")
 
 
@@ -140,7 +198,12 @@ async def _webhook(admin: JellyfinAdmin, settings: Settings) -> Finding:
     plugin = webhook_plugin()
     installed = await admin.plugin(plugin)
     if installed is None:
-        return Finding("webhook", Grade.WARNING, "the Webhook plugin is not installed: new films are found by scans only", "run fluxcaption link")
+        return Finding(
+            "webhook",
+            Grade.WARNING,
+            "the Webhook plugin is not installed: new films are found by scans only",
+            "run fluxcaption link",
+        )
     if installed.status != "Active":
         fix = "restart Jellyfin" if installed.status == "Restart" else "run fluxcaption link"
         return Finding("webhook", Grade.WARNING, f"the Webhook plugin is {installed.status}", fix)
@@ -149,39 +212,80 @@ async def _webhook(admin: JellyfinAdmin, settings: Settings) -> Finding:
         return Finding("webhook", Grade.WARNING, "the Webhook plugin is not loaded yet", "restart Jellyfin")
     ours = our_destination(configuration, plugin.destination["WebhookName"])
     if ours is None:
-        return Finding("webhook", Grade.WARNING, "the Webhook plugin has no destination FluxCaption", "run fluxcaption link")
+        return Finding(
+            "webhook",
+            Grade.WARNING,
+            "the Webhook plugin has no destination FluxCaption",
+            "run fluxcaption link",
+        )
     wanted = f"{settings.web.public_url.rstrip('/')}/webhook/jellyfin"
     secret = settings.web.webhook_secret.get_secret_value() if settings.web.webhook_secret else ""
-    sent = {str(entry.get("Key", "")).lower(): str(entry.get("Value", "")) for entry in ours.get("Headers") or []}
+    sent = {
+        str(entry.get("Key", "")).lower(): str(entry.get("Value", "")) for entry in ours.get("Headers") or []
+    }
     if settings.web.public_url and ours.get("WebhookUri") != wanted:
-        return Finding("webhook", Grade.PROBLEM, f"the destination calls {ours.get('WebhookUri')} instead of {wanted}", "run fluxcaption link")
+        return Finding(
+            "webhook",
+            Grade.PROBLEM,
+            f"the destination calls {ours.get('WebhookUri')} instead of {wanted}",
+            "run fluxcaption link",
+        )
     if sent.get("authorization") != f"Bearer {secret}" or not secret:
-        return Finding("webhook", Grade.PROBLEM, "the destination sends another secret than web.webhook_secret", "run fluxcaption link")
+        return Finding(
+            "webhook",
+            Grade.PROBLEM,
+            "the destination sends another secret than web.webhook_secret",
+            "run fluxcaption link",
+        )
     wrong = _differences(ours, plugin.destination)
     if sent.get("content-type") != "application/json":
         # With a charset the plugin throws, and the event is lost.
         wrong.append("Headers")
     if wrong:
-        return Finding("webhook", Grade.PROBLEM, f"the destination is not as it should be: {', '.join(wrong)}", "run fluxcaption link")
+        return Finding(
+            "webhook",
+            Grade.PROBLEM,
+            f"the destination is not as it should be: {', '.join(wrong)}",
+            "run fluxcaption link",
+        )
     return Finding("webhook", Grade.OK, f"the Webhook plugin {installed.version} is set up")
 
 
 def _differences(ours: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Members of our destination that are not as we set them; address and secret are looked at by themselves."""
-    return [name for name, value in wanted.items() if name not in {"WebhookUri", "Headers"} and ours.get(name) != value]
+    return [
+        name
+        for name, value in wanted.items()
+        if name not in {"WebhookUri", "Headers"} and ours.get(name) != value
+    ]
 
 
 async def _round_trip(admin: JellyfinAdmin, settings: Settings, watch: Watch | None) -> Finding:
     if not settings.web.public_url:
-        return Finding("public_url", Grade.WARNING, "web.public_url is not set", "set it to the address under which Jellyfin can call this daemon")
+        return Finding(
+            "public_url",
+            Grade.WARNING,
+            "web.public_url is not set",
+            "set it to the address under which Jellyfin can call this daemon",
+        )
     if watch is None:
-        return Finding("public_url", Grade.SKIPPED, "no daemon runs here that the server could call", "start it, then run fluxcaption doctor again")
+        return Finding(
+            "public_url",
+            Grade.SKIPPED,
+            "no daemon runs here that the server could call",
+            "start it, then run fluxcaption doctor again",
+        )
     seen = await prove(admin, watch, AMPLE_S)
     if seen is None:
         return Finding("public_url", Grade.SKIPPED, "there is no destination to try")
     if not seen:
         fix = "web.listen must be reachable from the server (0.0.0.0, a published port, no firewall), and public_url must name this machine from there"
-        return Finding("public_url", Grade.PROBLEM, f"the server called {settings.web.public_url}, and nothing arrived within 15 s", fix)
+        return Finding(
+            "public_url",
+            Grade.PROBLEM,
+            f"the server called {settings.web.public_url}, and nothing arrived within 15 s",
+            fix,
+        )
     return Finding("public_url", Grade.OK, "an event came the whole way round")
 
 
@@ -213,7 +317,9 @@ async def _subscribe(admin: JellyfinAdmin, kinds: Sequence[str]) -> bool:
     configuration = await admin.configuration(plugin) or {}
     ours = our_destination(configuration, plugin.destination["WebhookName"])
     if ours is not None:
-        await admin.save_configuration(plugin, with_destination(configuration, {**ours, "NotificationTypes": list(kinds)}))
+        await admin.save_configuration(
+            plugin, with_destination(configuration, {**ours, "NotificationTypes": list(kinds)})
+        )
     return ours is not None
 
 
@@ -247,7 +353,12 @@ async def check_paths(client: JellyfinClient, server: Server) -> Finding:
             if size != source.size_bytes:
                 bad.append(f"{path} has another size than the server says")
     if bad:
-        return Finding("path_map", Grade.PROBLEM, "; ".join(bad[:3]), "each pair of server.path_map must name one folder as both sides see it")
+        return Finding(
+            "path_map",
+            Grade.PROBLEM,
+            "; ".join(bad[:3]),
+            "each pair of server.path_map must name one folder as both sides see it",
+        )
     return Finding("path_map", Grade.OK, "a file of each library was found under its mapped path")
 
 
@@ -256,4 +367,9 @@ async def _viewers(admin: JellyfinAdmin) -> Finding:
     if not plain:
         return Finding("viewers", Grade.OK, "no viewer has subtitles in mode Default")
     text = f"{', '.join(plain[:5])}: with mode Default any file beside a film plays by itself, in whatever language"
-    return Finding("viewers", Grade.WARNING, text, "run fluxcaption link, or set the mode to Smart: User > Subtitles > Subtitle mode")
+    return Finding(
+        "viewers",
+        Grade.WARNING,
+        text,
+        "run fluxcaption link, or set the mode to Smart: User > Subtitles > Subtitle mode",
+    )

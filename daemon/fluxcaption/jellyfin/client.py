@@ -71,7 +71,9 @@ class Answer:
         if wish.isdecimal():
             return float(wish)
         try:
-            return max(0.0, (parsedate_to_datetime(wish) - datetime.now(UTC)).total_seconds()) if wish else 0.0
+            return (
+                max(0.0, (parsedate_to_datetime(wish) - datetime.now(UTC)).total_seconds()) if wish else 0.0
+            )
         except (ValueError, TypeError):
             return 0.0
 
@@ -151,7 +153,10 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*options, **more)
         pools: dict[str, Any] = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
         self.poolmanager.pool_classes_by_scheme = {
-            scheme: type(pool.__name__, (pool,), {"ConnectionCls": self._sockets.connection(pool.ConnectionCls)}) for scheme, pool in pools.items()
+            scheme: type(
+                pool.__name__, (pool,), {"ConnectionCls": self._sockets.connection(pool.ConnectionCls)}
+            )
+            for scheme, pool in pools.items()
         }
 
 
@@ -199,7 +204,8 @@ class JellyfinClient:
         """
         threads = self._threads if timeout_s <= LONG_S else self._long_thread
         return await asyncio.get_running_loop().run_in_executor(
-            threads, lambda: self._call(method, path, params, body, headers or {}, timeout_s, expected, most_bytes)
+            threads,
+            lambda: self._call(method, path, params, body, headers or {}, timeout_s, expected, most_bytes),
         )
 
     def authorization(self) -> str:
@@ -226,7 +232,11 @@ class JellyfinClient:
         most_bytes: int,
     ) -> Answer:
         client = self._client()
-        headers = {**client.http._get_default_headers(), "Accept": "application/json, text/plain, */*", **more_headers}
+        headers = {
+            **client.http._get_default_headers(),
+            "Accept": "application/json, text/plain, */*",
+            **more_headers,
+        }
         data = None
         if body is not None:
             # A list as JSON makes the library's own call crash.
@@ -244,7 +254,9 @@ class JellyfinClient:
                 stream=True,
             ) as response:
                 content = _read(response, most_bytes, time.monotonic() + timeout_s)
-                answer = Answer(response.status_code, response.headers.get("Content-Type", ""), content, response.headers)
+                answer = Answer(
+                    response.status_code, response.headers.get("Content-Type", ""), content, response.headers
+                )
         except requests.exceptions.SSLError as error:
             raise ServiceUnreachable(SERVICE, self.url, _tls_cause(error)) from error
         except requests.exceptions.ConnectTimeout as error:
@@ -267,11 +279,27 @@ class JellyfinClient:
             return KeyRejected(SERVICE, self.url)
         if 300 <= status < 400:
             place = answer.headers.get("Location", "elsewhere").partition("?")[0]
-            return ServiceUnreachable(SERVICE, self.url, f"{REDIRECTS} to {place}: is the base path in server.url right, and http or https?")
+            return ServiceUnreachable(
+                SERVICE,
+                self.url,
+                f"{REDIRECTS} to {place}: is the base path in server.url right, and http or https?",
+            )
         if status == 503:
-            return ServiceUnreachable(SERVICE, self.url, STARTING, was_sent=False, retry_after_s=max(LEFT_ALONE_S, answer.retry_after_s))
+            return ServiceUnreachable(
+                SERVICE,
+                self.url,
+                STARTING,
+                was_sent=False,
+                retry_after_s=max(LEFT_ALONE_S, answer.retry_after_s),
+            )
         if status >= 400:
-            return ServiceUnreachable(SERVICE, self.url, f"status {status}", was_sent=status != 429, retry_after_s=max(LEFT_ALONE_S, answer.retry_after_s))
+            return ServiceUnreachable(
+                SERVICE,
+                self.url,
+                f"status {status}",
+                was_sent=status != 429,
+                retry_after_s=max(LEFT_ALONE_S, answer.retry_after_s),
+            )
         return None
 
     def _client(self) -> Any:
@@ -292,7 +320,13 @@ def _new_client(settings: JellyfinServer, version: str) -> Any:
         logger.handlers.clear()
         logger.setLevel(logging.WARNING)
     client = LibraryClient()
-    device = "".join(sign if (sign.isascii() and sign.isalnum()) or sign in "-." else "-" for sign in socket.gethostname()) or "host"
+    device = (
+        "".join(
+            sign if (sign.isascii() and sign.isalnum()) or sign in "-." else "-"
+            for sign in socket.gethostname()
+        )
+        or "host"
+    )
     client.config.app("FluxCaption", version, device, f"fluxcaption-{device}")
     key = settings.api_key.get_secret_value() if settings.api_key else ""
     client.config.auth(settings.url.rstrip("/"), None, token=key, ssl=True)
@@ -321,7 +355,9 @@ def _bounded(response: requests.Response, most_bytes: int, deadline: float) -> b
         if time.monotonic() > deadline:
             raise urllib3.exceptions.TimeoutError(f"the answer was not complete after {size} bytes")
         if size > most_bytes:
-            raise AnswerTooLarge(SERVICE, response.url.split("?", 1)[0], f"its answer has more than {most_bytes} bytes")
+            raise AnswerTooLarge(
+                SERVICE, response.url.split("?", 1)[0], f"its answer has more than {most_bytes} bytes"
+            )
         parts.append(chunk)
     return b"".join(parts)
 
@@ -335,7 +371,9 @@ def _cause(error: requests.exceptions.RequestException, url: str) -> str:
     if "BadStatusLine" in text:
         return NO_HTTP
     if "RemoteDisconnected" in text or "reset by peer" in text:
-        return HUNG_UP + (": does server.url begin with https:// instead?" if url.startswith("http://") else "")
+        return HUNG_UP + (
+            ": does server.url begin with https:// instead?" if url.startswith("http://") else ""
+        )
     return type(error).__name__
 
 

@@ -11,11 +11,20 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from fluxcaption.domain.language import LanguageTag, normalise
-from fluxcaption.domain.media import AudioTrack, Item, ItemKind, Library, MediaSource, SubtitleTrack, is_picture_codec, stem_of
+from fluxcaption.domain.media import (
+    AudioTrack,
+    Item,
+    ItemKind,
+    Library,
+    MediaSource,
+    SubtitleTrack,
+    is_picture_codec,
+    stem_of,
+)
+from fluxcaption.domain.playback import CHECK_IN_WITHIN, Playing
 from fluxcaption.domain.sidecars import suffix_of
-from fluxcaption.domain.titles import tells_commentary, told_by_title
+from fluxcaption.domain.track_titles import tells_commentary, told_by_title
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
-from fluxcaption.domain.watching import CHECK_IN_WITHIN, Playing
 
 TICKS_PER_MS = 10_000
 LIBRARY_TYPES = frozenset({"movies", "tvshows", "homevideos", "musicvideos", "mixed", ""})
@@ -45,13 +54,20 @@ def read_libraries(folders: Sequence[Json]) -> Sequence[Library]:
     for folder in folders:
         options = folder.get("LibraryOptions")
         is_enabled = options.get("Enabled", True) if isinstance(options, Mapping) else True
-        if _text(folder.get("CollectionType")).lower() in LIBRARY_TYPES and is_enabled and is_id(str(folder.get("ItemId", ""))):
+        if (
+            _text(folder.get("CollectionType")).lower() in LIBRARY_TYPES
+            and is_enabled
+            and is_id(str(folder.get("ItemId", "")))
+        ):
             found.append(Library(str(folder["ItemId"]), _text(folder.get("Name"))))
     return found
 
 
 def read_item(
-    value: Json, library: str = "", collections: Mapping[str, tuple[str, ...]] | None = None, series_tags: Mapping[str, tuple[str, ...]] | None = None
+    value: Json,
+    library: str = "",
+    collections: Mapping[str, tuple[str, ...]] | None = None,
+    series_tags: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Item:
     """One item with all its versions; `collections` names those that each id is in, `series_tags` what each series is marked with.
 
@@ -62,7 +78,9 @@ def read_item(
         server_id=ServerId(_text(value.get("ServerId"))),
         id=ItemId(str(value["Id"])),
         name=read_title(value),
-        kind={"Movie": ItemKind.MOVIE, "Episode": ItemKind.EPISODE}.get(str(value.get("Type")), ItemKind.VIDEO),
+        kind={"Movie": ItemKind.MOVIE, "Episode": ItemKind.EPISODE}.get(
+            str(value.get("Type")), ItemKind.VIDEO
+        ),
         library=library,
         etag=read_etag(value, collections or {}, series_tags or {}),
         added_at=read_time(value.get("DateCreated")),
@@ -77,18 +95,29 @@ def read_item(
         skipped=f"{UNREADABLE} ({unreadable})" if unreadable else why_skipped(value, sources),
         is_folder=str(value.get("Type")) in FOLDERS,
         # A stream address has none before somebody plays it.
-        is_settling=bool(unreadable) or (not _has_streams(value, sources) and not any(source.is_remote for source in sources)),
+        is_settling=bool(unreadable)
+        or (not _has_streams(value, sources) and not any(source.is_remote for source in sources)),
     )
 
 
-def read_etag(value: Json, collections: Mapping[str, tuple[str, ...]], series_tags: Mapping[str, tuple[str, ...]]) -> str:
+def read_etag(
+    value: Json, collections: Mapping[str, tuple[str, ...]], series_tags: Mapping[str, tuple[str, ...]]
+) -> str:
     """What changes with every save of an item; what rules ask of collections and of its series saves nothing in it, so that is part of it."""
-    return " ".join([_text(value.get("Etag")), *sorted(_collections_of(value, collections)), *series_tags.get(str(value.get("SeriesId")), ())])
+    return " ".join(
+        [
+            _text(value.get("Etag")),
+            *sorted(_collections_of(value, collections)),
+            *series_tags.get(str(value.get("SeriesId")), ()),
+        ]
+    )
 
 
 def _collections_of(value: Json, collections: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Those of the item itself and those of its series."""
-    return tuple(name for part in (value.get("Id"), value.get("SeriesId")) for name in collections.get(str(part), ()))
+    return tuple(
+        name for part in (value.get("Id"), value.get("SeriesId")) for name in collections.get(str(part), ())
+    )
 
 
 def _read_sources(value: Json) -> tuple[tuple[MediaSource, ...], str]:
@@ -147,7 +176,9 @@ def why_skipped(value: Json, sources: Sequence[MediaSource]) -> str:
 
 def _has_streams(value: Json, sources: Sequence[MediaSource]) -> bool:
     raw = _rows(value, "MediaSources")
-    return any(source.audio for source in sources) or any(stream.get("Type") == "Video" for source in raw for stream in _rows(source, "MediaStreams"))
+    return any(source.audio for source in sources) or any(
+        stream.get("Type") == "Video" for source in raw for stream in _rows(source, "MediaStreams")
+    )
 
 
 def _number(value: object) -> int | None:
@@ -182,7 +213,11 @@ def read_source(value: Json) -> MediaSource:
     """One version with its tracks; positions are counted among embedded streams, never taken from `Index`."""
     streams = _rows(value, "MediaStreams")
     audio = [stream for stream in streams if stream.get("Type") == "Audio" and not stream.get("IsExternal")]
-    subtitles = [(stream, ordinal) for stream, ordinal in zip(streams, _subtitle_ordinals(streams), strict=True) if stream.get("Type") == "Subtitle"]
+    subtitles = [
+        (stream, ordinal)
+        for stream, ordinal in zip(streams, _subtitle_ordinals(streams), strict=True)
+        if stream.get("Type") == "Subtitle"
+    ]
     path = _text(value.get("Path"))
     size_bytes = _whole(value, "Size")
     return MediaSource(
@@ -215,7 +250,10 @@ def _subtitle_ordinals(streams: Sequence[Json]) -> Sequence[int]:
 
     By `Index`, not by counting: a library can hide embedded subtitles from its answers, and those alone leave holes in the numbers (3.2, 4.3).
     """
-    numbers = [place if (number := _number(stream.get("Index"))) is None else number for place, stream in enumerate(streams)]
+    numbers = [
+        place if (number := _number(stream.get("Index"))) is None else number
+        for place, stream in enumerate(streams)
+    ]
     inside = [not stream.get("IsExternal") for stream in streams]
     first = min(itertools.compress(numbers, inside), default=0)
     others = [
@@ -251,7 +289,9 @@ def _subtitle_language(stream: Json, title: str, path: str | None) -> LanguageTa
     """What the server says; where an older one left the code in a sidecar's title, the right-most word that is one."""
     language = normalise(_text(stream.get("Language")))
     if language is None and path is not None:
-        language = next((tag for token in reversed(title.split(".")) if (tag := normalise(token)) is not None), None)
+        language = next(
+            (tag for token in reversed(title.split(".")) if (tag := normalise(token)) is not None), None
+        )
     return language
 
 

@@ -12,10 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fluxcaption.domain.errors import ItemGone, ReplyUnusable, ServerRefusesUploads, ServiceUnreachable, SubtitleUnreadable, WriteRefused
-from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaLocation, MediaSource, ServerIdentity, SubtitleTrack
+from fluxcaption.domain.errors import (
+    ItemGone,
+    ReplyUnusable,
+    ServerRefusesUploads,
+    ServiceUnreachable,
+    SubtitleUnreadable,
+    WriteRefused,
+)
+from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaSource, ServerIdentity, SubtitleTrack
+from fluxcaption.domain.playback import Playing
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
-from fluxcaption.domain.watching import Playing
 from fluxcaption.jellyfin.admin import JellyfinAdmin
 from fluxcaption.jellyfin.checks import Grade, check_paths
 from fluxcaption.jellyfin.client import SERVICE, Answer, AnswerTooLarge, JellyfinClient
@@ -36,7 +43,10 @@ from fluxcaption.jellyfin.parse import (
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.mounts import Mounts
 from fluxcaption.plugin_manifest import webhook_plugin
-from fluxcaption.ports import Glance, ItemRecord, LibraryScan, SidecarWriter
+from fluxcaption.ports.files import SidecarWriter
+from fluxcaption.ports.media import MediaLocation
+from fluxcaption.ports.media_server import Glance, LibraryScan
+from fluxcaption.ports.storage import ItemRecord
 from fluxcaption.settings import JellyfinServer as Settings
 
 log = logging.getLogger(__name__)
@@ -77,7 +87,12 @@ class JellyfinServer:
     """MediaServer over the server's own routes."""
 
     def __init__(
-        self, settings: Settings, version: str, write_sidecar: SidecarWriter, needs: RuleNeeds = RuleNeeds(), records: ItemRecords | None = None
+        self,
+        settings: Settings,
+        version: str,
+        write_sidecar: SidecarWriter,
+        needs: RuleNeeds = RuleNeeds(),
+        records: ItemRecords | None = None,
     ) -> None:
         self._settings = settings
         self._client = JellyfinClient(settings, version)
@@ -96,7 +111,9 @@ class JellyfinServer:
         identity = await JellyfinAdmin(self._client).public_info()
         self._version = read_version(identity.version)
         if self._version < OLDEST:
-            raise ServiceUnreachable(SERVICE, self._client.url, f"version {identity.version} is too old: 10.10 or newer is needed")
+            raise ServiceUnreachable(
+                SERVICE, self._client.url, f"version {identity.version} is too old: 10.10 or newer is needed"
+            )
         await self._client.call("GET", "/System/Info")
         return identity
 
@@ -113,7 +130,11 @@ class JellyfinServer:
         if self._needs.collections:
             self._collections = await self._members_of_collections()
         folders = _rows(answer.json(self._client.url))
-        self._folders = [(place.replace("\\", "/").rstrip("/") + "/", str(row.get("Name", ""))) for row in folders for place in _texts(row.get("Locations"))]
+        self._folders = [
+            (place.replace("\\", "/").rstrip("/") + "/", str(row.get("Name", "")))
+            for row in folders
+            for place in _texts(row.get("Locations"))
+        ]
         libraries = read_libraries(folders)
         if self._needs.tags:
             self._series_tags = await self._tags_of_series(libraries)
@@ -131,9 +152,14 @@ class JellyfinServer:
     async def glances(self, library: Library) -> AsyncIterator[Sequence[Glance]]:
         """Ids and Etags alone: an eighth of the cost (3.3)."""
         async for rows in self._pages(library, LEAN_PAGE, {"fields": "Etag"}):
-            yield [Glance(ItemId(row["Id"]), read_etag(row, self._collections, self._series_tags)) for row in rows]
+            yield [
+                Glance(ItemId(row["Id"]), read_etag(row, self._collections, self._series_tags))
+                for row in rows
+            ]
 
-    async def _pages(self, library: Library, size: int, more: Mapping[str, str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+    async def _pages(
+        self, library: Library, size: int, more: Mapping[str, str]
+    ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         # Hashes take a third of the room of ids, and a library may have hundreds of thousands.
         seen: set[int] = set()
         start = 0
@@ -177,7 +203,12 @@ class JellyfinServer:
             if part:
                 rows = await self._rows_of(part)
                 places = {} if library is not None else await self._places_of(rows)
-                found += await self._looked_at([self._item(row, library.name if library is not None else places[row["Id"]]) for row in rows])
+                found += await self._looked_at(
+                    [
+                        self._item(row, library.name if library is not None else places[row["Id"]])
+                        for row in rows
+                    ]
+                )
         return found
 
     async def fetch_item(self, item_id: ItemId) -> Item:
@@ -187,8 +218,15 @@ class JellyfinServer:
         raise ItemGone(item_id)
 
     async def _rows_of(self, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
-        params = {"ids": ",".join(ids), "fields": self._fields, "enableImages": "false", "enableUserData": "false"}
-        rows = _items_in((await self._client.call("GET", "/Items", params=params, timeout_s=PAGE_S)).json(self._client.url))
+        params = {
+            "ids": ",".join(ids),
+            "fields": self._fields,
+            "enableImages": "false",
+            "enableUserData": "false",
+        }
+        rows = _items_in(
+            (await self._client.call("GET", "/Items", params=params, timeout_s=PAGE_S)).json(self._client.url)
+        )
         asked = set(ids)
         if any(row["Id"] not in asked for row in rows):
             raise ServiceUnreachable(SERVICE, self._client.url, "it answered with items nobody asked for")
@@ -212,7 +250,12 @@ class JellyfinServer:
                 last = task.get("LastExecutionResult") or {}
                 ended = read_time(last.get("EndTimeUtc")) if last.get("EndTimeUtc") else None
                 started = read_time(last.get("StartTimeUtc")) if last.get("StartTimeUtc") else None
-                return LibraryScan(task.get("State", "Idle") != "Idle", started, ended, read_date(answer.headers.get("Date", "")))
+                return LibraryScan(
+                    task.get("State", "Idle") != "Idle",
+                    started,
+                    ended,
+                    read_date(answer.headers.get("Date", "")),
+                )
         return LibraryScan()
 
     async def hurry_news(self) -> None:
@@ -233,7 +276,8 @@ class JellyfinServer:
         return [
             Playing(ItemId(str(row["ItemId"])), SourceId(str(row["ItemId"])), read_time(row.get("Date")))
             for row in rows
-            if row.get("Type") in {"VideoPlayback", "VideoPlaybackStopped"} and is_id(str(row.get("ItemId", "")))
+            if row.get("Type") in {"VideoPlayback", "VideoPlaybackStopped"}
+            and is_id(str(row.get("ItemId", "")))
         ]
 
     async def is_there(self, source: MediaSource) -> bool:
@@ -243,7 +287,10 @@ class JellyfinServer:
             if not is_file or not self._server_writes:
                 return is_file
         answer = await self._client.call(
-            "HEAD", f"/Videos/{source.id}/stream", params={"static": "true", "mediaSourceId": source.id}, expected=frozenset({400, 404, 416, 500})
+            "HEAD",
+            f"/Videos/{source.id}/stream",
+            params={"static": "true", "mediaSourceId": source.id},
+            expected=frozenset({400, 404, 416, 500}),
         )
         return answer.status in {200, 206}
 
@@ -258,12 +305,18 @@ class JellyfinServer:
             await self.libraries()
         known: Mapping[ItemId, ItemRecord] = {}
         if self._records is not None and rows:
-            known = await self._records(ServerId(str(rows[0].get("ServerId", ""))), [ItemId(row["Id"]) for row in rows])
+            known = await self._records(
+                ServerId(str(rows[0].get("ServerId", ""))), [ItemId(row["Id"]) for row in rows]
+            )
         places: dict[str, str] = {}
         for row in rows:
             path = str(row.get("Path", "")).replace("\\", "/")
             record = known.get(ItemId(row["Id"]))
-            places[row["Id"]] = record.library if record else next((name for folder, name in self._folders or () if path.startswith(folder)), "")
+            places[row["Id"]] = (
+                record.library
+                if record
+                else next((name for folder, name in self._folders or () if path.startswith(folder)), "")
+            )
         return places
 
     def _item(self, row: Mapping[str, Any], library: str) -> Item:
@@ -273,23 +326,43 @@ class JellyfinServer:
         """The items, with those whose mapped files lie in the cloud marked: a look at the disk may be slow, so not on the loop."""
         if unreadable := [item for item in items if item.skipped.startswith(UNREADABLE)]:
             first = unreadable[0]
-            log.warning("items are passed over: %s", first.skipped, extra={"items": len(unreadable), "first": first.name, "id": first.id})
-        return await asyncio.to_thread(lambda: [self._marked(item) for item in items]) if self._pairs else items
+            log.warning(
+                "items are passed over: %s",
+                first.skipped,
+                extra={"items": len(unreadable), "first": first.name, "id": first.id},
+            )
+        return (
+            await asyncio.to_thread(lambda: [self._marked(item) for item in items]) if self._pairs else items
+        )
 
     def _marked(self, item: Item) -> Item:
         sources = tuple(
-            replace(source, is_remote=True) if (path := local_path(source.path, self._pairs)) is not None and self._mounts.is_cloud(path) else source
+            replace(source, is_remote=True)
+            if (path := local_path(source.path, self._pairs)) is not None and self._mounts.is_cloud(path)
+            else source
             for source in item.sources
         )
         return replace(item, sources=sources)
 
     async def _members_of_collections(self) -> dict[str, tuple[str, ...]]:
-        params = {"recursive": "true", "includeItemTypes": "BoxSet", "collapseBoxSetItems": "false", "enableImages": "false"}
+        params = {
+            "recursive": "true",
+            "includeItemTypes": "BoxSet",
+            "collapseBoxSetItems": "false",
+            "enableImages": "false",
+        }
         wanted = {name.casefold() for name in self._needs.collections}
         members: dict[str, tuple[str, ...]] = {}
-        for box in _items_in((await self._client.call("GET", "/Items", params=params, timeout_s=PAGE_S)).json(self._client.url)):
+        for box in _items_in(
+            (await self._client.call("GET", "/Items", params=params, timeout_s=PAGE_S)).json(self._client.url)
+        ):
             if str(box.get("Name", "")).casefold() in wanted:
-                inside = await self._client.call("GET", "/Items", params={"parentId": str(box["Id"]), "enableImages": "false"}, timeout_s=PAGE_S)
+                inside = await self._client.call(
+                    "GET",
+                    "/Items",
+                    params={"parentId": str(box["Id"]), "enableImages": "false"},
+                    timeout_s=PAGE_S,
+                )
                 for row in _items_in(inside.json(self._client.url)):
                     members[str(row["Id"])] = (*members.get(str(row["Id"]), ()), str(box["Name"]))
         return members
@@ -298,7 +371,11 @@ class JellyfinServer:
         """A server names them at the series alone, not at its episodes."""
         of_series = {"includeItemTypes": "Series", "fields": "Tags"}
         return {
-            row["Id"]: read_tags(row) for library in libraries async for rows in self._pages(library, LEAN_PAGE, of_series) for row in rows if row.get("Tags")
+            row["Id"]: read_tags(row)
+            for library in libraries
+            async for rows in self._pages(library, LEAN_PAGE, of_series)
+            for row in rows
+            if row.get("Tags")
         }
 
     async def read_text_track(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> bytes:
@@ -312,9 +389,17 @@ class JellyfinServer:
         if now is None or found is None:
             raise SubtitleUnreadable(track.file_name or source.stem, "the server does not list it any more")
         if not track.is_external and any(other.is_external for other in now.subtitles):
-            raise SubtitleUnreadable(source.stem, "what the server extracts cannot be trusted while files lie beside the film")
+            raise SubtitleUnreadable(
+                source.stem, "what the server extracts cannot be trusted while files lie beside the film"
+            )
         track = found
-        extension = track.file_name.rsplit(".", 1)[-1].lower() if track.is_external else "ass" if track.codec in {"ass", "ssa"} else "srt"
+        extension = (
+            track.file_name.rsplit(".", 1)[-1].lower()
+            if track.is_external
+            else "ass"
+            if track.codec in {"ass", "ssa"}
+            else "srt"
+        )
         try:
             answer = await self._client.call(
                 "GET",
@@ -327,9 +412,13 @@ class JellyfinServer:
         except AnswerTooLarge as error:
             raise SubtitleUnreadable(track.file_name or source.stem, "it is larger than 4 MiB") from error
         if answer.status == 500:
-            raise ReplyUnusable(f"the server stumbles over {track.file_name or 'a text track of ' + source.stem} (status 500)")
+            raise ReplyUnusable(
+                f"the server stumbles over {track.file_name or 'a text track of ' + source.stem} (status 500)"
+            )
         if answer.status != 200:
-            raise SubtitleUnreadable(track.file_name or source.stem, f"the server does not give it (status {answer.status})")
+            raise SubtitleUnreadable(
+                track.file_name or source.stem, f"the server does not give it (status {answer.status})"
+            )
         return answer.body
 
     async def locate(self, source: MediaSource) -> MediaLocation:
@@ -344,12 +433,16 @@ class JellyfinServer:
         mapped = await asyncio.to_thread(self._mapped, source)
         if self._settings.write == "sidecar":
             if mapped is None:
-                raise ServerRefusesUploads("server.write is sidecar, but server.path_map does not lead to the file", was_sent=False)
+                raise ServerRefusesUploads(
+                    "server.write is sidecar, but server.path_map does not lead to the file", was_sent=False
+                )
             await self._write_beside(mapped, source, track)
             return
         if self._version == REFUSES_ALL_UPLOADS:
             if mapped is None or self._settings.write == "upload":
-                raise ServerRefusesUploads("Jellyfin 10.11.7 refuses every upload: update it, or set server.path_map", was_sent=False)
+                raise ServerRefusesUploads(
+                    "Jellyfin 10.11.7 refuses every upload: update it, or set server.path_map", was_sent=False
+                )
             await self._write_beside(mapped, source, track)
             return
         body = {
@@ -359,7 +452,13 @@ class JellyfinServer:
             "IsHearingImpaired": False,
             "Data": base64.b64encode(track.content).decode(),
         }
-        answer = await self._client.call("POST", f"/Videos/{source.id}/Subtitles", body=body, timeout_s=UPLOAD_S, expected=frozenset({400, 404, 413, 500}))
+        answer = await self._client.call(
+            "POST",
+            f"/Videos/{source.id}/Subtitles",
+            body=body,
+            timeout_s=UPLOAD_S,
+            expected=frozenset({400, 404, 413, 500}),
+        )
         if answer.status == 404:
             raise ItemGone(source.id)
         if answer.status < 400:
@@ -369,7 +468,9 @@ class JellyfinServer:
             return
         if answer.status == 413:
             raise ServerRefusesUploads("a proxy before it limits the size of a request (status 413)")
-        raise ServerRefusesUploads(f"status {answer.status} for {track.file_name(source.stem)}: is the library's folder writable for Jellyfin?")
+        raise ServerRefusesUploads(
+            f"status {answer.status} for {track.file_name(source.stem)}: is the library's folder writable for Jellyfin?"
+        )
 
     async def _write_beside(self, mapped: Path, source: MediaSource, track: FinishedTrack) -> None:
         await asyncio.to_thread(self._write_sidecar, mapped, track.file_name(source.stem), track.content)
@@ -390,7 +491,12 @@ class JellyfinServer:
 
     async def refresh(self, item_id: ItemId) -> None:
         """The lightest refresh that picks up a new sidecar (7.8)."""
-        params = {"metadataRefreshMode": "ValidationOnly", "imageRefreshMode": "None", "replaceAllMetadata": "false", "replaceAllImages": "false"}
+        params = {
+            "metadataRefreshMode": "ValidationOnly",
+            "imageRefreshMode": "None",
+            "replaceAllMetadata": "false",
+            "replaceAllImages": "false",
+        }
         await self._client.call("POST", f"/Items/{item_id}/Refresh", params=params, expected=frozenset({404}))
 
     async def delete(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> None:
@@ -402,17 +508,31 @@ class JellyfinServer:
         now = _listed(before, track.path)
         if before is None or now is None:
             return
-        answer = await self._client.call("DELETE", f"/Videos/{source.id}/Subtitles/{now.handle}", timeout_s=DELETE_S, expected=frozenset({400, 404, 500}))
+        answer = await self._client.call(
+            "DELETE",
+            f"/Videos/{source.id}/Subtitles/{now.handle}",
+            timeout_s=DELETE_S,
+            expected=frozenset({400, 404, 500}),
+        )
         if answer.status == 500:
             raise WriteRefused(track.file_name, "the server could not delete it")
         if answer.status >= 400:
-            raise ServiceUnreachable(SERVICE, self._client.url, f"it answered {answer.status} to the deletion of {track.file_name}")
+            raise ServiceUnreachable(
+                SERVICE, self._client.url, f"it answered {answer.status} to the deletion of {track.file_name}"
+            )
         after = (await self.fetch_item(item_id)).source(source.id)
         strangers = _paths(before) - _paths(after) - {track.path}
         if strangers:
-            log.error("a file that is not ours vanished while ours was deleted: %s", ", ".join(sorted(map(str, strangers))), extra={"ours": track.path})
+            log.error(
+                "a file that is not ours vanished while ours was deleted: %s",
+                ", ".join(sorted(map(str, strangers))),
+                extra={"ours": track.path},
+            )
         if _listed(after, track.path) is not None:
-            log.error("the server still lists our file after its deletion: a file that came at that moment may have gone instead", extra={"ours": track.path})
+            log.error(
+                "the server still lists our file after its deletion: a file that came at that moment may have gone instead",
+                extra={"ours": track.path},
+            )
             raise WriteRefused(track.file_name, "the server still lists it after its deletion")
 
     def _unlink(self, source: MediaSource, track: SubtitleTrack) -> bool:
@@ -455,7 +575,11 @@ def _paths(source: MediaSource | None) -> frozenset[str | None]:
 
 
 def _listed(source: MediaSource | None, path: str | None) -> SubtitleTrack | None:
-    return next((track for track in source.subtitles if track.is_external and track.path == path), None) if source else None
+    return (
+        next((track for track in source.subtitles if track.is_external and track.path == path), None)
+        if source
+        else None
+    )
 
 
 def _rows(value: Any) -> Sequence[Mapping[str, Any]]:
@@ -479,4 +603,8 @@ def _is_file(path: Path) -> bool:
 
 
 def _items_in(value: Any) -> Sequence[Mapping[str, Any]]:
-    return [row for row in _rows(value.get("Items") if isinstance(value, Mapping) else None) if is_id(str(row.get("Id", "")))]
+    return [
+        row
+        for row in _rows(value.get("Items") if isinstance(value, Mapping) else None)
+        if is_id(str(row.get("Id", "")))
+    ]

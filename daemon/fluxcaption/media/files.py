@@ -15,13 +15,13 @@ import numpy as np
 from fluxcaption.domain.cues import Cue, SubtitleText
 from fluxcaption.domain.errors import JobError, MediaUnreadable, SubtitleUnreadable
 from fluxcaption.domain.language import normalise
-from fluxcaption.domain.marks import is_drawing, plain
-from fluxcaption.domain.media import TEXT_CODECS, AudioTrack, MediaIdentity, MediaLocation, SubtitleTrack
-from fluxcaption.domain.titles import tells_commentary, told_by_title
-from fluxcaption.domain.units import SAMPLE_RATE_HZ, Ms
+from fluxcaption.domain.markup import is_drawing, plain
+from fluxcaption.domain.media import TEXT_CODECS, AudioTrack, MediaIdentity, SubtitleTrack
+from fluxcaption.domain.track_titles import tells_commentary, told_by_title
+from fluxcaption.domain.units import Ms
 from fluxcaption.media.fingerprint import identify
 from fluxcaption.media.remote import RemoteFile
-from fluxcaption.ports import Samples
+from fluxcaption.ports.media import SAMPLE_RATE_HZ, MediaLocation, Samples
 
 BLOCK_MS = 10_000
 MOST_BAD_PACKETS = 200
@@ -49,8 +49,12 @@ class MediaFiles:
     def probe(self, location: MediaLocation) -> tuple[Ms, tuple[AudioTrack, ...], tuple[SubtitleTrack, ...]]:
         """Duration and tracks of a file."""
         with _opened(location) as container:
-            audio = tuple(_audio_track(ordinal, stream) for ordinal, stream in enumerate(container.streams.audio))
-            subtitles = tuple(_subtitle_track(ordinal, stream) for ordinal, stream in enumerate(container.streams.subtitles))
+            audio = tuple(
+                _audio_track(ordinal, stream) for ordinal, stream in enumerate(container.streams.audio)
+            )
+            subtitles = tuple(
+                _subtitle_track(ordinal, stream) for ordinal, stream in enumerate(container.streams.subtitles)
+            )
             if not audio and not container.streams.video:
                 raise MediaUnreadable(_name(location), "there is neither picture nor sound in it")
             return _duration_ms(container), audio, subtitles
@@ -59,11 +63,18 @@ class MediaFiles:
         """Name the file by size, duration and three ranged reads."""
         return identify(location, duration_ms)
 
-    def blocks(self, location: MediaLocation, ordinal: int, start: Ms, stop: Ms | None = None) -> Iterator[tuple[Ms, Samples]]:
+    def blocks(
+        self, location: MediaLocation, ordinal: int, start: Ms, stop: Ms | None = None
+    ) -> Iterator[tuple[Ms, Samples]]:
         """Decode one audio track as blocks of at most 10 s, each with its time on the film's clock."""
         with _opened(location) as container:
             if ordinal >= len(container.streams.audio):
-                raise MediaUnreadable(_name(location), "it has no sound" if not container.streams.audio else f"it has no sound track {ordinal + 1}")
+                raise MediaUnreadable(
+                    _name(location),
+                    "it has no sound"
+                    if not container.streams.audio
+                    else f"it has no sound track {ordinal + 1}",
+                )
             yield from _blocks(container, container.streams.audio[ordinal], start, stop, _name(location))
 
     def text_track(self, location: MediaLocation, ordinal: int) -> SubtitleText:
@@ -89,12 +100,16 @@ def _opened(location: MediaLocation) -> Iterator[Any]:
             # A pipe would keep us waiting for its writer for ever.
             if remote is None and (path := Path(location.address)).exists() and not path.is_file():
                 raise MediaUnreadable(_name(location), "it is no regular file")
-            with av.open(f"file:{location.address}" if remote is None else remote, options=options, **_odd_titles()) as container:
+            with av.open(
+                f"file:{location.address}" if remote is None else remote, options=options, **_odd_titles()
+            ) as container:
                 yield container
         except JobError:
             raise
         except (FFmpegError, OSError, EOFError) as error:
-            raise (remote.failure if remote is not None and remote.failure else _translated(location, error)) from error
+            raise (
+                remote.failure if remote is not None and remote.failure else _translated(location, error)
+            ) from error
         if remote is not None and remote.failure is not None:
             raise remote.failure
 
@@ -120,17 +135,28 @@ def _translated(location: MediaLocation, error: Exception) -> JobError:
         return MediaUnreadable(_name(location), "it is not there any more; is its disk mounted?")
     if number in {errno.EACCES, errno.EPERM}:
         return MediaUnreadable(_name(location), "it may not be read: give the daemon read access")
-    return MediaUnreadable(_name(location), f"it is no media file, or damaged ({detail}): copy it again, or keep it out of the library")
+    return MediaUnreadable(
+        _name(location),
+        f"it is no media file, or damaged ({detail}): copy it again, or keep it out of the library",
+    )
 
 
 def _name(location: MediaLocation) -> str:
-    return location.address.split("?", 1)[0].rsplit("/", 1)[-1] if not location.is_remote else location.address.split("?", 1)[0]
+    return (
+        location.address.split("?", 1)[0].rsplit("/", 1)[-1]
+        if not location.is_remote
+        else location.address.split("?", 1)[0]
+    )
 
 
 def _duration_ms(container: Any) -> Ms:
     if container.duration:
         return Ms(int(container.duration // 1000))
-    lengths = [stream.duration * stream.time_base for stream in container.streams if stream.duration and stream.time_base]
+    lengths = [
+        stream.duration * stream.time_base
+        for stream in container.streams
+        if stream.duration and stream.time_base
+    ]
     return Ms(int(max(lengths, default=0) * 1000))
 
 
@@ -139,7 +165,11 @@ def _has(stream: Any, *names: str) -> bool:
     disposition = getattr(stream, "disposition", None)
     if disposition is None:
         return False
-    return any(bool(disposition & member) for member in (getattr(type(disposition), name, None) for name in names) if member is not None)
+    return any(
+        bool(disposition & member)
+        for member in (getattr(type(disposition), name, None) for name in names)
+        if member is not None
+    )
 
 
 def _is_commentary(stream: Any) -> bool:
@@ -184,7 +214,9 @@ def _subtitle_track(ordinal: int, stream: Any) -> SubtitleTrack:
     )
 
 
-def _blocks(container: Any, stream: Any, start: Ms, stop: Ms | None, name: str) -> Iterator[tuple[Ms, Samples]]:
+def _blocks(
+    container: Any, stream: Any, start: Ms, stop: Ms | None, name: str
+) -> Iterator[tuple[Ms, Samples]]:
     import av
     from av.error import FFmpegError
 
@@ -208,7 +240,11 @@ def _blocks(container: Any, stream: Any, start: Ms, stop: Ms | None, name: str) 
             continue
         for frame in frames:
             good += 1
-            at_ms = None if frame.pts is None or frame.time_base is None else (float(frame.pts * frame.time_base) - origin_s) * 1000
+            at_ms = (
+                None
+                if frame.pts is None or frame.time_base is None
+                else (float(frame.pts * frame.time_base) - origin_s) * 1000
+            )
             frame.pts = None
             if form != (form := (frame.format.name, frame.layout.name, frame.sample_rate)):
                 # Broadcasts change from stereo to mono and back; a resampler takes only what it began with.
@@ -323,7 +359,11 @@ def _cues(container: Any, stream: Any, name: str) -> list[Cue]:
         if is_ass:
             fields = text.split(",", 8)
             style, text = fields[2] if len(fields) == 9 else "", fields[-1]
-        lines = () if is_ass and is_drawing(text) else tuple(line for line in plain(text).splitlines() if line.strip())
+        lines = (
+            ()
+            if is_ass and is_drawing(text)
+            else tuple(line for line in plain(text).splitlines() if line.strip())
+        )
         start = Ms(int((float(packet.pts * packet.time_base) - origin_s) * 1000))
         end = Ms(start + int(float((packet.duration or 0) * packet.time_base) * 1000))
         if lines and end > start >= 0:

@@ -4,9 +4,10 @@ import hashlib
 from pathlib import Path
 
 from fluxcaption.domain.errors import MediaUnreadable
-from fluxcaption.domain.media import MediaIdentity, MediaLocation
+from fluxcaption.domain.media import MediaIdentity
 from fluxcaption.domain.units import Fingerprint, Ms
 from fluxcaption.media.remote import FIRST_CHUNK_BYTES, RemoteFile
+from fluxcaption.ports.media import MediaLocation
 
 READ_BYTES = FIRST_CHUNK_BYTES
 

@@ -11,7 +11,7 @@ from typing import Self
 import requests
 
 from fluxcaption.domain.errors import JobError, KeyRejected, MediaUnreadable, ServiceUnreachable
-from fluxcaption.domain.media import MediaLocation
+from fluxcaption.ports.media import MediaLocation
 
 SERVICE = "the media stream"
 FIRST_CHUNK_BYTES, MOST_CHUNK_BYTES = 256 * 1024, 4 * 2**20
@@ -72,7 +72,9 @@ class RemoteFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _guarded_fetch(self, start: int) -> None:
@@ -82,11 +84,15 @@ class RemoteFile:
             try:
                 self._fetch(start)
             except requests.exceptions.SSLError as error:
-                self.failure = ServiceUnreachable(SERVICE, self._where, "its certificate is not trusted: set server.ca_file")
+                self.failure = ServiceUnreachable(
+                    SERVICE, self._where, "its certificate is not trusted: set server.ca_file"
+                )
                 raise self.failure from error
             except requests.exceptions.RequestException as error:
                 if (pause := next(pauses, None)) is None:
-                    self.failure = ServiceUnreachable(SERVICE, self._where, f"the connection breaks off ({type(error).__name__})")
+                    self.failure = ServiceUnreachable(
+                        SERVICE, self._where, f"the connection breaks off ({type(error).__name__})"
+                    )
                     raise self.failure from error
                 time.sleep(pause)
             except JobError as error:
@@ -96,9 +102,18 @@ class RemoteFile:
                 return
 
     def _fetch(self, start: int) -> None:
-        headers = {**dict(self._location.headers), "Range": f"bytes={start}-{start + self._chunk_bytes - 1}", "Accept-Encoding": "identity"}
+        headers = {
+            **dict(self._location.headers),
+            "Range": f"bytes={start}-{start + self._chunk_bytes - 1}",
+            "Accept-Encoding": "identity",
+        }
         with self._session.get(
-            self._location.address, headers=headers, timeout=TIMEOUT_S, allow_redirects=False, verify=self._location.verify, stream=True
+            self._location.address,
+            headers=headers,
+            timeout=TIMEOUT_S,
+            allow_redirects=False,
+            verify=self._location.verify,
+            stream=True,
         ) as answer:
             if (failure := self._refused(answer.status_code)) is not None:
                 raise failure
@@ -120,7 +135,11 @@ class RemoteFile:
         if status in {404, 416}:
             return MediaUnreadable(self._where, "the server does not find it, or it is empty")
         if status == 200:
-            return ServiceUnreachable(SERVICE, self._where, "it does not serve ranges; does a proxy strip the Range header?")
+            return ServiceUnreachable(
+                SERVICE, self._where, "it does not serve ranges; does a proxy strip the Range header?"
+            )
         if 300 <= status < 400:
-            return ServiceUnreachable(SERVICE, self._where, "it redirects: is the base path in server.url right, and http or https?")
+            return ServiceUnreachable(
+                SERVICE, self._where, "it redirects: is the base path in server.url right, and http or https?"
+            )
         return ServiceUnreachable(SERVICE, self._where, f"status {status}")

@@ -4,9 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxcaption.domain.errors import MediaUnreadable
-from fluxcaption.domain.media import MediaLocation
-from fluxcaption.domain.units import SAMPLE_RATE_HZ, Ms
-from fluxcaption.ports import MediaReader, Samples
+from fluxcaption.domain.units import Ms
+from fluxcaption.ports.media import SAMPLE_RATE_HZ, MediaLocation, MediaReader, Samples
 
 STRETCHES = 6
 STRETCH_MS = 10_000
@@ -34,7 +33,10 @@ class EnergySketcher:
         for number in range(STRETCHES):
             start = Ms(max(0, int((duration_ms - STRETCH_MS) * (number + 0.5) / STRETCHES)))
             try:
-                pieces = [samples for _, samples in self._reader.blocks(location, ordinal, start, Ms(start + STRETCH_MS))]
+                pieces = [
+                    samples
+                    for _, samples in self._reader.blocks(location, ordinal, start, Ms(start + STRETCH_MS))
+                ]
             except MediaUnreadable:
                 # A stretch behind the last sound; the listening itself says so if all of it is unreadable.
                 pieces = []

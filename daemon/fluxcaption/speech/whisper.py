@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fluxcaption.domain.cues import Span
+from fluxcaption.domain.cues import HeardSegment, Span
 from fluxcaption.domain.errors import MediaUnreadable, ModelMissing, OutOfMemory
-from fluxcaption.domain.units import SAMPLE_RATE_HZ, Ms
-from fluxcaption.domain.work import HeardSegment, UnitResult, WorkUnit
-from fluxcaption.ports import BlockStore, Samples
+from fluxcaption.domain.units import Ms
+from fluxcaption.ports.executor import BlockStore, UnitResult, WorkUnit
+from fluxcaption.ports.media import SAMPLE_RATE_HZ, Samples
 from fluxcaption.settings import LocalSpeech
 
 NEEDED_FILES = ("model.bin", "config.json", "tokenizer.json")
@@ -43,11 +43,20 @@ class SileroDetector:
         """Speech spans in ms from the start of `samples`."""
         from faster_whisper.vad import VadOptions, get_speech_timestamps
 
-        options = VadOptions(threshold=self._threshold, min_silence_duration_ms=160, speech_pad_ms=0, min_speech_duration_ms=100)
+        options = VadOptions(
+            threshold=self._threshold,
+            min_silence_duration_ms=160,
+            speech_pad_ms=0,
+            min_speech_duration_ms=100,
+        )
         per_ms = SAMPLE_RATE_HZ // 1000
         self._is_loaded = True
         found = get_speech_timestamps(samples, options)
-        return [Span(Ms(span["start"] // per_ms), Ms(span["end"] // per_ms)) for span in found if span["end"] - span["start"] >= per_ms]
+        return [
+            Span(Ms(span["start"] // per_ms), Ms(span["end"] // per_ms))
+            for span in found
+            if span["end"] - span["start"] >= per_ms
+        ]
 
     @property
     def is_loaded(self) -> bool:
@@ -98,7 +107,9 @@ class WhisperRecognizer:
     @property
     def settings_hash(self) -> str:
         """Everything here that changes what is heard."""
-        return hashlib.sha256(json.dumps([SETTINGS_VERSION, BEAM_SIZE, self._settings.compute_type]).encode()).hexdigest()[:12]
+        return hashlib.sha256(
+            json.dumps([SETTINGS_VERSION, BEAM_SIZE, self._settings.compute_type]).encode()
+        ).hexdigest()[:12]
 
     def hear(self, unit: WorkUnit) -> UnitResult:
         """Recognise one window; times are on the film's clock."""
@@ -137,7 +148,15 @@ class WhisperRecognizer:
                 code, sureness, _ = model.detect_language(audio=self._samples_of(unit))
         except (MemoryError, RuntimeError) as error:
             raise _translated(error) from error
-        return UnitResult(unit.id, unit.kind, unit.attempt, code, unit.model_revision, unit.settings_hash, sureness=float(sureness))
+        return UnitResult(
+            unit.id,
+            unit.kind,
+            unit.attempt,
+            code,
+            unit.model_revision,
+            unit.settings_hash,
+            sureness=float(sureness),
+        )
 
     def unload(self) -> None:
         """Give the memory of the model back to the system, once the windows in hand are heard; the next ones wait for that."""
@@ -183,21 +202,33 @@ class WhisperRecognizer:
 
             device, compute_type = _device_and_type(self._settings)
             try:
-                self._model = WhisperModel(str(self._directory), device=device, compute_type=compute_type, cpu_threads=self._threads, local_files_only=True)
+                self._model = WhisperModel(
+                    str(self._directory),
+                    device=device,
+                    compute_type=compute_type,
+                    cpu_threads=self._threads,
+                    local_files_only=True,
+                )
             except MemoryError:
                 raise
             except Exception as error:
                 # A damaged tokenizer raises a bare Exception.
-                raise ModelMissing(self._settings.model, f"{self._directory} cannot be loaded ({_first_line(error)}): copy the directory again") from error
+                raise ModelMissing(
+                    self._settings.model,
+                    f"{self._directory} cannot be loaded ({_first_line(error)}): copy the directory again",
+                ) from error
         return self._model
 
     def _checked(self, name: str) -> Path:
         if self._settings.model == "auto":
-            raise ModelMissing("auto", "set asr.backends[0].model to the directory of a CTranslate2 Whisper model")
+            raise ModelMissing(
+                "auto", "set asr.backends[0].model to the directory of a CTranslate2 Whisper model"
+            )
         path = self._directory / name
         if not path.is_file():
             raise ModelMissing(
-                self._settings.model, f"{path} is not there; asr.backends[0].model must be a CTranslate2 Whisper directory with {', '.join(NEEDED_FILES)}"
+                self._settings.model,
+                f"{path} is not there; asr.backends[0].model must be a CTranslate2 Whisper directory with {', '.join(NEEDED_FILES)}",
             )
         return path
 
@@ -234,14 +265,24 @@ def _sane(found: Any, starts_at: Ms, length_ms: int) -> tuple[HeardSegment, ...]
         if end <= start or not text:
             continue
         confidence = math.exp(segment.avg_logprob) if math.isfinite(segment.avg_logprob) else 0.0
-        segments.append(HeardSegment(Ms(starts_at + start), Ms(starts_at + end), text, min(1.0, confidence), float(segment.no_speech_prob)))
+        segments.append(
+            HeardSegment(
+                Ms(starts_at + start),
+                Ms(starts_at + end),
+                text,
+                min(1.0, confidence),
+                float(segment.no_speech_prob),
+            )
+        )
         last_ms = end
     return tuple(segments)
 
 
 def _translated(error: BaseException) -> OutOfMemory | MediaUnreadable:
     if isinstance(error, MemoryError) or any(word in str(error).lower() for word in _MEMORY_WORDS):
-        return OutOfMemory("the recogniser needed more memory than there is: choose a smaller model or compute_type int8")
+        return OutOfMemory(
+            "the recogniser needed more memory than there is: choose a smaller model or compute_type int8"
+        )
     return MediaUnreadable("a window of the sound", f"the recogniser failed on it ({_first_line(error)})")
 
 

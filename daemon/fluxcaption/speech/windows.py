@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fluxcaption.domain.cues import Span
-from fluxcaption.domain.units import SAMPLE_RATE_HZ, Ms
-from fluxcaption.ports import Samples
+from fluxcaption.domain.units import Ms
+from fluxcaption.ports.media import SAMPLE_RATE_HZ, Samples
 
 PER_MS = SAMPLE_RATE_HZ // 1000
 MOST_WINDOW_MS = 28_000
@@ -64,7 +64,9 @@ class SilenceCutter:
     def _cut(self, *, is_last: bool) -> Sequence[SoundWindow]:
         sound = np.concatenate(self._blocks) if len(self._blocks) > 1 else self._blocks[0]
         length_ms = len(sound) // PER_MS
-        pieces = [piece for group in _grouped(list(self._find_speech(sound))) for piece in _split(group, sound)]
+        pieces = [
+            piece for group in _grouped(list(self._find_speech(sound))) for piece in _split(group, sound)
+        ]
         windows: list[SoundWindow] = []
         done_ms = 0
         for number, (first, last, spans) in enumerate(pieces, 1):
@@ -91,7 +93,9 @@ class SilenceCutter:
     def _window(self, sound: Samples, start: int, end: int, spans: Sequence[Span]) -> SoundWindow:
         offset = self._start
         speech = tuple(Span(Ms(offset + span.start), Ms(offset + span.end)) for span in spans)
-        return SoundWindow(Ms(offset + start), Ms(offset + end), sound[start * PER_MS : end * PER_MS].copy(), speech)
+        return SoundWindow(
+            Ms(offset + start), Ms(offset + end), sound[start * PER_MS : end * PER_MS].copy(), speech
+        )
 
 
 def _grouped(speech: Sequence[Span]) -> Iterator[Sequence[Span]]:
@@ -119,5 +123,8 @@ def _split(group: Sequence[Span], sound: Samples) -> Iterator[_Piece]:
 
 def _quietest(sound: Samples, start: int, end: int) -> int:
     """Middle of the quietest stretch between two moments."""
-    frames = [(float(np.abs(sound[at * PER_MS : (at + QUIET_MS) * PER_MS]).mean()), at) for at in range(start, end - QUIET_MS, QUIET_MS // 2)]
+    frames = [
+        (float(np.abs(sound[at * PER_MS : (at + QUIET_MS) * PER_MS]).mean()), at)
+        for at in range(start, end - QUIET_MS, QUIET_MS // 2)
+    ]
     return min(frames)[1] + QUIET_MS // 2

@@ -67,7 +67,9 @@ class Database:
 
     async def close(self) -> None:
         """Write what waits and close; an unclosed connection would hang the interpreter's exit."""
-        while unfinished := [task for task in (*self._checkpoints, self._committer) if task is not None and not task.done()]:
+        while unfinished := [
+            task for task in (*self._checkpoints, self._committer) if task is not None and not task.done()
+        ]:
             await asyncio.wait(unfinished)
         for connection in (self._writer, self._reader):
             if connection is not None:
@@ -127,7 +129,11 @@ class Database:
             try:
                 await self._transaction(run_all, "FULL")
             except Exception as error:
-                outcomes = [(future, None, error) for _, future in batch] if len(batch) == 1 else [await self._alone(body, future) for body, future in batch]
+                outcomes = (
+                    [(future, None, error) for _, future in batch]
+                    if len(batch) == 1
+                    else [await self._alone(body, future) for body, future in batch]
+                )
                 if not batch:
                     outcomes = [(future, None, error) for _, future in self._waiting]
                     self._waiting.clear()
@@ -137,16 +143,22 @@ class Database:
                 if failure is None:
                     future.set_result(result)
                 else:
-                    future.set_exception(_translated(self._path, failure) if isinstance(failure, sqlite3.Error) else failure)
+                    future.set_exception(
+                        _translated(self._path, failure) if isinstance(failure, sqlite3.Error) else failure
+                    )
 
-    async def _alone(self, body: Body, future: asyncio.Future[Any]) -> tuple[asyncio.Future[Any], Any, Exception | None]:
+    async def _alone(
+        self, body: Body, future: asyncio.Future[Any]
+    ) -> tuple[asyncio.Future[Any], Any, Exception | None]:
         """One promise of a batch that came to nothing as a whole, made by itself."""
         try:
             return future, await self._transaction(body, "FULL"), None
         except Exception as error:
             return future, None, error
 
-    async def _transaction(self, body: Callable[[aiosqlite.Connection], Awaitable[Result]], synchronous: str) -> Result:
+    async def _transaction(
+        self, body: Callable[[aiosqlite.Connection], Awaitable[Result]], synchronous: str
+    ) -> Result:
         if self._writer is None:
             raise StateError("the state was opened for reading only")
         async with self._lock:
@@ -242,7 +254,9 @@ def _translated(path: Path, error: Exception) -> Exception:
     if name in _FULL_CODES or getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
         return DiskLow(str(path.parent))
     if name in {"SQLITE_CORRUPT", "SQLITE_NOTADB"}:
-        return StateError(f"{path} is damaged: move it away, the library is scanned again and a new one is made")
+        return StateError(
+            f"{path} is damaged: move it away, the library is scanned again and a new one is made"
+        )
     if name in {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"} or isinstance(error, PermissionError):
         return StateError(f"{path} cannot be opened for writing: give the daemon the folder {path.parent}")
     if isinstance(error, OSError):

@@ -8,7 +8,6 @@ from typing import Any
 import aiosqlite
 
 from fluxcaption.domain.cues import Span
-from fluxcaption.domain.fitting import Stretch
 from fluxcaption.domain.forecast import ItemCount
 from fluxcaption.domain.gaps import DeliveryState, Memory, Standing
 from fluxcaption.domain.jobs import EVERY_SETTING, Delivery
@@ -16,8 +15,9 @@ from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item, MediaIdentity, MediaSource
 from fluxcaption.domain.retry import POISON, REVIVAL_PAUSES
 from fluxcaption.domain.sources import KnownTracks
+from fluxcaption.domain.sync_check import Stretch
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
-from fluxcaption.ports import ItemRecord, TrackFact
+from fluxcaption.ports.storage import ItemRecord, TrackFact
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.values import as_ms, as_time, grade_of, grade_text, maybe_time, tag_of
 
@@ -32,7 +32,10 @@ class LibraryRecords:
 
     async def item_records(self, server_id: ServerId, ids: Sequence[ItemId]) -> Mapping[ItemId, ItemRecord]:
         """What is known of some items, by id."""
-        rows = await self._db.read(f"SELECT * FROM items WHERE server_id=? AND id IN ({_marks(ids)})", (server_id, *ids))  # noqa: S608 only question marks
+        rows = await self._db.read(
+            f"SELECT * FROM items WHERE server_id=? AND id IN ({_marks(ids)})",
+            (server_id, *ids),
+        )
         return {ItemId(row["id"]): _item_record(row) for row in rows}
 
     async def save_items(self, items: Sequence[tuple[Item, bool, ItemCount]], basis: str) -> None:
@@ -49,7 +52,17 @@ class LibraryRecords:
                 " excluded.name, excluded.look_again, excluded.ways, excluded.titles, excluded.listen_ms, excluded.added_at) OR missed_since IS NOT NULL",
                 [
                     (
-                        *(item.server_id, item.id, item.library, item.etag, basis, item.name, item.series_id, item.season, item.episode),
+                        *(
+                            item.server_id,
+                            item.id,
+                            item.library,
+                            item.etag,
+                            basis,
+                            item.name,
+                            item.series_id,
+                            item.season,
+                            item.episode,
+                        ),
                         *(int(look_again), count.ways, count.titles, count.listen_ms, as_ms(count.added_at)),
                     )
                     for item, look_again, count in items
@@ -59,17 +72,25 @@ class LibraryRecords:
         if items:
             await self._db.checkpoint(body)
 
-    async def item_rows(self, server_id: ServerId, after_row: int, limit: int) -> Sequence[tuple[int, datetime | None]]:
+    async def item_rows(
+        self, server_id: ServerId, after_row: int, limit: int
+    ) -> Sequence[tuple[int, datetime | None]]:
         """A page of the rows of a server's items, in order, each with when a complete pass first did not see it."""
-        rows = await self._db.read("SELECT row, missed_since FROM items WHERE row>? AND +server_id=? ORDER BY row LIMIT ?", (after_row, server_id, limit))
+        rows = await self._db.read(
+            "SELECT row, missed_since FROM items WHERE row>? AND +server_id=? ORDER BY row LIMIT ?",
+            (after_row, server_id, limit),
+        )
         return [(row["row"], maybe_time(row["missed_since"])) for row in rows]
 
     async def look_again_at_failed(self, now: datetime) -> int:
         """Items whose job failed long enough ago are read in full by the next pass, however unchanged."""
-        pauses = " ".join(f"WHEN {number} THEN {int(pause.total_seconds() * 1000)}" for number, pause in enumerate(REVIVAL_PAUSES))
+        pauses = " ".join(
+            f"WHEN {number} THEN {int(pause.total_seconds() * 1000)}"
+            for number, pause in enumerate(REVIVAL_PAUSES)
+        )
         last = int(REVIVAL_PAUSES[-1].total_seconds() * 1000)
         return await self._write(
-            "UPDATE items SET look_again=1 WHERE look_again=0 AND (server_id, id) IN (SELECT server_id, item_id FROM jobs WHERE state='failed'"  # noqa: S608 numbers of ours
+            "UPDATE items SET look_again=1 WHERE look_again=0 AND (server_id, id) IN (SELECT server_id, item_id FROM jobs WHERE state='failed'"
             f" AND reason_code<>'{POISON}' AND updated_at<=? - CASE revivals {pauses} ELSE {last} END)",
             (as_ms(now),),
         )
@@ -78,7 +99,10 @@ class LibraryRecords:
         """Items that a complete pass did not see, for the first time."""
 
         async def body(connection: aiosqlite.Connection) -> None:
-            await connection.executemany("UPDATE items SET missed_since=? WHERE row=? AND missed_since IS NULL", [(as_ms(now), row) for row in rows])
+            await connection.executemany(
+                "UPDATE items SET missed_since=? WHERE row=? AND missed_since IS NULL",
+                [(as_ms(now), row) for row in rows],
+            )
 
         if rows:
             await self._db.checkpoint(body)
@@ -87,7 +111,9 @@ class LibraryRecords:
         """Items that were missed by an earlier pass and are there after all."""
 
         async def body(connection: aiosqlite.Connection) -> None:
-            await connection.executemany("UPDATE items SET missed_since=NULL WHERE row=?", [(row,) for row in rows])
+            await connection.executemany(
+                "UPDATE items SET missed_since=NULL WHERE row=?", [(row,) for row in rows]
+            )
 
         if rows:
             await self._db.checkpoint(body)
@@ -114,12 +140,16 @@ class LibraryRecords:
     async def find_items(self, text: str, limit: int = 20) -> Sequence[tuple[ItemId, str]]:
         """Items whose name has a text in it: id and name."""
         pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        rows = await self._db.read("SELECT id, name FROM items WHERE name LIKE ? ESCAPE '\\' ORDER BY name LIMIT ?", (pattern, limit))
+        rows = await self._db.read(
+            "SELECT id, name FROM items WHERE name LIKE ? ESCAPE '\\' ORDER BY name LIMIT ?", (pattern, limit)
+        )
         return [(ItemId(row["id"]), row["name"]) for row in rows]
 
     # -- watching ---------------------------------------------------------------------------------------------------
 
-    async def save_watched(self, server_id: ServerId, seen: Sequence[tuple[ItemId, SourceId, datetime]]) -> None:
+    async def save_watched(
+        self, server_id: ServerId, seen: Sequence[tuple[ItemId, SourceId, datetime]]
+    ) -> None:
         """Remember what was played, and when last."""
 
         async def body(connection: aiosqlite.Connection) -> None:
@@ -132,47 +162,77 @@ class LibraryRecords:
         if seen:
             await self._db.checkpoint(body)
 
-    async def watched_since(self, server_id: ServerId, since: datetime) -> Sequence[tuple[ItemId, SourceId, datetime]]:
+    async def watched_since(
+        self, server_id: ServerId, since: datetime
+    ) -> Sequence[tuple[ItemId, SourceId, datetime]]:
         """What was played since then, latest first."""
-        rows = await self._db.read("SELECT * FROM watched WHERE server_id=? AND watched_at>=? ORDER BY watched_at DESC LIMIT 200", (server_id, as_ms(since)))
-        return [(ItemId(row["item_id"]), SourceId(row["source_id"]), as_time(row["watched_at"])) for row in rows]
+        rows = await self._db.read(
+            "SELECT * FROM watched WHERE server_id=? AND watched_at>=? ORDER BY watched_at DESC LIMIT 200",
+            (server_id, as_ms(since)),
+        )
+        return [
+            (ItemId(row["item_id"]), SourceId(row["source_id"]), as_time(row["watched_at"])) for row in rows
+        ]
 
     # -- media and tracks -------------------------------------------------------------------------------------------
 
     async def identity(self, server_id: ServerId, source_id: SourceId, revision: str) -> MediaIdentity | None:
         """What was read of that file at that revision."""
-        rows = await self._db.read("SELECT * FROM identities WHERE server_id=? AND source_id=? AND revision=?", (server_id, source_id, revision))
-        return MediaIdentity(Fingerprint(rows[0]["fingerprint"]), rows[0]["size_bytes"], Ms(rows[0]["duration_ms"])) if rows else None
+        rows = await self._db.read(
+            "SELECT * FROM identities WHERE server_id=? AND source_id=? AND revision=?",
+            (server_id, source_id, revision),
+        )
+        return (
+            MediaIdentity(
+                Fingerprint(rows[0]["fingerprint"]), rows[0]["size_bytes"], Ms(rows[0]["duration_ms"])
+            )
+            if rows
+            else None
+        )
 
     async def save_identity(self, server_id: ServerId, source: MediaSource, identity: MediaIdentity) -> None:
         """Remember it, with where the file lies."""
         await self._write(
             "INSERT OR REPLACE INTO identities (server_id, source_id, revision, fingerprint, size_bytes, duration_ms, path) VALUES (?,?,?,?,?,?,?)",
-            (server_id, source.id, source.revision, identity.fingerprint, identity.size_bytes, identity.duration_ms, source.path),
+            (
+                server_id,
+                source.id,
+                source.revision,
+                identity.fingerprint,
+                identity.size_bytes,
+                identity.duration_ms,
+                source.path,
+            ),
         )
 
     async def follow_new_ids(self, items: Sequence[Item]) -> int:
         """Where a file that was known by path and size has a new id, everything about it moves there; returns how many moved."""
-        sources = [(item, source) for item in items for source in item.sources if source.path and source.size_bytes]
+        sources = [
+            (item, source) for item in items for source in item.sources if source.path and source.size_bytes
+        ]
         if not sources or not await self._db.read("SELECT 1 FROM identities LIMIT 1"):
             return 0
         rows = await self._db.read(
-            f"SELECT server_id, source_id, path, size_bytes FROM identities WHERE server_id=? AND path IN ({_marks(sources)})",  # noqa: S608 only question marks
+            f"SELECT server_id, source_id, path, size_bytes FROM identities WHERE server_id=? AND path IN ({_marks(sources)})",
             (items[0].server_id, *[source.path for _, source in sources]),
         )
         known = {(row["path"], row["size_bytes"]): SourceId(row["source_id"]) for row in rows}
-        moved = [(old, source.id, item.id) for item, source in sources if (old := known.get((source.path, source.size_bytes))) is not None and old != source.id]
+        moved = [
+            (old, source.id, item.id)
+            for item, source in sources
+            if (old := known.get((source.path, source.size_bytes))) is not None and old != source.id
+        ]
 
         async def body(connection: aiosqlite.Connection) -> None:
             for old, new, item_id in moved:
                 for table in ("identities", "deliveries", "track_facts"):
                     await connection.execute(
-                        f"UPDATE OR REPLACE {table} SET source_id=? WHERE server_id=? AND source_id=?",  # noqa: S608 our own words
+                        f"UPDATE OR REPLACE {table} SET source_id=? WHERE server_id=? AND source_id=?",
                         (new, items[0].server_id, old),
                     )
                 for table in ("jobs", "deliveries"):
                     await connection.execute(
-                        f"UPDATE OR REPLACE {table} SET source_id=?, item_id=? WHERE server_id=? AND source_id IN (?,?)",  # noqa: S608 our own words
+                        f"UPDATE OR REPLACE {table} SET source_id=?, item_id=? WHERE server_id=? AND source_id IN (?,?)",
                         (new, item_id, items[0].server_id, old, new),
                     )
 
@@ -182,7 +242,9 @@ class LibraryRecords:
 
     async def track_facts(self, server_id: ServerId, source_id: SourceId) -> Sequence[TrackFact]:
         """What reading the tracks of a media source has told."""
-        rows = await self._db.read("SELECT * FROM track_facts WHERE server_id=? AND source_id=?", (server_id, source_id))
+        rows = await self._db.read(
+            "SELECT * FROM track_facts WHERE server_id=? AND source_id=?", (server_id, source_id)
+        )
         return [_track_fact(row) for row in rows]
 
     async def save_track_fact(self, server_id: ServerId, source_id: SourceId, fact: TrackFact) -> None:
@@ -202,21 +264,35 @@ class LibraryRecords:
             ),
         )
 
-    async def speech_map(self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int) -> Sequence[Stretch] | None:
+    async def speech_map(
+        self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int
+    ) -> Sequence[Stretch] | None:
         """Where somebody speaks in some stretches of a sound track of that file, if they were listened to."""
         rows = await self._db.read(
-            "SELECT heard FROM speech_maps WHERE server_id=? AND source_id=? AND ordinal=? AND revision=?", (server_id, source_id, ordinal, revision)
+            "SELECT heard FROM speech_maps WHERE server_id=? AND source_id=? AND ordinal=? AND revision=?",
+            (server_id, source_id, ordinal, revision),
         )
         if not rows:
             return None
         return [
-            Stretch(Ms(start), Ms(stop), tuple(Span(Ms(first), Ms(last)) for first, last in speech)) for start, stop, speech in json.loads(rows[0]["heard"])
+            Stretch(Ms(start), Ms(stop), tuple(Span(Ms(first), Ms(last)) for first, last in speech))
+            for start, stop, speech in json.loads(rows[0]["heard"])
         ]
 
-    async def save_speech_map(self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int, heard: Sequence[Stretch]) -> None:
+    async def save_speech_map(
+        self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int, heard: Sequence[Stretch]
+    ) -> None:
         """Remember it, in the place of an older one."""
-        told = json.dumps([[stretch.start, stretch.stop, [[span.start, span.end] for span in stretch.speech]] for stretch in heard])
-        await self._write("INSERT OR REPLACE INTO speech_maps VALUES (?,?,?,?,?)", (server_id, source_id, ordinal, revision, told))
+        told = json.dumps(
+            [
+                [stretch.start, stretch.stop, [[span.start, span.end] for span in stretch.speech]]
+                for stretch in heard
+            ]
+        )
+        await self._write(
+            "INSERT OR REPLACE INTO speech_maps VALUES (?,?,?,?,?)",
+            (server_id, source_id, ordinal, revision, told),
+        )
 
     async def recall(self, items: Sequence[Item], settings_hash: str) -> Mapping[SourceId, Memory]:
         """What is remembered about every media source of some items of one server; one that nothing is known of is left out."""
@@ -225,10 +301,16 @@ class LibraryRecords:
             return {}
         server_id, ids = items[0].server_id, [source.id for _, source in sources]
         marks = _marks(ids)
-        facts = await self._db.read(f"SELECT * FROM track_facts WHERE server_id=? AND source_id IN ({marks})", (server_id, *ids))  # noqa: S608
-        deliveries = await self._db.read(f"SELECT * FROM deliveries WHERE server_id=? AND source_id IN ({marks})", (server_id, *ids))  # noqa: S608
+        facts = await self._db.read(
+            f"SELECT * FROM track_facts WHERE server_id=? AND source_id IN ({marks})",
+            (server_id, *ids),
+        )
+        deliveries = await self._db.read(
+            f"SELECT * FROM deliveries WHERE server_id=? AND source_id IN ({marks})",
+            (server_id, *ids),
+        )
         settled = await self._db.read(
-            f"SELECT i.source_id, i.revision, s.target, s.reason FROM identities AS i JOIN settled AS s ON s.fingerprint=i.fingerprint"  # noqa: S608 only question marks
+            f"SELECT i.source_id, i.revision, s.target, s.reason FROM identities AS i JOIN settled AS s ON s.fingerprint=i.fingerprint"
             f" WHERE i.server_id=? AND i.source_id IN ({marks}) AND s.settings_hash IN (?, ?)",
             (server_id, *ids, settings_hash, EVERY_SETTING),
         )
@@ -247,7 +329,9 @@ class LibraryRecords:
                 if row["source_id"] == source.id:
                     target = tag_of(row["target"])
                     before = standings.get(target, Standing())
-                    standings[target] = Standing(before.settled, DeliveryState(row["state"]), row["made_for"], bool(row["is_asked"]))
+                    standings[target] = Standing(
+                        before.settled, DeliveryState(row["state"]), row["made_for"], bool(row["is_asked"])
+                    )
             if own_facts or standings:
                 memory[source.id] = Memory(_known(own_facts, ours, item, source), standings)
         return memory
@@ -255,7 +339,10 @@ class LibraryRecords:
     async def _hashes_of_ours(self, hashes: Collection[str]) -> frozenset[str]:
         if not hashes:
             return frozenset()
-        rows = await self._db.read(f"SELECT cues_hash FROM deliveries WHERE cues_hash IN ({_marks(hashes)})", tuple(hashes))  # noqa: S608 only question marks
+        rows = await self._db.read(
+            f"SELECT cues_hash FROM deliveries WHERE cues_hash IN ({_marks(hashes)})",
+            tuple(hashes),
+        )
         return frozenset(row["cues_hash"] for row in rows)
 
     # -- deliveries and decisions -----------------------------------------------------------------------------------
@@ -264,21 +351,31 @@ class LibraryRecords:
         """Promise what is about to be done, before it is done; the row is then as given."""
         columns = _columns(delivery)
         await self._promise_write(
-            f"INSERT OR REPLACE INTO deliveries ({','.join(columns)}) VALUES ({_marks(columns)})",  # noqa: S608 our own words
+            f"INSERT OR REPLACE INTO deliveries ({','.join(columns)}) VALUES ({_marks(columns)})",
             tuple(columns.values()),
         )
 
-    async def delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag) -> Delivery | None:
+    async def delivery(
+        self, server_id: ServerId, source_id: SourceId, target: LanguageTag
+    ) -> Delivery | None:
         """The latest intent for a target."""
-        rows = await self._db.read("SELECT * FROM deliveries WHERE server_id=? AND source_id=? AND target=?", (server_id, source_id, str(target)))
+        rows = await self._db.read(
+            "SELECT * FROM deliveries WHERE server_id=? AND source_id=? AND target=?",
+            (server_id, source_id, str(target)),
+        )
         return _delivery(rows[0]) if rows else None
 
     async def deliveries(
-        self, server_id: ServerId, *, item_id: ItemId | None = None, states: Collection[DeliveryState] = (), uploaded_since: datetime | None = None
+        self,
+        server_id: ServerId,
+        *,
+        item_id: ItemId | None = None,
+        states: Collection[DeliveryState] = (),
+        uploaded_since: datetime | None = None,
     ) -> Sequence[Delivery]:
         """Deliveries, oldest first; where the answer to an upload was lost, it counts from when it was meant."""
         wanted = [state.value for state in states] or [state.value for state in DeliveryState]
-        query = f"SELECT * FROM deliveries WHERE state IN ({_marks(wanted)})"  # noqa: S608 only question marks
+        query = f"SELECT * FROM deliveries WHERE state IN ({_marks(wanted)})"
         values: list[object] = [*wanted]
         if item_id is None:
             query += " AND server_id=?"
@@ -291,14 +388,24 @@ class LibraryRecords:
             values.append(as_ms(uploaded_since))
         return [_delivery(row) for row in await self._db.read(f"{query} ORDER BY intended_at", values)]
 
-    async def mark_uploaded(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime) -> None:
+    async def mark_uploaded(
+        self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime
+    ) -> None:
         """The upload was answered."""
         await self._write(
             "UPDATE deliveries SET uploaded_at=?, state='uploaded' WHERE server_id=? AND source_id=? AND target=?",
             (as_ms(now), server_id, source_id, str(target)),
         )
 
-    async def mark_confirmed(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, track_path: str, made_for: str, now: datetime) -> None:
+    async def mark_confirmed(
+        self,
+        server_id: ServerId,
+        source_id: SourceId,
+        target: LanguageTag,
+        track_path: str,
+        made_for: str,
+        now: datetime,
+    ) -> None:
         """The track was seen where it belongs, for that revision of the media."""
         await self._promise_write(
             "UPDATE deliveries SET confirmed_at=coalesce(confirmed_at, ?), state='confirmed', track_path=?, made_for=?, missing_since=NULL, missing_passes=0,"
@@ -306,7 +413,9 @@ class LibraryRecords:
             (as_ms(now), track_path, made_for, server_id, source_id, str(target)),
         )
 
-    async def mark_missing(self, server_id: ServerId, tracks: Sequence[tuple[SourceId, LanguageTag]], now: datetime) -> None:
+    async def mark_missing(
+        self, server_id: ServerId, tracks: Sequence[tuple[SourceId, LanguageTag]], now: datetime
+    ) -> None:
         """Confirmed tracks that a complete pass did not list; the passes are counted."""
 
         async def body(connection: aiosqlite.Connection) -> None:
@@ -318,18 +427,33 @@ class LibraryRecords:
 
         await self._db.checkpoint(body)
 
-    async def mark_delivery(self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState) -> None:
+    async def mark_delivery(
+        self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState
+    ) -> None:
         """What became of a track of ours; a promise. Nothing is put back any more."""
         await self._promise_write(
             "UPDATE deliveries SET state=?, missing_since=NULL, missing_passes=0, previous_ref=NULL, previous='' WHERE server_id=? AND source_id=? AND target=?",
             (state.value, server_id, source_id, str(target)),
         )
 
-    async def settle(self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str, code: str, reason: str, now: datetime) -> None:
+    async def settle(
+        self,
+        fingerprint: Fingerprint,
+        target: LanguageTag,
+        settings_hash: str,
+        code: str,
+        reason: str,
+        now: datetime,
+    ) -> None:
         """Remember that nothing is to be made; a promise."""
-        await self._promise_write("INSERT OR REPLACE INTO settled VALUES (?,?,?,?,?,?)", (fingerprint, str(target), settings_hash, code, reason, as_ms(now)))
+        await self._promise_write(
+            "INSERT OR REPLACE INTO settled VALUES (?,?,?,?,?,?)",
+            (fingerprint, str(target), settings_hash, code, reason, as_ms(now)),
+        )
 
-    async def settled(self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str) -> tuple[str, str] | None:
+    async def settled(
+        self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str
+    ) -> tuple[str, str] | None:
         """Code and reason of such a decision."""
         rows = await self._db.read(
             "SELECT code, reason FROM settled WHERE fingerprint=? AND target=? AND settings_hash IN (?, ?)",
@@ -358,7 +482,9 @@ def _marks(values: Collection[object]) -> str:
     return ",".join("?" * len(values))
 
 
-def _known(facts: Sequence[aiosqlite.Row], ours: frozenset[str], item: Item, source: MediaSource) -> KnownTracks:
+def _known(
+    facts: Sequence[aiosqlite.Row], ours: frozenset[str], item: Item, source: MediaSource
+) -> KnownTracks:
     """What still holds: a language until the media is replaced, a misfit until the item is saved, what is ours until it is read again."""
     of_this_media = [row for row in facts if row["media"] == source.revision or row["revision"] == item.etag]
     return KnownTracks(
@@ -368,13 +494,25 @@ def _known(facts: Sequence[aiosqlite.Row], ours: frozenset[str], item: Item, sou
             if row["language"] or (row["media"] and not row["is_compared"])
         },
         ours=frozenset(row["track"] for row in facts if row["cues_hash"] in ours),
-        misfits={row["track"]: row["misfit"] for row in of_this_media if row["misfit"] and row["revision"] == item.etag},
+        misfits={
+            row["track"]: row["misfit"]
+            for row in of_this_media
+            if row["misfit"] and row["revision"] == item.etag
+        },
     )
 
 
 def _track_fact(row: aiosqlite.Row) -> TrackFact:
     language = tag_of(row["language"]) if row["language"] else None
-    return TrackFact(row["track"], row["revision"], language, ContentHash(row["cues_hash"]), row["misfit"], bool(row["is_compared"]), row["media"])
+    return TrackFact(
+        row["track"],
+        row["revision"],
+        language,
+        ContentHash(row["cues_hash"]),
+        row["misfit"],
+        bool(row["is_compared"]),
+        row["media"],
+    )
 
 
 def _item_record(row: aiosqlite.Row) -> ItemRecord:
@@ -386,7 +524,9 @@ def _item_record(row: aiosqlite.Row) -> ItemRecord:
         basis=row["basis"],
         look_again=bool(row["look_again"]),
         missed_since=maybe_time(row["missed_since"]),
-        count=None if row["ways"] is None else ItemCount(row["ways"], row["titles"], row["listen_ms"], as_time(row["added_at"])),
+        count=None
+        if row["ways"] is None
+        else ItemCount(row["ways"], row["titles"], row["listen_ms"], as_time(row["added_at"])),
     )
 
 

@@ -24,13 +24,17 @@ class StateLock:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise StateError(f"{self._path.parent} cannot be used as state ({error.strerror}): set `state` to a folder that can be written") from error
+            raise StateError(
+                f"{self._path.parent} cannot be used as state ({error.strerror}): set `state` to a folder that can be written"
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.read(file, 20).decode(errors="replace").strip()
             os.close(file)
-            raise StateError(f"{self._path.parent} is used by another FluxCaption (process {holder or 'unknown'}): stop it first") from error
+            raise StateError(
+                f"{self._path.parent} is used by another FluxCaption (process {holder or 'unknown'}): stop it first"
+            ) from error
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())
         self._file = file

@@ -104,15 +104,29 @@ class SqliteStore(LibraryRecords):
         await connection.execute(
             "UPDATE jobs SET item_id=?, tier=iif(tier_rank>?, ?, tier), is_held=iif(tier_rank>?, ?, is_held), tier_rank=min(tier_rank, ?), updated_at=?"
             " WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked','running') AND (item_id<>? OR tier_rank>?)",
-            (job.item_id, rank, job.tier.value, rank, int(job.is_held), rank, as_ms(now), *key, job.item_id, rank),
+            (
+                job.item_id,
+                rank,
+                job.tier.value,
+                rank,
+                int(job.is_held),
+                rank,
+                as_ms(now),
+                *key,
+                job.item_id,
+                rank,
+            ),
         )
         is_asked = job.tier is Tier.ASKED
         if is_asked:
             await _hurry(connection, job, now)
-        pauses = " ".join(f"WHEN {number} THEN {int(pause.total_seconds() * 1000)}" for number, pause in enumerate(REVIVAL_PAUSES))
+        pauses = " ".join(
+            f"WHEN {number} THEN {int(pause.total_seconds() * 1000)}"
+            for number, pause in enumerate(REVIVAL_PAUSES)
+        )
         last = int(REVIVAL_PAUSES[-1].total_seconds() * 1000)
         statement = (
-            "UPDATE jobs SET tier=?, tier_rank=?, is_held=?, state='queued', stage='listen', attempts=0, crashes=0, next_try_at=?, updated_at=?, reason=?, reason_code='',"  # noqa: S608 numbers of ours
+            "UPDATE jobs SET tier=?, tier_rank=?, is_held=?, state='queued', stage='listen', attempts=0, crashes=0, next_try_at=?, updated_at=?, reason=?, reason_code='',"
             " source_ref=NULL, track_ref=NULL, ready_at=NULL, grade='', sends=0, looks=0, begun_at=CASE WHEN ? THEN begun_at ELSE NULL END, asked=?, item_id=?,"
             " revivals=CASE state WHEN 'failed' THEN revivals+1 ELSE 0 END"
             " WHERE server_id=? AND source_id=? AND target=? AND (state IN ('done','settled') OR (state='cancelled' AND (reason_code<>'cancelled' OR ?))"
@@ -157,7 +171,11 @@ class SqliteStore(LibraryRecords):
             raise ValueError(f"job {job.id} cannot go from {JobState.RUNNING} to {outcome.state}")
 
         async def body(connection: aiosqlite.Connection) -> Job | None:
-            rows = list(await connection.execute_fetchall("SELECT * FROM jobs WHERE id=? AND claims=?", (job.id, job.claim)))
+            rows = list(
+                await connection.execute_fetchall(
+                    "SELECT * FROM jobs WHERE id=? AND claims=?", (job.id, job.claim)
+                )
+            )
             return await _move(connection, _job(rows[0]), job.asked, outcome, now) if rows else None
 
         return await (self._db.promise(body) if outcome.state in PROMISED else self._db.checkpoint(body))
@@ -185,14 +203,21 @@ class SqliteStore(LibraryRecords):
         rows = await self._db.read("SELECT * FROM jobs WHERE id=?", (job_id,))
         return _job(rows[0]) if rows else None
 
-    async def jobs(self, *, states: Collection[JobState] = (), item_id: ItemId | None = None, limit: int = 100, before: JobId | None = None) -> Sequence[Job]:
+    async def jobs(
+        self,
+        *,
+        states: Collection[JobState] = (),
+        item_id: ItemId | None = None,
+        limit: int = 100,
+        before: JobId | None = None,
+    ) -> Sequence[Job]:
         """Jobs, newest id first, one page."""
         wanted = [state.value for state in states] or [state.value for state in JobState]
         marks = ",".join("?" * len(wanted))
         # Only what is asked for stands in the query: `? IS NULL OR item_id=?` would read the whole table.
         of_item, values = ("", []) if item_id is None else (" AND item_id=?", [item_id])
         rows = await self._db.read(
-            f"SELECT * FROM jobs WHERE state IN ({marks}){of_item} AND id<? ORDER BY id DESC LIMIT ?",  # noqa: S608 only question marks
+            f"SELECT * FROM jobs WHERE state IN ({marks}){of_item} AND id<? ORDER BY id DESC LIMIT ?",
             (*wanted, *values, before if before is not None else 2**62, limit),
         )
         return [_job(row) for row in rows]
@@ -215,7 +240,9 @@ class SqliteStore(LibraryRecords):
                 return None
             job = _job(rows[0])
             if job.fingerprint:
-                await connection.execute("DELETE FROM settled WHERE fingerprint=? AND target=?", (job.fingerprint, str(job.target)))
+                await connection.execute(
+                    "DELETE FROM settled WHERE fingerprint=? AND target=?", (job.fingerprint, str(job.target))
+                )
             return job
 
         return await self._db.checkpoint(body)
@@ -224,14 +251,16 @@ class SqliteStore(LibraryRecords):
         """Cancel an open job."""
         marks = ",".join(f"'{state.value}'" for state in sorted(OPEN_STATES))
         await self._write(
-            f"UPDATE jobs SET state='cancelled', reason='cancelled by a person', reason_code='cancelled', updated_at=? WHERE id=? AND state IN ({marks})",  # noqa: S608 our own words
+            f"UPDATE jobs SET state='cancelled', reason='cancelled by a person', reason_code='cancelled', updated_at=? WHERE id=? AND state IN ({marks})",
             (as_ms(now), job_id),
         )
         return await self.job(job_id)
 
     async def jobs_of_source(self, server_id: ServerId, source_id: SourceId) -> Sequence[Job]:
         """All jobs of one media source."""
-        rows = await self._db.read("SELECT * FROM jobs WHERE server_id=? AND source_id=? ORDER BY id", (server_id, source_id))
+        rows = await self._db.read(
+            "SELECT * FROM jobs WHERE server_id=? AND source_id=? ORDER BY id", (server_id, source_id)
+        )
         return [_job(row) for row in rows]
 
     async def hurry_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
@@ -257,7 +286,8 @@ class SqliteStore(LibraryRecords):
     async def next_due(self, after: datetime | None = None) -> datetime | None:
         """When the first waiting job is due; with `after`, of those that are due later than that."""
         rows = await self._db.read(
-            "SELECT min(next_try_at) AS at FROM jobs WHERE state IN ('queued','parked') AND is_held=0 AND next_try_at>?", (as_ms(after) if after else -1,)
+            "SELECT min(next_try_at) AS at FROM jobs WHERE state IN ('queued','parked') AND is_held=0 AND next_try_at>?",
+            (as_ms(after) if after else -1,),
         )
         return None if rows[0]["at"] is None else as_time(rows[0]["at"])
 
@@ -273,7 +303,13 @@ class SqliteStore(LibraryRecords):
             )
             suspects = 0
             for row in rows:
-                crashes = row["crashes"] if not by_crash else 1 if row["windows"] > row["windows_at_crash"] else row["crashes"] + 1
+                crashes = (
+                    row["crashes"]
+                    if not by_crash
+                    else 1
+                    if row["windows"] > row["windows_at_crash"]
+                    else row["crashes"] + 1
+                )
                 outcome = after_crash(crashes, suspects)
                 suspects += outcome.wait > timedelta(0) or crashes == MOST_CRASHES - 1
                 await connection.execute(
@@ -296,15 +332,20 @@ class SqliteStore(LibraryRecords):
 
     async def unpark(self, code: str, now: datetime) -> int:
         """Jobs parked for that reason are due now."""
-        return await self._write("UPDATE jobs SET next_try_at=? WHERE state='parked' AND reason_code=? AND next_try_at>?", (as_ms(now), code, as_ms(now)))
+        return await self._write(
+            "UPDATE jobs SET next_try_at=? WHERE state='parked' AND reason_code=? AND next_try_at>?",
+            (as_ms(now), code, as_ms(now)),
+        )
 
     async def mend_times(self, now: datetime) -> None:
         """What was written by a clock that went ahead counts as written now."""
         latest = (as_ms(now), as_ms(now + LONGEST_PAUSE))
         far = "next_try_at>? AND state IN ('queued','parked') AND is_held=0"
-        if await self._db.read(f"SELECT 1 FROM jobs WHERE {far} LIMIT 1", latest[1:]):  # noqa: S608 our own words
-            await self._write(f"UPDATE jobs SET next_try_at=? WHERE {far}", latest)  # noqa: S608 our own words
-        if await self._db.read("SELECT 1 FROM events WHERE handled_at IS NULL AND due_at>? LIMIT 1", latest[1:]):
+        if await self._db.read(f"SELECT 1 FROM jobs WHERE {far} LIMIT 1", latest[1:]):
+            await self._write(f"UPDATE jobs SET next_try_at=? WHERE {far}", latest)
+        if await self._db.read(
+            "SELECT 1 FROM events WHERE handled_at IS NULL AND due_at>? LIMIT 1", latest[1:]
+        ):
             await self._write("UPDATE events SET due_at=? WHERE handled_at IS NULL AND due_at>?", latest)
         if await self._db.read("SELECT 1 FROM watched WHERE watched_at>? LIMIT 1", latest[1:]):
             await self._write("UPDATE watched SET watched_at=? WHERE watched_at>?", latest)
@@ -328,7 +369,7 @@ class SqliteStore(LibraryRecords):
         async def body(connection: aiosqlite.Connection) -> int:
             rows = list(
                 await connection.execute_fetchall(
-                    f"SELECT server_id, source_id FROM jobs WHERE is_held=1 GROUP BY server_id, source_id ORDER BY max(added_at) {order}, min(id) LIMIT ?",  # noqa: S608
+                    f"SELECT server_id, source_id FROM jobs WHERE is_held=1 GROUP BY server_id, source_id ORDER BY max(added_at) {order}, min(id) LIMIT ?",
                     (titles,),
                 )
             )
@@ -343,21 +384,29 @@ class SqliteStore(LibraryRecords):
 
     async def hold_none(self, now: datetime) -> int:
         """Make every held job due now."""
-        return await self._write("UPDATE jobs SET is_held=0, begun_at=?, next_try_at=? WHERE is_held=1", (as_ms(now), as_ms(now)))
+        return await self._write(
+            "UPDATE jobs SET is_held=0, begun_at=?, next_try_at=? WHERE is_held=1", (as_ms(now), as_ms(now))
+        )
 
     async def prune(self, now: datetime) -> None:
         """Let go of what can never be used again; transcripts and translations stay."""
         old = (as_ms(now - EVENTS_KEPT),)
         is_open = "state NOT IN ('done','settled','cancelled')"
         used = (
-            f"SELECT source_ref FROM jobs WHERE source_ref IS NOT NULL AND {is_open}"  # noqa: S608 our own words
+            f"SELECT source_ref FROM jobs WHERE source_ref IS NOT NULL AND {is_open}"
             f" UNION ALL SELECT track_ref FROM jobs WHERE track_ref IS NOT NULL AND {is_open}"
             " UNION ALL SELECT previous_ref FROM deliveries WHERE previous_ref IS NOT NULL"
         )
         for statement, values in (
             ("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE handled_at<? LIMIT ?)", old),
-            ("DELETE FROM watched WHERE (server_id, item_id) IN (SELECT server_id, item_id FROM watched WHERE watched_at<? LIMIT ?)", old),
-            (f"DELETE FROM documents WHERE ref IN (SELECT ref FROM documents WHERE ref NOT IN ({used}) LIMIT ?)", ()),  # noqa: S608 our own words
+            (
+                "DELETE FROM watched WHERE (server_id, item_id) IN (SELECT server_id, item_id FROM watched WHERE watched_at<? LIMIT ?)",
+                old,
+            ),
+            (
+                f"DELETE FROM documents WHERE ref IN (SELECT ref FROM documents WHERE ref NOT IN ({used}) LIMIT ?)",
+                (),
+            ),
         ):
             # In parts: an acknowledgement never waits behind years of leftovers.
             while await self._write(statement, (*values, PRUNED_AT_ONCE)) == PRUNED_AT_ONCE:
@@ -384,8 +433,21 @@ class SqliteStore(LibraryRecords):
 
     async def open_events(self, now: datetime, limit: int = 100) -> Sequence[Event]:
         """Events that are due and not handled yet, oldest first."""
-        rows = await self._db.read("SELECT * FROM events WHERE handled_at IS NULL AND due_at<=? ORDER BY id LIMIT ?", (as_ms(now), limit))
-        return [Event(row["id"], ServerId(row["server_id"]), row["kind"], ItemId(row["item_id"]), as_time(row["received_at"]), row["looks"]) for row in rows]
+        rows = await self._db.read(
+            "SELECT * FROM events WHERE handled_at IS NULL AND due_at<=? ORDER BY id LIMIT ?",
+            (as_ms(now), limit),
+        )
+        return [
+            Event(
+                row["id"],
+                ServerId(row["server_id"]),
+                row["kind"],
+                ItemId(row["item_id"]),
+                as_time(row["received_at"]),
+                row["looks"],
+            )
+            for row in rows
+        ]
 
     async def put_off_event(self, event_id: int, until: datetime) -> None:
         """Look at an event again later; the looks are counted."""
@@ -397,7 +459,10 @@ class SqliteStore(LibraryRecords):
             return
 
         async def body(connection: aiosqlite.Connection) -> None:
-            await connection.executemany("UPDATE events SET handled_at=? WHERE id=?", [(as_ms(now), event_id) for event_id in event_ids])
+            await connection.executemany(
+                "UPDATE events SET handled_at=? WHERE id=?",
+                [(as_ms(now), event_id) for event_id in event_ids],
+            )
 
         await self._db.checkpoint(body)
 
@@ -407,7 +472,8 @@ class SqliteStore(LibraryRecords):
         """What was heard of a sound so far."""
         key = await self._known_as(key)
         rows = await self._db.read(
-            "SELECT * FROM transcripts WHERE fingerprint=? AND ordinal=? AND recognizer=? AND model_revision=? AND settings_hash=?", _key_values(key)
+            "SELECT * FROM transcripts WHERE fingerprint=? AND ordinal=? AND recognizer=? AND model_revision=? AND settings_hash=?",
+            _key_values(key),
         )
         return await self._saved(rows[0]) if rows else None
 
@@ -422,48 +488,86 @@ class SqliteStore(LibraryRecords):
         assert saved is not None
         return saved
 
-    async def save_window(self, transcript_id: int, window: HeardWindow, language: LanguageTag | None) -> None:
+    async def save_window(
+        self, transcript_id: int, window: HeardWindow, language: LanguageTag | None
+    ) -> None:
         """Checkpoint one heard window."""
-        segments = json.dumps([[part.start, part.end, part.text, round(part.confidence, 4)] for part in window.segments], ensure_ascii=False)
+        segments = json.dumps(
+            [[part.start, part.end, part.text, round(part.confidence, 4)] for part in window.segments],
+            ensure_ascii=False,
+        )
 
         async def body(connection: aiosqlite.Connection) -> None:
-            await connection.execute("INSERT OR REPLACE INTO windows VALUES (?,?,?,?)", (transcript_id, window.start, window.end, segments))
+            await connection.execute(
+                "INSERT OR REPLACE INTO windows VALUES (?,?,?,?)",
+                (transcript_id, window.start, window.end, segments),
+            )
             if language is not None:
-                await connection.execute("UPDATE transcripts SET language=? WHERE id=? AND language IS NOT ?", (str(language), transcript_id, str(language)))
+                await connection.execute(
+                    "UPDATE transcripts SET language=? WHERE id=? AND language IS NOT ?",
+                    (str(language), transcript_id, str(language)),
+                )
 
         await self._db.checkpoint(body)
 
     async def finish_transcript(self, transcript_id: int, language: LanguageTag) -> None:
         """Everything was heard."""
-        await self._write("UPDATE transcripts SET is_complete=1, language=? WHERE id=?", (str(language), transcript_id))
+        await self._write(
+            "UPDATE transcripts SET is_complete=1, language=? WHERE id=?", (str(language), transcript_id)
+        )
 
-    async def save_sketch(self, fingerprint: Fingerprint, ordinal: int, duration_ms: Ms, sketch: bytes) -> None:
+    async def save_sketch(
+        self, fingerprint: Fingerprint, ordinal: int, duration_ms: Ms, sketch: bytes
+    ) -> None:
         """Remember what six stretches of a sound look like."""
-        await self._write("INSERT OR REPLACE INTO sketches VALUES (?,?,?,?)", (fingerprint, ordinal, duration_ms, sketch))
+        await self._write(
+            "INSERT OR REPLACE INTO sketches VALUES (?,?,?,?)", (fingerprint, ordinal, duration_ms, sketch)
+        )
 
     async def sketches(self, duration_ms: Ms, tolerance_ms: int) -> Sequence[tuple[Fingerprint, int, bytes]]:
         """Sketches of sounds of about that length."""
-        rows = await self._db.read("SELECT * FROM sketches WHERE duration_ms BETWEEN ? AND ?", (duration_ms - tolerance_ms, duration_ms + tolerance_ms))
+        rows = await self._db.read(
+            "SELECT * FROM sketches WHERE duration_ms BETWEEN ? AND ?",
+            (duration_ms - tolerance_ms, duration_ms + tolerance_ms),
+        )
         return [(Fingerprint(row["fingerprint"]), row["ordinal"], row["sketch"]) for row in rows]
 
-    async def same_sound(self, fingerprint: Fingerprint, ordinal: int, known: Fingerprint, known_ordinal: int) -> None:
+    async def same_sound(
+        self, fingerprint: Fingerprint, ordinal: int, known: Fingerprint, known_ordinal: int
+    ) -> None:
         """From now on the first is looked up as the second."""
-        await self._write("INSERT OR REPLACE INTO same_sounds VALUES (?,?,?,?)", (fingerprint, ordinal, known, known_ordinal))
+        await self._write(
+            "INSERT OR REPLACE INTO same_sounds VALUES (?,?,?,?)",
+            (fingerprint, ordinal, known, known_ordinal),
+        )
 
     async def _known_as(self, key: TranscriptKey) -> TranscriptKey:
-        rows = await self._db.read("SELECT * FROM same_sounds WHERE fingerprint=? AND ordinal=?", (key.fingerprint, key.ordinal))
+        rows = await self._db.read(
+            "SELECT * FROM same_sounds WHERE fingerprint=? AND ordinal=?", (key.fingerprint, key.ordinal)
+        )
         if not rows:
             return key
-        return TranscriptKey(Fingerprint(rows[0]["known_fingerprint"]), rows[0]["known_ordinal"], key.recognizer, key.model_revision, key.settings_hash)
+        return TranscriptKey(
+            Fingerprint(rows[0]["known_fingerprint"]),
+            rows[0]["known_ordinal"],
+            key.recognizer,
+            key.model_revision,
+            key.settings_hash,
+        )
 
     async def _saved(self, row: aiosqlite.Row) -> SavedTranscript:
         windows = [
             HeardWindow(
                 Ms(part["start_ms"]),
                 Ms(part["end_ms"]),
-                tuple(Segment(Ms(start), Ms(end), text, sure) for start, end, text, sure in json.loads(part["segments"])),
+                tuple(
+                    Segment(Ms(start), Ms(end), text, sure)
+                    for start, end, text, sure in json.loads(part["segments"])
+                ),
             )
-            for part in await self._db.read("SELECT * FROM windows WHERE transcript_id=? ORDER BY start_ms", (row["id"],))
+            for part in await self._db.read(
+                "SELECT * FROM windows WHERE transcript_id=? ORDER BY start_ms", (row["id"],)
+            )
         ]
         language = tag_of(row["language"]) if row["language"] else None
         heard_until = Ms(max((window.end for window in windows), default=0))
@@ -479,7 +583,7 @@ class SqliteStore(LibraryRecords):
             part = wanted[first : first + MOST_VALUES]
             marks = ",".join("?" * len(part))
             rows = await self._db.read(
-                f"SELECT text, translated FROM translations WHERE text IN ({marks}) AND source=? AND target=? AND backend=? AND model_revision=? AND glossary=?",  # noqa: S608 only question marks
+                f"SELECT text, translated FROM translations WHERE text IN ({marks}) AND source=? AND target=? AND backend=? AND model_revision=? AND glossary=?",
                 (*part, *_translation_values(key)),
             )
             found |= {row["text"]: row["translated"] for row in rows}
@@ -565,7 +669,9 @@ def _taking(job_id: int, now: datetime) -> Callable[[aiosqlite.Connection], Awai
     return body
 
 
-async def _move(connection: aiosqlite.Connection, job: Job, asked: AskedFor, outcome: Outcome, now: datetime) -> Job | None:
+async def _move(
+    connection: aiosqlite.Connection, job: Job, asked: AskedFor, outcome: Outcome, now: datetime
+) -> Job | None:
     """Let a claimed job make the move its attempt decided, unless a person has decided otherwise meanwhile."""
     if job.state is not JobState.RUNNING:
         return job if job.state is JobState.CANCELLED else None
@@ -597,7 +703,10 @@ async def _move(connection: aiosqlite.Connection, job: Job, asked: AskedFor, out
     )
     if outcome.state is JobState.CANCELLED or (outcome.state in PROMISED and job.stage is Stage.LISTEN):
         # Nothing was made, so nothing changes in the library: only this tells the next complete pass that another decision may hold now.
-        await connection.execute("UPDATE items SET look_again=1 WHERE server_id=? AND id=? AND look_again=0", (job.server_id, job.item_id))
+        await connection.execute(
+            "UPDATE items SET look_again=1 WHERE server_id=? AND id=? AND look_again=0",
+            (job.server_id, job.item_id),
+        )
     return _job(rows[0])
 
 
@@ -639,4 +748,8 @@ def _job(row: aiosqlite.Row) -> Job:
 
 
 def _asked_text(asked: AskedFor) -> str:
-    return "" if asked.is_plain else json.dumps({"source": asked.source, "model": asked.model, "redo": asked.redo})
+    return (
+        ""
+        if asked.is_plain
+        else json.dumps({"source": asked.source, "model": asked.model, "redo": asked.redo})
+    )

@@ -36,4 +36,8 @@ def grade_of(text: str) -> Grade:
 def tag_of(text: str) -> LanguageTag:
     """Our own spelling taken apart; unlike a foreign one it needs no normalising."""
     language, *rest = text.split("-")
-    return LanguageTag(language, next((part for part in rest if len(part) == 4), ""), next((part for part in rest if len(part) != 4), ""))
+    return LanguageTag(
+        language,
+        next((part for part in rest if len(part) == 4), ""),
+        next((part for part in rest if len(part) != 4), ""),
+    )

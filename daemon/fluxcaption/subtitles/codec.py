@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fluxcaption.domain.cues import Cue, SubtitleText
 from fluxcaption.domain.errors import SubtitleUnreadable
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.marks import carry, is_drawing, plain, without_overrides
+from fluxcaption.domain.markup import carry, is_drawing, plain, without_overrides
 from fluxcaption.domain.units import Ms
 from fluxcaption.subtitles.encodings import decode
 
@@ -25,8 +25,20 @@ MOST_MARKED = 20_000
 MOST_CHARACTERS = 2_000
 """Of one cue's words: many times what anybody can read."""
 
-_FORMATS = {"srt": "srt", "vtt": "vtt", "ass": "ass", "ssa": "ssa", "ttml": "ttml", "xml": "ttml", "smi": "sami", "sami": "sami", "sub": "microdvd"}
-_ARROW = re.compile(r"^\s*(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}\s+-->\s+(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}")
+_FORMATS = {
+    "srt": "srt",
+    "vtt": "vtt",
+    "ass": "ass",
+    "ssa": "ssa",
+    "ttml": "ttml",
+    "xml": "ttml",
+    "smi": "sami",
+    "sami": "sami",
+    "sub": "microdvd",
+}
+_ARROW = re.compile(
+    r"^\s*(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}\s+-->\s+(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}"
+)
 _TIMING = re.compile(r"-->|^Dialogue:|^\{\d+\}|<p\b|<sync\b", re.MULTILINE | re.IGNORECASE)
 _FRAME_RATE = re.compile(r"\{[01]?\}\{[01]?\}(\d{2,3}(?:\.\d{1,3})?)\s*\n")
 _USUAL_FRAME_RATE = 25.0
@@ -64,7 +76,10 @@ class Pysubs2Codec:
         text = _decoded(name, content, language)
         form = _format_of(name, text)
         shown = _shown(name, form, text)
-        cues = tuple(Cue(Ms(cue.start), Ms(cue.end), tuple(cue.words.splitlines()), number, cue.style) for number, cue in enumerate(shown))
+        cues = tuple(
+            Cue(Ms(cue.start), Ms(cue.end), tuple(cue.words.splitlines()), number, cue.style)
+            for number, cue in enumerate(shown)
+        )
         if not cues:
             raise SubtitleUnreadable(name, "there are no cues in it")
         return SubtitleText(form, cues)
@@ -78,7 +93,9 @@ class Pysubs2Codec:
             blocks.append(f"{number}\n{_srt_time(cue.start)} --> {_srt_time(cue.end)}\n{lines}\n")
         return "\n".join(blocks).encode()
 
-    def rewrite(self, name: str, content: bytes, texts: Sequence[str], language: LanguageTag | None = None) -> bytes:
+    def rewrite(
+        self, name: str, content: bytes, texts: Sequence[str], language: LanguageTag | None = None
+    ) -> bytes:
         """Replace the text of each cue in the original file and keep everything else but the encoding, which becomes UTF-8."""
         text = _decoded(name, content, language)
         form = _format_of(name, text)
@@ -86,7 +103,12 @@ class Pysubs2Codec:
         if len(texts) != len(shown):
             raise ValueError(f"{len(texts)} texts for {len(shown)} cues")
         if form not in {"srt", "vtt", "ass", "ssa"}:
-            return self.write_srt([Cue(Ms(cue.start), Ms(cue.end), tuple(new.splitlines())) for cue, new in zip(shown, texts, strict=True)])
+            return self.write_srt(
+                [
+                    Cue(Ms(cue.start), Ms(cue.end), tuple(new.splitlines()))
+                    for cue, new in zip(shown, texts, strict=True)
+                ]
+            )
         lines = text.split("\n")
         for cue, new in sorted(zip(shown, texts, strict=True), key=lambda pair: pair[0].first, reverse=True):
             if new != cue.words:
@@ -99,7 +121,9 @@ def _format_of(name: str, text: str) -> str:
     extension = name.rsplit(".", 1)[-1].lower()
     form = _FORMATS.get(extension)
     if form is None:
-        raise SubtitleUnreadable(name, f".{extension} is no text subtitle format (srt, vtt, ass, ssa, ttml, smi, sub are)")
+        raise SubtitleUnreadable(
+            name, f".{extension} is no text subtitle format (srt, vtt, ass, ssa, ttml, smi, sub are)"
+        )
     return "vtt" if form == "srt" and text.startswith("WEBVTT") else form
 
 
@@ -112,7 +136,11 @@ def _decoded(name: str, content: bytes, language: LanguageTag | None) -> str:
         raise SubtitleUnreadable(name, "it is not text")
     text = decode(content, language)
     if text is None:
-        problem = f"its encoding is none that {language} is usually written in" if language else "its encoding cannot be told"
+        problem = (
+            f"its encoding is none that {language} is usually written in"
+            if language
+            else "its encoding cannot be told"
+        )
         raise SubtitleUnreadable(name, f"{problem}: save it as UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -184,14 +212,18 @@ def _ass_events(name: str, lines: Sequence[str]) -> Iterator[_Shown]:
             continue
         if end_ms > start_ms >= 0 and (words := _words(name, values[-1])):
             before = line[: len(line) - len(values[-1])]
-            yield _Shown(at, at + 1, start_ms, end_ms, before, values[-1], words, named.get("style", "").strip())
+            yield _Shown(
+                at, at + 1, start_ms, end_ms, before, values[-1], words, named.get("style", "").strip()
+            )
 
 
 def _spelled(form: str, cue: _Shown, new: str) -> str:
     """New words as the format spells them, in the formatting of the old ones."""
     if form == "vtt":
         return carry(cue.marked, html.escape(new, quote=False))
-    return carry(cue.marked, new) if form == "srt" else cue.before + carry(cue.marked, new).replace("\n", "\\N")
+    return (
+        carry(cue.marked, new) if form == "srt" else cue.before + carry(cue.marked, new).replace("\n", "\\N")
+    )
 
 
 def _by_library(name: str, form: str, text: str) -> Iterator[_Shown]:
@@ -203,7 +235,9 @@ def _by_library(name: str, form: str, text: str) -> Iterator[_Shown]:
     try:
         if form == "microdvd":
             frames_per_s = float(rate[1]) if rate else _USUAL_FRAME_RATE
-            file = pysubs2.SSAFile.from_string(text[rate.end() :] if rate else text, format_=form, fps=frames_per_s)
+            file = pysubs2.SSAFile.from_string(
+                text[rate.end() :] if rate else text, format_=form, fps=frames_per_s
+            )
         else:
             file = pysubs2.SSAFile.from_string(text, format_=form)
     except Exception as error:

@@ -69,7 +69,10 @@ def _is_mostly_utf8(content: bytes) -> bool:
 
 
 def _by_line(content: bytes, encoding: str) -> str | None:
-    lines = [_tried(line, "utf-8") or _tried(line, encoding) for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+    lines = [
+        _tried(line, "utf-8") or _tried(line, encoding)
+        for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    ]
     return "\n".join(line or "" for line in lines) if None not in lines else None
 
 
@@ -78,12 +81,19 @@ def _is_plausible(text: str) -> bool:
     letters = foreign = odd = 0
     before, is_start = " ", True
     for sign in text:
-        if (sign < " " and sign not in "\t\n\r\f") or "\x7f" <= sign <= "\x9f" or "\ue000" <= sign <= "\uf8ff":
+        if (
+            (sign < " " and sign not in "\t\n\r\f")
+            or "\x7f" <= sign <= "\x9f"
+            or "\ue000" <= sign <= "\uf8ff"
+        ):
             return False
         if sign.isalpha():
             letters += 1
             foreign += not sign.isascii()
-            odd += before.isalpha() and ({_script(before), _script(sign)} == {LATIN, OTHER_ALPHABET} or (before.islower() and sign.isupper()))
+            odd += before.isalpha() and (
+                {_script(before), _script(sign)} == {LATIN, OTHER_ALPHABET}
+                or (before.islower() and sign.isupper())
+            )
             odd += before in _ODD_SIGNS and not is_start
             is_start = False
         elif sign not in _ODD_SIGNS:

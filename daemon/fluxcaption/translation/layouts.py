@@ -39,7 +39,9 @@ class Layout:
         """The model's name of a language, script and region before the bare one."""
         return self.languages.get(str(tag)) or self.languages.get(tag.language)
 
-    def asks(self, pieces: Sequence[str], source: LanguageTag, target: LanguageTag) -> tuple[list[str], list[str]]:
+    def asks(
+        self, pieces: Sequence[str], source: LanguageTag, target: LanguageTag
+    ) -> tuple[list[str], list[str]]:
         """Source tokens and target prefix."""
         if self.name == "madlad":
             return [self.token(target) or "", *pieces, "</s>"], []
@@ -65,7 +67,9 @@ def read_layout(directory: Path, wanted: str) -> Layout:
             if name not in NAMES:
                 raise ValueError(f"layout {name} is none of {', '.join(NAMES)}")
             pairs = tuple((str(source), str(target)) for source, target in value.get("pairs", ()))
-            return Layout(name, dict(value.get("languages", {})), pairs, int(value.get("max_length", MOST_TOKENS)))
+            return Layout(
+                name, dict(value.get("languages", {})), pairs, int(value.get("max_length", MOST_TOKENS))
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelMissing(str(directory), f"its card {card} cannot be read ({error})") from error
     vocabulary = _vocabulary(directory)
@@ -75,7 +79,9 @@ def read_layout(directory: Path, wanted: str) -> Layout:
     madlad = {token[2:-1]: token for token in vocabulary if token.startswith("<2") and token.endswith(">")}
     if wanted in {"auto", "madlad"} and madlad:
         return Layout("madlad", madlad)
-    raise ModelMissing(str(directory), f"nothing tells how it wants to be asked: put a card {CARD} beside model.bin")
+    raise ModelMissing(
+        str(directory), f"nothing tells how it wants to be asked: put a card {CARD} beside model.bin"
+    )
 
 
 def _vocabulary(directory: Path) -> list[str]:

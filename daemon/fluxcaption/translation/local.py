@@ -8,10 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from fluxcaption.domain.errors import JobError, ModelMissing, OutOfMemory, ReplyUnusable, UnsupportedLanguagePair
+from fluxcaption.domain.cues import TextUnit
+from fluxcaption.domain.errors import (
+    JobError,
+    ModelMissing,
+    OutOfMemory,
+    ReplyUnusable,
+    UnsupportedLanguagePair,
+)
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import UnitId
-from fluxcaption.domain.work import TextUnit
 from fluxcaption.settings import LocalTranslation
 from fluxcaption.translation.layouts import Layout, read_layout
 
@@ -22,7 +28,13 @@ NEEDED_FILES = ("model.bin", "config.json", "sentencepiece.model")
 class LocalTranslator:
     """One model, loaded with the first batch and unloaded when idle; one thread of its own."""
 
-    def __init__(self, settings: LocalTranslation, threads: int, miniature: Path, be_gentle: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: LocalTranslation,
+        threads: int,
+        miniature: Path,
+        be_gentle: Callable[[], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._directory = miniature if settings.model == "miniature" else Path(settings.model)
         self._threads = threads
@@ -32,7 +44,9 @@ class LocalTranslator:
         self._no_layout: tuple[int, ModelMissing] | None = None
         """Why the directory as it was at that moment (ns) tells no layout: finding that out can mean reading a whole vocabulary."""
         self._revision: str | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="translate", initializer=be_gentle)
+        self._thread = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="translate", initializer=be_gentle
+        )
 
     @property
     def name(self) -> str:
@@ -62,11 +76,15 @@ class LocalTranslator:
         except ModelMissing:
             return True
 
-    async def translate(self, units: Sequence[TextUnit], source: LanguageTag, target: LanguageTag) -> Mapping[UnitId, str]:
+    async def translate(
+        self, units: Sequence[TextUnit], source: LanguageTag, target: LanguageTag
+    ) -> Mapping[UnitId, str]:
         """Translate units in one batch of the model."""
         if not self.knows(source, target):
             raise UnsupportedLanguagePair(str(source), str(target), self.name)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._translate, units, source, target)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._translate, units, source, target
+        )
 
     @property
     def is_loaded(self) -> bool:
@@ -81,11 +99,15 @@ class LocalTranslator:
         """Let the thread go."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _translate(self, units: Sequence[TextUnit], source: LanguageTag, target: LanguageTag) -> Mapping[UnitId, str]:
+    def _translate(
+        self, units: Sequence[TextUnit], source: LanguageTag, target: LanguageTag
+    ) -> Mapping[UnitId, str]:
         layout = self._read_layout()
         self._load()
         try:
-            asked = [layout.asks(self._pieces.encode(unit.text, out_type=str), source, target) for unit in units]
+            asked = [
+                layout.asks(self._pieces.encode(unit.text, out_type=str), source, target) for unit in units
+            ]
             answers = self._model.translate_batch(
                 [tokens for tokens, _ in asked],
                 target_prefix=[prefix for _, prefix in asked] if asked and asked[0][1] else None,
@@ -96,7 +118,9 @@ class LocalTranslator:
         except (MemoryError, RuntimeError) as error:
             raise _translated(self.name, error) from error
         return {
-            unit.id: text for unit, answer in zip(units, answers, strict=True) if (text := self._pieces.decode(layout.answer(answer.hypotheses[0])).strip())
+            unit.id: text
+            for unit, answer in zip(units, answers, strict=True)
+            if (text := self._pieces.decode(layout.answer(answer.hypotheses[0])).strip())
         }
 
     def _load(self) -> None:
@@ -108,10 +132,17 @@ class LocalTranslator:
         import sentencepiece
 
         try:
-            self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(self._directory / "sentencepiece.model"))
-            self._model = ctranslate2.Translator(str(self._directory), device="auto", intra_threads=self._threads)
+            self._pieces = sentencepiece.SentencePieceProcessor(
+                model_file=str(self._directory / "sentencepiece.model")
+            )
+            self._model = ctranslate2.Translator(
+                str(self._directory), device="auto", intra_threads=self._threads
+            )
         except (RuntimeError, OSError, ValueError) as error:
-            raise ModelMissing(self._settings.model, f"{self._directory} cannot be loaded ({str(error).splitlines()[0][:200]})") from error
+            raise ModelMissing(
+                self._settings.model,
+                f"{self._directory} cannot be loaded ({str(error).splitlines()[0][:200]})",
+            ) from error
 
     def _unload(self) -> None:
         if self._model is not None:
@@ -136,7 +167,8 @@ class LocalTranslator:
         path = self._directory / name
         if not path.is_file():
             raise ModelMissing(
-                self._settings.model, f"{path} is not there; a local translation model is a CTranslate2 directory with {', '.join(NEEDED_FILES)}"
+                self._settings.model,
+                f"{path} is not there; a local translation model is a CTranslate2 directory with {', '.join(NEEDED_FILES)}",
             )
         return path
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import aiohttp
 
+from fluxcaption.domain.cues import TextUnit
 from fluxcaption.domain.errors import ModelMissing, ReplyUnusable, ServiceUnreachable
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import UnitId
-from fluxcaption.domain.work import TextUnit
 from fluxcaption.settings import OllamaTranslation
 from fluxcaption.translation.replies import read_reply, schema_for
 
@@ -48,7 +48,9 @@ class OllamaTranslator:
         """Any pair is worth asking."""
         return True
 
-    async def translate(self, units: Sequence[TextUnit], source: LanguageTag, target: LanguageTag) -> Mapping[UnitId, str]:
+    async def translate(
+        self, units: Sequence[TextUnit], source: LanguageTag, target: LanguageTag
+    ) -> Mapping[UnitId, str]:
         """Ask for a batch and believe each answer by itself."""
         reply = await self._chat(units, source, target)
         accepted = read_reply(reply, units, source, target)
@@ -79,7 +81,11 @@ class OllamaTranslator:
             "stream": True,
             "keep_alive": "5m",
             "format": schema_for(units),
-            "options": {"temperature": 0, "num_ctx": len(question) // CHARACTERS_PER_TOKEN + answer_tokens + SPARE_TOKENS, "num_predict": answer_tokens},
+            "options": {
+                "temperature": 0,
+                "num_ctx": len(question) // CHARACTERS_PER_TOKEN + answer_tokens + SPARE_TOKENS,
+                "num_predict": answer_tokens,
+            },
             "messages": [
                 {
                     "role": "system",
@@ -94,7 +100,10 @@ class OllamaTranslator:
         try:
             async with session.post(f"{self._url}/api/chat", json=body, allow_redirects=False) as answer:
                 if answer.status == 404:
-                    raise ModelMissing(self._settings.model, f"{self._url} does not have it: run `ollama pull {self._settings.model}` there")
+                    raise ModelMissing(
+                        self._settings.model,
+                        f"{self._url} does not have it: run `ollama pull {self._settings.model}` there",
+                    )
                 if answer.status != 200:
                     raise ServiceUnreachable("Ollama", self._url, f"status {answer.status}")
                 return await self._collected(answer)
@@ -120,12 +129,16 @@ class OllamaTranslator:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ReplyUnusable(f"{self.name} did not answer with JSON lines; is another service at {self._url}?") from error
+            raise ReplyUnusable(
+                f"{self.name} did not answer with JSON lines; is another service at {self._url}?"
+            ) from error
         message = value.get("message") if isinstance(value, dict) else None
         content = message.get("content") if isinstance(message, dict) else None
         return content if isinstance(content, str) else ""
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(limit=self._settings.concurrency))
+            self._session = aiohttp.ClientSession(
+                timeout=TIMEOUT, connector=aiohttp.TCPConnector(limit=self._settings.concurrency)
+            )
         return self._session

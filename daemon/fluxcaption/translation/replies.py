@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from fluxcaption.domain.cues import TextUnit
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import UnitId
-from fluxcaption.domain.work import TextUnit
 
 MOST_RATIO = 4
 MOST_EXTRA = 40
@@ -29,11 +29,21 @@ _MARKS = "\u200e\u200f\u202a\u202b\u202c\ufeff"
 
 def schema_for(units: Sequence[TextUnit]) -> dict[str, Any]:
     """The JSON Schema of an answer: every id required, each with the source echoed."""
-    entry = {"type": "object", "properties": {"source": {"type": "string"}, "text": {"type": "string"}}, "required": ["source", "text"]}
-    return {"type": "object", "properties": {unit.id: entry for unit in units}, "required": [unit.id for unit in units]}
+    entry = {
+        "type": "object",
+        "properties": {"source": {"type": "string"}, "text": {"type": "string"}},
+        "required": ["source", "text"],
+    }
+    return {
+        "type": "object",
+        "properties": {unit.id: entry for unit in units},
+        "required": [unit.id for unit in units],
+    }
 
 
-def read_reply(reply: str, units: Sequence[TextUnit], source: LanguageTag, target: LanguageTag) -> Mapping[UnitId, str]:
+def read_reply(
+    reply: str, units: Sequence[TextUnit], source: LanguageTag, target: LanguageTag
+) -> Mapping[UnitId, str]:
     """The translations in a reply that can be believed; an id that is missing was refused, and all of them where they are out of step."""
     found = _object_in(_THINK.sub("", reply))
     accepted: dict[UnitId, str] = {}
@@ -42,7 +52,11 @@ def read_reply(reply: str, units: Sequence[TextUnit], source: LanguageTag, targe
         if not isinstance(entry, dict):
             continue
         echo, text = entry.get("source"), entry.get("text")
-        if isinstance(echo, str) and isinstance(text, str) and refusal(unit.text, echo, text, source, target) is None:
+        if (
+            isinstance(echo, str)
+            and isinstance(text, str)
+            and refusal(unit.text, echo, text, source, target) is None
+        ):
             accepted[unit.id] = _tidy(text)
     pairs = [(unit.text, accepted[unit.id]) for unit in units if unit.id in accepted]
     return {} if is_out_of_step([text for text, _ in pairs], [text for _, text in pairs]) else accepted
@@ -54,7 +68,11 @@ def is_out_of_step(sources: Sequence[str], texts: Sequence[str]) -> bool:
     if count < 2:
         return False
     # Some languages need fewer signs than others.
-    usual = median(_length_ratio(source, text) for source, text in zip(sources, texts, strict=True)) if count > 2 else 0.0
+    usual = (
+        median(_length_ratio(source, text) for source, text in zip(sources, texts, strict=True))
+        if count > 2
+        else 0.0
+    )
     own = [_likeness(source, text, usual) for source, text in zip(sources, texts, strict=True)]
     for step in (1, -1):
         best = run = 0.0
@@ -63,7 +81,9 @@ def is_out_of_step(sources: Sequence[str], texts: Sequence[str]) -> bool:
             best = max(best, run)
         if best > CLEARLY_MORE_ALIKE:
             return True
-    backwards = sum(_likeness(source, text, usual) for source, text in zip(sources, reversed(texts), strict=True))
+    backwards = sum(
+        _likeness(source, text, usual) for source, text in zip(sources, reversed(texts), strict=True)
+    )
     return backwards - sum(own) > CLEARLY_MORE_ALIKE
 
 

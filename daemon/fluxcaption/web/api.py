@@ -11,11 +11,12 @@ from fluxcaption.domain.forecast import sentences
 from fluxcaption.domain.gaps import Decision
 from fluxcaption.domain.jobs import OPEN_STATES, Job, JobState
 from fluxcaption.domain.units import ItemId, JobId
-from fluxcaption.flow.explaining import Explanation
-from fluxcaption.flow.scan import ScanReport
+from fluxcaption.health import Health
+from fluxcaption.pipeline.discovery.scanner import ScanReport
+from fluxcaption.pipeline.explain import Explanation
 from fluxcaption.plugin_manifest import repository_manifest
-from fluxcaption.ports import Clock, Store
-from fluxcaption.web.health import Health
+from fluxcaption.ports.clock import Clock
+from fluxcaption.ports.storage import Store
 from fluxcaption.web.problems import problem
 from fluxcaption.web.routes import Handler
 from fluxcaption.web.webhook import Proofs
@@ -104,7 +105,14 @@ class ScanAnswer(BaseModel):
             begun_titles=cost.begun_titles,
             finished_at=cost.finished_at,
         )
-        return cls(items=report.items, queued=report.queued, gaps=gaps, broken=report.broken, forecast=forecast, told=sentences(cost))
+        return cls(
+            items=report.items,
+            queued=report.queued,
+            gaps=gaps,
+            broken=report.broken,
+            forecast=forecast,
+            told=sentences(cost),
+        )
 
 
 class UndoBody(BaseModel):
@@ -187,7 +195,11 @@ class Api:
     async def ready(self, request: web.Request) -> web.Response:
         """Each part with state, cause and since; 503 only where a promise could not be kept."""
         readiness = self._health.readiness()
-        return web.Response(status=200 if self._health.is_ready else 503, text=readiness.model_dump_json(), content_type="application/json")
+        return web.Response(
+            status=200 if self._health.is_ready else 503,
+            text=readiness.model_dump_json(),
+            content_type="application/json",
+        )
 
     async def jobs(self, request: web.Request) -> web.Response:
         """One page of jobs, newest first."""
@@ -200,8 +212,12 @@ class Api:
         except ValueError as error:
             return problem(400, "query-wrong", str(error))
         item = request.query.get("item")
-        found = await self._store.jobs(states=states, item_id=ItemId(item) if item else None, limit=limit, before=before)
-        page = JobPage(jobs=[JobView.of(job) for job in found], cursor=found[-1].id if len(found) == limit else None)
+        found = await self._store.jobs(
+            states=states, item_id=ItemId(item) if item else None, limit=limit, before=before
+        )
+        page = JobPage(
+            jobs=[JobView.of(job) for job in found], cursor=found[-1].id if len(found) == limit else None
+        )
         return _answer(page)
 
     async def job(self, request: web.Request) -> web.Response:
@@ -246,7 +262,11 @@ class Api:
         body = await _body(request, UndoBody)
         if isinstance(body, web.Response):
             return body
-        return _answer(UndoAnswer(tracks=list(await self._undo(ItemId(body.item_id) if body.item_id else None, body.dry_run))))
+        return _answer(
+            UndoAnswer(
+                tracks=list(await self._undo(ItemId(body.item_id) if body.item_id else None, body.dry_run))
+            )
+        )
 
     async def repository(self, request: web.Request) -> web.Response:
         """The repository manifest: empty until there is a plugin of our own."""
@@ -267,9 +287,16 @@ class Api:
             return body
         decisions = await self._ask(body)
         self._wake()
-        told = [AskedDecision(target=str(decision.target), way=decision.way.value, reason=decision.reason) for decision in decisions]
+        told = [
+            AskedDecision(target=str(decision.target), way=decision.way.value, reason=decision.reason)
+            for decision in decisions
+        ]
         jobs = [job.id for job in await self._store.jobs(item_id=ItemId(body.item_id), states=OPEN_STATES)]
-        return web.Response(status=202, text=AskAnswer(jobs=jobs, decisions=told).model_dump_json(), content_type="application/json")
+        return web.Response(
+            status=202,
+            text=AskAnswer(jobs=jobs, decisions=told).model_dump_json(),
+            content_type="application/json",
+        )
 
 
 async def _body(request: web.Request, model: type[Body]) -> Body | web.Response:

@@ -7,5 +7,13 @@ from aiohttp import web
 
 def problem(status: int, code: str, detail: str) -> web.Response:
     """Answer with one sentence that says what to do."""
-    body = {"type": "about:blank", "title": code.replace("-", " "), "status": status, "code": code, "detail": detail}
-    return web.Response(status=status, body=json.dumps(body).encode(), content_type="application/problem+json")
+    body = {
+        "type": "about:blank",
+        "title": code.replace("-", " "),
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    return web.Response(
+        status=status, body=json.dumps(body).encode(), content_type="application/problem+json"
+    )

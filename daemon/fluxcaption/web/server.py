@@ -8,9 +8,9 @@ from pathlib import Path
 from aiohttp import web
 
 from fluxcaption.domain.errors import FluxCaptionError, ItemGone, ParkedError, StateError, UsageError
-from fluxcaption.flow.explaining import Explanation
+from fluxcaption.health import Readiness
+from fluxcaption.pipeline.explain import Explanation
 from fluxcaption.web.api import Api, AskAnswer, AskBody, JobPage, JobView, ScanAnswer, UndoAnswer, UndoBody
-from fluxcaption.web.health import Readiness
 from fluxcaption.web.problems import problem
 from fluxcaption.web.routes import Handler, Route, Scope, Where
 from fluxcaption.web.webhook import Webhook
@@ -44,7 +44,14 @@ def route_table(api: Api, webhook: Webhook) -> Sequence[Route]:
                 "state",
             ),
         ),
-        Route("GET", "/plugin-manifest/manifest.json", api.repository, Where.PORT, Scope.NONE, "The plugin repository for Jellyfin"),
+        Route(
+            "GET",
+            "/plugin-manifest/manifest.json",
+            api.repository,
+            Where.PORT,
+            Scope.NONE,
+            "The plugin repository for Jellyfin",
+        ),
         Route(
             "GET",
             "/api/proofs/{device:[a-z0-9-]{1,100}}",
@@ -53,10 +60,46 @@ def route_table(api: Api, webhook: Webhook) -> Sequence[Route]:
             Scope.READ,
             "Whether a session begun by `link` came back as a webhook",
         ),
-        Route("GET", "/api/jobs", api.jobs, Where.SOCKET, Scope.READ, "The queue", answers=JobPage, errors=("query-wrong",)),
-        Route("GET", "/api/jobs/{id:[0-9]{1,18}}", api.job, Where.SOCKET, Scope.READ, "One job", answers=JobView, errors=("no-such-job",)),
-        Route("POST", "/api/jobs/{id:[0-9]{1,18}}/retry", api.retry, Where.SOCKET, Scope.SUBMIT, "Queue a job again", answers=JobView, errors=("no-such-job",)),
-        Route("POST", "/api/jobs/{id:[0-9]{1,18}}/cancel", api.cancel, Where.SOCKET, Scope.SUBMIT, "Cancel a job", answers=JobView, errors=("no-such-job",)),
+        Route(
+            "GET",
+            "/api/jobs",
+            api.jobs,
+            Where.SOCKET,
+            Scope.READ,
+            "The queue",
+            answers=JobPage,
+            errors=("query-wrong",),
+        ),
+        Route(
+            "GET",
+            "/api/jobs/{id:[0-9]{1,18}}",
+            api.job,
+            Where.SOCKET,
+            Scope.READ,
+            "One job",
+            answers=JobView,
+            errors=("no-such-job",),
+        ),
+        Route(
+            "POST",
+            "/api/jobs/{id:[0-9]{1,18}}/retry",
+            api.retry,
+            Where.SOCKET,
+            Scope.SUBMIT,
+            "Queue a job again",
+            answers=JobView,
+            errors=("no-such-job",),
+        ),
+        Route(
+            "POST",
+            "/api/jobs/{id:[0-9]{1,18}}/cancel",
+            api.cancel,
+            Where.SOCKET,
+            Scope.SUBMIT,
+            "Cancel a job",
+            answers=JobView,
+            errors=("no-such-job",),
+        ),
         Route("POST", "/api/queue/pause", api.pause, Where.SOCKET, Scope.ADMIN, "Begin nothing more"),
         Route("POST", "/api/queue/resume", api.resume, Where.SOCKET, Scope.ADMIN, "Go on"),
         Route(
@@ -120,7 +163,9 @@ class WebServer:
         try:
             await site.start()
         except OSError as error:
-            raise FluxCaptionError(f"web.listen {address} cannot be opened ({error.strerror}): choose another address or port") from error
+            raise FluxCaptionError(
+                f"web.listen {address} cannot be opened ({error.strerror}): choose another address or port"
+            ) from error
         self.port = runner.addresses[0][1]
         log.info("listening", extra={"host": host, "port": self.port})
 
@@ -139,7 +184,9 @@ class WebServer:
 
     async def _runner(self, where: Where) -> web.AppRunner:
         rows = [route for route in self._routes if where in route.where]
-        app = web.Application(client_max_size=max(route.most_bytes for route in rows), middlewares=[_say_problems])
+        app = web.Application(
+            client_max_size=max(route.most_bytes for route in rows), middlewares=[_say_problems]
+        )
         for route in rows:
             app.router.add_route(route.method, route.path, route.handler)
         # Bodies stay as they were sent: nothing is unpacked for anybody.
@@ -156,7 +203,11 @@ async def _say_problems(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = problem(error.status, error.reason.lower().replace(" ", "-"), f"{request.method} {request.path}: {error.reason}")
+        response = problem(
+            error.status,
+            error.reason.lower().replace(" ", "-"),
+            f"{request.method} {request.path}: {error.reason}",
+        )
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response

@@ -14,7 +14,8 @@ from aiohttp import web
 
 from fluxcaption.domain.jobs import PLAYBACK
 from fluxcaption.domain.units import ItemId, ServerId
-from fluxcaption.ports import Clock, Store
+from fluxcaption.ports.clock import Clock
+from fluxcaption.ports.storage import Store
 from fluxcaption.web.problems import problem
 
 MOST_DEPTH = 20
@@ -46,7 +47,14 @@ class Proofs:
 class Webhook:
     """Stores events durably and answers at once; the work is done elsewhere."""
 
-    def __init__(self, store: Store, clock: Clock, secret: str, server_id: Callable[[], ServerId], on_event: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        secret: str,
+        server_id: Callable[[], ServerId],
+        on_event: Callable[[], None],
+    ) -> None:
         self._store = store
         self._clock = clock
         self._secret = secret
@@ -57,9 +65,15 @@ class Webhook:
     async def receive(self, request: web.Request) -> web.Response:
         """Take one event: 202 with its id once it is on disk."""
         if not self._secret:
-            return problem(503, "webhook-not-configured", "set web.webhook_secret in the config and send it as Authorization: Bearer")
+            return problem(
+                503,
+                "webhook-not-configured",
+                "set web.webhook_secret in the config and send it as Authorization: Bearer",
+            )
         if not bears(request, self._secret):
-            return problem(401, "webhook-secret-wrong", "the Authorization header must be Bearer and web.webhook_secret")
+            return problem(
+                401, "webhook-secret-wrong", "the Authorization header must be Bearer and web.webhook_secret"
+            )
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             return problem(415, "encoding-not-supported", "send the body without Content-Encoding")
         try:
@@ -79,7 +93,9 @@ class Webhook:
             return web.json_response({"id": 0}, status=202)
         item_id = _id(values.get("ItemId"))
         if not _ID.fullmatch(item_id):
-            return problem(400, "item-id-missing", "the payload needs ItemId, 32 hex digits with or without dashes")
+            return problem(
+                400, "item-id-missing", "the payload needs ItemId, 32 hex digits with or without dashes"
+            )
         given, known = _id(values.get("ServerId")), self._server_id()
         if known and given and given != known:
             return problem(403, "wrong-server", "this event is from another server")
@@ -93,7 +109,10 @@ def bears(request: web.Request, secret: str) -> bool:
     """Whether a request carries the secret as a bearer token; compared in constant time."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     # A header may hold any bytes; aiohttp keeps those that are no UTF-8 as surrogates.
-    return hmac.compare_digest(given.strip().encode(errors="surrogateescape"), secret.encode()) and scheme.lower() == "bearer"
+    return (
+        hmac.compare_digest(given.strip().encode(errors="surrogateescape"), secret.encode())
+        and scheme.lower() == "bearer"
+    )
 
 
 def read_payload(body: bytes, content_type: str) -> dict[str, object]:

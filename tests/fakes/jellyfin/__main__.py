@@ -16,12 +16,25 @@ async def serve(items: int, port: int, version: str) -> None:
     fake.port = port
     fake.is_changing = False
     fake.keeps_exchanges = False
-    fake.people = {user.id: user for user in (User("root", new_id("root"), is_admin=True), User("viewer", new_id("viewer"), languages="ger"))}
+    fake.people = {
+        user.id: user
+        for user in (
+            User("root", new_id("root"), is_admin=True),
+            User("viewer", new_id("viewer"), languages="ger"),
+        )
+    }
     now = datetime.now(UTC)
     streams = [audio("eng"), audio("ger", IsDefault=False), text("eng"), text("ger"), text("fre")]
     fake.add(
         *(
-            film(f"Film {number:06d}", streams, library=fake.libraries[0].id, added=now - timedelta(minutes=items - number), minutes=95, now=now)
+            film(
+                f"Film {number:06d}",
+                streams,
+                library=fake.libraries[0].id,
+                added=now - timedelta(minutes=items - number),
+                minutes=95,
+                now=now,
+            )
             for number in range(items)
         )
     )

@@ -17,10 +17,25 @@ from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
 from tests.fakes.jellyfin.names import Version
 
 WEBHOOK = "71552a5a5c5c4350a2aeebe451a30173"
-TASKS = {"RefreshLibrary": "7738148ffcd07979c7ceb148e06b3aed", "WebhookItemAdded": "daa0fb9aa8c102dfc72aebe621c4de22", "WebhookItemDeleted": new_id("deleted")}
+TASKS = {
+    "RefreshLibrary": "7738148ffcd07979c7ceb148e06b3aed",
+    "WebhookItemAdded": "daa0fb9aa8c102dfc72aebe621c4de22",
+    "WebhookItemDeleted": new_id("deleted"),
+}
 NEVER = "0001-01-01T00:00:00.0000000Z"
 EMPTY_WEBHOOK: dict[str, Any] = {"ServerUrl": ""} | {
-    f"{name}Options": [] for name in ("Discord", "Generic", "GenericForm", "Gotify", "Pushbullet", "Pushover", "Slack", "Smtp", "Mqtt")
+    f"{name}Options": []
+    for name in (
+        "Discord",
+        "Generic",
+        "GenericForm",
+        "Gotify",
+        "Pushbullet",
+        "Pushover",
+        "Slack",
+        "Smtp",
+        "Mqtt",
+    )
 }
 Handler = Callable[[web.Request], Any]
 
@@ -64,7 +79,11 @@ class User:
                 "RememberSubtitleSelections": True,
                 "EnableNextEpisodeAutoPlay": True,
             },
-            "Policy": {"IsAdministrator": self.is_admin, "AuthenticationProviderId": "Default", "PasswordResetProviderId": "Default"},
+            "Policy": {
+                "IsAdministrator": self.is_admin,
+                "AuthenticationProviderId": "Default",
+                "PasswordResetProviderId": "Default",
+            },
         }
 
 
@@ -81,7 +100,9 @@ class Task:
     state: str = "Idle"
     started: datetime | None = None
     ended: datetime | None = None
-    triggers: list[dict[str, Any]] = field(default_factory=lambda: [{"Type": "IntervalTrigger", "IntervalTicks": 300000000}])
+    triggers: list[dict[str, Any]] = field(
+        default_factory=lambda: [{"Type": "IntervalTrigger", "IntervalTicks": 300000000}]
+    )
     is_armed: bool = False
     kicks: int = 0
     takes_s: float = 0.0
@@ -107,21 +128,42 @@ def select_subtitle(user: User, streams: list[dict[str, Any]], version: Version)
 
     chosen: dict[str, Any] | None = None
     if user.mode == "Default":
-        candidates = [stream for stream in subtitles if stream.get("IsExternal") or stream.get("IsDefault") or stream.get("IsForced")]
-        candidates.sort(key=lambda stream: (not stream.get("IsExternal"), not stream.get("IsDefault"), not is_wanted(stream)))
+        candidates = [
+            stream
+            for stream in subtitles
+            if stream.get("IsExternal") or stream.get("IsDefault") or stream.get("IsForced")
+        ]
+        candidates.sort(
+            key=lambda stream: (
+                not stream.get("IsExternal"),
+                not stream.get("IsDefault"),
+                not is_wanted(stream),
+            )
+        )
         chosen = candidates[0] if candidates else None
     elif user.mode == "Smart":
         if audio.get("Language") in wanted:
-            chosen = next((stream for stream in subtitles if stream.get("IsForced") and is_wanted(stream)), None)
+            chosen = next(
+                (stream for stream in subtitles if stream.get("IsForced") and is_wanted(stream)), None
+            )
         else:
             chosen = next((stream for stream in subtitles if is_wanted(stream)), None)
     elif user.mode == "Always":
-        chosen = next((stream for stream in subtitles if is_wanted(stream) and not stream.get("IsForced")), None)
+        chosen = next(
+            (stream for stream in subtitles if is_wanted(stream) and not stream.get("IsForced")), None
+        )
         if chosen is None and version < (10, 11, 0):
             chosen = next((stream for stream in subtitles if stream.get("IsExternal")), None)
         chosen = chosen or next((stream for stream in subtitles if stream.get("IsForced")), None)
     elif user.mode == "OnlyForced":
-        chosen = next((stream for stream in subtitles if stream.get("IsForced") and (is_wanted(stream) or not stream.get("Language"))), None)
+        chosen = next(
+            (
+                stream
+                for stream in subtitles
+                if stream.get("IsForced") and (is_wanted(stream) or not stream.get("Language"))
+            ),
+            None,
+        )
     return chosen["Index"] if chosen else None
 
 
@@ -139,10 +181,18 @@ class AdminRoutes:
         self.playing: dict[str, datetime | None] = {}
         self.activity: list[dict[str, Any]] = []
         self.tasks = {key: Task(key) for key in TASKS}
-        self.tasks["RefreshLibrary"].ended = self.tasks["RefreshLibrary"].started = datetime(2026, 1, 1, tzinfo=UTC)
+        self.tasks["RefreshLibrary"].ended = self.tasks["RefreshLibrary"].started = datetime(
+            2026, 1, 1, tzinfo=UTC
+        )
         self.keys: list[dict[str, Any]] = []
         self.plugins: list[dict[str, Any]] = []
-        self.repositories: list[dict[str, Any]] = [{"Name": "Jellyfin Stable", "Url": "https://repo.jellyfin.org/files/plugin/manifest.json", "Enabled": True}]
+        self.repositories: list[dict[str, Any]] = [
+            {
+                "Name": "Jellyfin Stable",
+                "Url": "https://repo.jellyfin.org/files/plugin/manifest.json",
+                "Enabled": True,
+            }
+        ]
         self.offered: list[str] = ["17.0.0.0", "18.0.0.0", "21.0.0.0"]
         self.installation_fails = ""
         """Why the next installations end with 500 (contract 10.2); empty: they do not."""
@@ -231,7 +281,14 @@ class AdminRoutes:
         self._log(kind, ItemId=item_id)
 
     def _log(self, kind: str, **more: str) -> None:
-        entry = {"Id": len(self.activity) + 1, "Name": kind, "Type": kind, "Date": spell(self.now()), "UserId": "0" * 32, "Severity": "Information"}
+        entry = {
+            "Id": len(self.activity) + 1,
+            "Name": kind,
+            "Type": kind,
+            "Date": spell(self.now()),
+            "UserId": "0" * 32,
+            "Severity": "Information",
+        }
         self.activity.insert(0, entry | more)
 
     # -- sessions ---------------------------------------------------------------------------------------------------
@@ -259,7 +316,12 @@ class AdminRoutes:
                         "PlaybackOrder": "Default",
                     },
                     "AdditionalUsers": [],
-                    "Capabilities": {"PlayableMediaTypes": [], "SupportedCommands": [], "SupportsMediaControl": False, "SupportsPersistentIdentifier": True},
+                    "Capabilities": {
+                        "PlayableMediaTypes": [],
+                        "SupportedCommands": [],
+                        "SupportsMediaControl": False,
+                        "SupportsPersistentIdentifier": True,
+                    },
                     "RemoteEndPoint": "127.0.0.1",
                     "PlayableMediaTypes": [],
                     "Id": new_id(f"session {item_id}"),
@@ -292,7 +354,14 @@ class AdminRoutes:
         if device not in self.sessions_seen:
             self.sessions_seen.add(device)
             await self.deliver(
-                "SessionStart", {"Id": new_id(device), "DeviceId": device, "DeviceName": "host", "Client": "FluxCaption", "NotificationUsername": ""}
+                "SessionStart",
+                {
+                    "Id": new_id(device),
+                    "DeviceId": device,
+                    "DeviceName": "host",
+                    "Client": "FluxCaption",
+                    "NotificationUsername": "",
+                },
             )
         return web.Response(status=204)
 
@@ -301,7 +370,9 @@ class AdminRoutes:
         if refused is not None:
             return refused
         since = request.query.get("minDate", "")
-        rows = [row for row in self.activity if row["Date"] >= since][: int(request.query.get("limit", "1000"))]
+        rows = [row for row in self.activity if row["Date"] >= since][
+            : int(request.query.get("limit", "1000"))
+        ]
         return answer_json({"Items": rows, "TotalRecordCount": len(rows), "StartIndex": 0})
 
     # -- tasks ------------------------------------------------------------------------------------------------------
@@ -342,7 +413,10 @@ class AdminRoutes:
         refused = self._guard(request, needs_admin=True)
         if refused is not None:
             return refused
-        task = next((task for key, task in self.tasks.items() if TASKS[key] == guid(request.match_info["taskId"])), None)
+        task = next(
+            (task for key, task in self.tasks.items() if TASKS[key] == guid(request.match_info["taskId"])),
+            None,
+        )
         if task is None:
             return not_found()
         task.kicks += 1
@@ -359,7 +433,10 @@ class AdminRoutes:
         refused = self._guard(request, needs_admin=True)
         if refused is not None:
             return refused
-        task = next((task for key, task in self.tasks.items() if TASKS[key] == guid(request.match_info["taskId"])), None)
+        task = next(
+            (task for key, task in self.tasks.items() if TASKS[key] == guid(request.match_info["taskId"])),
+            None,
+        )
         if task is None:
             return not_found()
         task.triggers, task.is_armed = json.loads(await request.read()), task.ended is not None
@@ -385,7 +462,14 @@ class AdminRoutes:
 
     async def _login(self, request: web.Request) -> web.Response:
         body = json.loads(await request.read())
-        user = next((user for user in self.people.values() if (user.name, user.password) == (body.get("Username"), body.get("Pw"))), None)
+        user = next(
+            (
+                user
+                for user in self.people.values()
+                if (user.name, user.password) == (body.get("Username"), body.get("Pw"))
+            ),
+            None,
+        )
         if user is None:
             return web.Response(status=401)
         token = hashlib.md5(user.name.encode(), usedforsecurity=False).hexdigest()
@@ -402,7 +486,9 @@ class AdminRoutes:
         return web.Response(status=204)
 
     async def _key_list(self, request: web.Request) -> web.Response:
-        return self._guard(request, needs_admin=True) or answer_json({"Items": self.keys, "TotalRecordCount": len(self.keys), "StartIndex": 0})
+        return self._guard(request, needs_admin=True) or answer_json(
+            {"Items": self.keys, "TotalRecordCount": len(self.keys), "StartIndex": 0}
+        )
 
     async def _key_new(self, request: web.Request) -> web.Response:
         refused = self._guard(request, needs_admin=True)
@@ -427,7 +513,9 @@ class AdminRoutes:
 
     @property
     def _webhook_is_active(self) -> bool:
-        return self.webhook_is_loaded and any(plugin["Id"] == WEBHOOK and plugin["Status"] == "Active" for plugin in self.plugins)
+        return self.webhook_is_loaded and any(
+            plugin["Id"] == WEBHOOK and plugin["Status"] == "Active" for plugin in self.plugins
+        )
 
     async def _plugin_list(self, request: web.Request) -> web.Response:
         return self._guard(request, needs_admin=True) or answer_json(self.plugins)
@@ -456,7 +544,9 @@ class AdminRoutes:
         if refused is not None:
             return refused
         wanted = guid(request.match_info["pluginId"]), request.match_info["version"]
-        plugin = next((plugin for plugin in self.plugins if (plugin["Id"], plugin["Version"]) == wanted), None)
+        plugin = next(
+            (plugin for plugin in self.plugins if (plugin["Id"], plugin["Version"]) == wanted), None
+        )
         if plugin is None:
             return not_found()
         # Called active at once, though it is loaded by the next start.
@@ -473,11 +563,26 @@ class AdminRoutes:
         if request.match_info["name"] != "Webhook" or not self.offered:
             return not_found()
         versions = [
-            {"version": text, "VersionNumber": text, "changelog": "c", "targetAbi": "10.10.6.0", "repositoryName": "r", "repositoryUrl": "u"}
+            {
+                "version": text,
+                "VersionNumber": text,
+                "changelog": "c",
+                "targetAbi": "10.10.6.0",
+                "repositoryName": "r",
+                "repositoryUrl": "u",
+            }
             for text in reversed(self.offered)
         ]
         return answer_json(
-            {"name": "Webhook", "description": "d", "overview": "o", "owner": "jellyfin", "category": "Administration", "guid": WEBHOOK, "versions": versions}
+            {
+                "name": "Webhook",
+                "description": "d",
+                "overview": "o",
+                "owner": "jellyfin",
+                "category": "Administration",
+                "guid": WEBHOOK,
+                "versions": versions,
+            }
         )
 
     async def _install(self, request: web.Request) -> web.Response:
@@ -487,7 +592,9 @@ class AdminRoutes:
         if not self.offered:
             return not_found()
         if self.installation_fails:
-            self._log("InstallationFailed", Name="Webhook installation failed", Overview=self.installation_fails)
+            self._log(
+                "InstallationFailed", Name="Webhook installation failed", Overview=self.installation_fails
+            )
             return answer_text(500)
         self.plugins = [plugin for plugin in self.plugins if plugin["Id"] != WEBHOOK]
         self.install_webhook(request.query.get("version") or self.offered[-1])
@@ -515,7 +622,14 @@ class AdminRoutes:
 
     async def deliver(self, kind: str, values: dict[str, Any]) -> None:
         """Send an event to every destination that wants it: once, and never again (contract 9.2)."""
-        payload = {"ServerId": SERVER_ID, "ServerName": "fake", "ServerVersion": self.version_text, "ServerUrl": "", "NotificationType": kind, **values}
+        payload = {
+            "ServerId": SERVER_ID,
+            "ServerName": "fake",
+            "ServerVersion": self.version_text,
+            "ServerUrl": "",
+            "NotificationType": kind,
+            **values,
+        }
         for option in [*self.webhook["GenericOptions"], *self.webhook["GenericFormOptions"]]:
             if kind not in option["NotificationTypes"] or not option.get("EnableWebhook", True):
                 continue
@@ -524,7 +638,9 @@ class AdminRoutes:
                 text = base64.b64decode(option.get("Template", "")).decode()
                 for name, value in payload.items():
                     text = text.replace("{{" + name + "}}", str(value))
-            headers = {"Content-Type": "text/plain; charset=utf-8"} | {entry["Key"]: entry["Value"] for entry in option["Headers"]}
+            headers = {"Content-Type": "text/plain; charset=utf-8"} | {
+                entry["Key"]: entry["Value"] for entry in option["Headers"]
+            }
             try:
                 async with (
                     aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as session,
@@ -568,4 +684,17 @@ def spell(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
 
 
-__all__ = ["NEVER", "TASKS", "WEBHOOK", "AdminRoutes", "Source", "Task", "User", "answer_text", "select_subtitle", "spell", "starting", "starting_page"]
+__all__ = [
+    "NEVER",
+    "TASKS",
+    "WEBHOOK",
+    "AdminRoutes",
+    "Source",
+    "Task",
+    "User",
+    "answer_text",
+    "select_subtitle",
+    "spell",
+    "starting",
+    "starting_page",
+]

@@ -22,7 +22,11 @@ def guid(text: str) -> str | None:
 
 
 def answer_json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=json.dumps(value, ensure_ascii=False).encode(), headers={"Content-Type": "application/json; charset=utf-8"})
+    return web.Response(
+        status=status,
+        body=json.dumps(value, ensure_ascii=False).encode(),
+        headers={"Content-Type": "application/json; charset=utf-8"},
+    )
 
 
 def answer_text(status: int) -> web.Response:
@@ -43,4 +47,12 @@ def invalid(name: str, value: str) -> web.Response:
 
 
 def not_found() -> web.Response:
-    return answer_json({"type": "https://tools.ietf.org/html/rfc9110#section-15.5.5", "title": "Not Found", "status": 404, "traceId": "00-0-0-00"}, 404)
+    return answer_json(
+        {
+            "type": "https://tools.ietf.org/html/rfc9110#section-15.5.5",
+            "title": "Not Found",
+            "status": 404,
+            "traceId": "00-0-0-00",
+        },
+        404,
+    )

@@ -11,7 +11,20 @@ from tests.fakes.jellyfin.names import Version, on_read, read_name
 
 SERVER_ID = "81ea6ae80e18429d96f4f383a4d5c813"
 ASKED_FOR = frozenset(
-    {"Path", "MediaSources", "MediaStreams", "ProviderIds", "DateCreated", "Etag", "Overview", "Genres", "Tags", "OriginalTitle", "SortName", "ParentId"}
+    {
+        "Path",
+        "MediaSources",
+        "MediaStreams",
+        "ProviderIds",
+        "DateCreated",
+        "Etag",
+        "Overview",
+        "Genres",
+        "Tags",
+        "OriginalTitle",
+        "SortName",
+        "ParentId",
+    }
 )
 """Fields that come only when asked for."""
 
@@ -52,7 +65,16 @@ def text(language: str | None = "eng", codec: str = "subrip", **more: Any) -> di
     }
 
 
-VIDEO = {"Type": "Video", "Codec": "h264", "IsDefault": True, "IsForced": False, "IsHearingImpaired": False, "IsExternal": False, "Height": 180, "Width": 320}
+VIDEO = {
+    "Type": "Video",
+    "Codec": "h264",
+    "IsDefault": True,
+    "IsForced": False,
+    "IsHearingImpaired": False,
+    "IsExternal": False,
+    "Height": 180,
+    "Width": 320,
+}
 
 
 PUNCTUATION = " _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$"
@@ -96,7 +118,10 @@ class Source:
         self.sidecars = {
             name.name: name.read_bytes()
             for name in sorted(self.file.parent.iterdir())
-            if name != self.file and name.name.startswith(self.stem + ".") and not name.name.startswith(".") and name.stat().st_size
+            if name != self.file
+            and name.name.startswith(self.stem + ".")
+            and not name.name.startswith(".")
+            and name.stat().st_size
         }
 
     def all_streams(self, version: Version) -> list[dict[str, Any]]:
@@ -105,7 +130,11 @@ class Source:
         for name in sorted(self.sidecars, key=lambda name: (name in self.in_metadata, culture_order(name))):
             if name in self.unlisted:
                 continue
-            folder = f"/config/data/metadata/library/{self.id[:2]}/{self.id}" if name in self.in_metadata else self.folder
+            folder = (
+                f"/config/data/metadata/library/{self.id[:2]}/{self.id}"
+                if name in self.in_metadata
+                else self.folder
+            )
             facts = read_name(self.stem, name, version)
             if facts is not None and self.sidecars[name].strip():
                 streams.append(
@@ -122,7 +151,9 @@ class Source:
         for index, stream in enumerate(streams):
             stream["Index"] = index
             stream["Language"] = on_read(stream.get("Language"), version)
-            is_text = stream["Type"] == "Subtitle" and not any(word in str(stream.get("Codec", "")).lower() for word in ("pgs", "dvdsub", "vobsub", "dvbsub"))
+            is_text = stream["Type"] == "Subtitle" and not any(
+                word in str(stream.get("Codec", "")).lower() for word in ("pgs", "dvdsub", "vobsub", "dvbsub")
+            )
             stream.setdefault("IsTextSubtitleStream", is_text)
             stream.setdefault("SupportsExternalStream", is_text)
             stream.setdefault("IsInterlaced", False)
@@ -131,7 +162,11 @@ class Source:
             stream.setdefault("AudioSpatialFormat", "None")
             if version >= (12, 0, 0):
                 stream.setdefault("IsOriginal", False)
-        return [{name: value for name, value in stream.items() if value is not None} for stream in streams if not stream.get("IsHidden")]
+        return [
+            {name: value for name, value in stream.items() if value is not None}
+            for stream in streams
+            if not stream.get("IsHidden")
+        ]
 
 
 @dataclass

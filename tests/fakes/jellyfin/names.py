@@ -43,7 +43,16 @@ TWO = {
 }
 B_TO_T = {b: t for b, t, _ in TWO.values() if b != t}
 HYPHENATED = {"zh-cn", "zh-hans", "zh-hant", "zh-tw", "zh-hk", "pt-br", "pt-pt", "es-419", "fr-ca"}
-OF_10_10 = {"scc": "srp", "pt-br": "pob", "pob": "pob", "pt-pt": "pop", "zh-tw": "chi", "zh-hk": "chi", "es-mx": "spa", "fr-ca": "frc"}
+OF_10_10 = {
+    "scc": "srp",
+    "pt-br": "pob",
+    "pob": "pob",
+    "pt-pt": "pop",
+    "zh-tw": "chi",
+    "zh-hk": "chi",
+    "es-mx": "spa",
+    "fr-ca": "frc",
+}
 WITH_A_HYPHEN = {"el": "Greek, Modern (1453-)", "lu": "Luba-Katanga"}
 """From 10.11 on a name with a hyphen in it is taken for a code."""
 

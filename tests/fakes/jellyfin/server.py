@@ -16,7 +16,14 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.fakes.jellyfin.admin import AdminRoutes, select_audio, select_subtitle, spell, starting, starting_page
+from tests.fakes.jellyfin.admin import (
+    AdminRoutes,
+    select_audio,
+    select_subtitle,
+    spell,
+    starting,
+    starting_page,
+)
 from tests.fakes.jellyfin.answers import HEX, answer_json, answer_text, guid, invalid, not_found, parameter
 from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
 from tests.fakes.jellyfin.names import FORMATS, Version
@@ -187,7 +194,11 @@ class FakeJellyfin(AdminRoutes):
             ("POST", "/Videos/{itemId}/Subtitles", self._upload),
             ("DELETE", "/Videos/{itemId}/Subtitles/{index}", self._delete),
             ("GET", "/Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}", self._track),
-            ("GET", "/Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/{ticks}/Stream.{format}", self._track),
+            (
+                "GET",
+                "/Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/{ticks}/Stream.{format}",
+                self._track,
+            ),
             ("GET", "/Videos/{itemId}/stream", self._stream),
             ("HEAD", "/Videos/{itemId}/stream", self._stream),
             *self.admin_routes(),
@@ -211,9 +222,15 @@ class FakeJellyfin(AdminRoutes):
     # -- every request ----------------------------------------------------------------------------------------------
 
     @web.middleware
-    async def _middle(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    async def _middle(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         body = await request.read()
-        route = request.match_info.route.resource.canonical.removeprefix(self.base) if request.match_info.route.resource else request.path
+        route = (
+            request.match_info.route.resource.canonical.removeprefix(self.base)
+            if request.match_info.route.resource
+            else request.path
+        )
         self._show_what_is_due()
         if not request.path.startswith(self.base + "/"):
             away = web.Response(status=302, headers={"Location": f"{self.base}/web/"})
@@ -246,7 +263,9 @@ class FakeJellyfin(AdminRoutes):
         except web.HTTPMethodNotAllowed:
             response = web.Response(status=405)
         if fault is not None and fault.half_body and isinstance(response, web.Response):
-            half = web.StreamResponse(status=response.status, headers={"Content-Type": response.headers.get("Content-Type", "")})
+            half = web.StreamResponse(
+                status=response.status, headers={"Content-Type": response.headers.get("Content-Type", "")}
+            )
             content = bytes(response.body or b"")  # type: ignore[arg-type]
             half.content_length = len(content)
             await half.prepare(request)
@@ -275,8 +294,14 @@ class FakeJellyfin(AdminRoutes):
                 return fault
         return None
 
-    def _keep(self, request: web.Request, route: str, body: bytes, response: web.StreamResponse, broken: str = "") -> web.StreamResponse:
-        content = bytes(response.body) if isinstance(response, web.Response) and isinstance(response.body, (bytes, bytearray)) else b""
+    def _keep(
+        self, request: web.Request, route: str, body: bytes, response: web.StreamResponse, broken: str = ""
+    ) -> web.StreamResponse:
+        content = (
+            bytes(response.body)
+            if isinstance(response, web.Response) and isinstance(response.body, (bytes, bytearray))
+            else b""
+        )
         if not self.keeps_exchanges:
             return response
         self.received.append(
@@ -287,7 +312,9 @@ class FakeJellyfin(AdminRoutes):
                 dict(request.headers),
                 body,
                 response.status,
-                response.headers.get("Content-Type", "").split(";")[0] if content or isinstance(response, web.FileResponse) else "",
+                response.headers.get("Content-Type", "").split(";")[0]
+                if content or isinstance(response, web.FileResponse)
+                else "",
                 content,
                 route,
                 self.version_text,
@@ -298,7 +325,11 @@ class FakeJellyfin(AdminRoutes):
 
     def _note_change(self, item_id: str, what: str) -> None:
         """Keep what was done to an item that is played, or was within ten minutes."""
-        stopped = [row for row in self.activity if row.get("ItemId") == item_id and row["Type"] == "VideoPlaybackStopped"]
+        stopped = [
+            row
+            for row in self.activity
+            if row.get("ItemId") == item_id and row["Type"] == "VideoPlaybackStopped"
+        ]
         recent = spell(self.now() - timedelta(minutes=10))
         if item_id in self.playing or (stopped and stopped[0]["Date"] > recent):
             self.changed_while_watched.append(f"{what} {item_id}")
@@ -318,7 +349,14 @@ class FakeJellyfin(AdminRoutes):
             if token is None and legacy:
                 token = request.headers.get(name)
         if token is None:
-            token = next((value for name, value in request.query.items() if name.lower() == "apikey" or (legacy and name == "api_key")), None)
+            token = next(
+                (
+                    value
+                    for name, value in request.query.items()
+                    if name.lower() == "apikey" or (legacy and name == "api_key")
+                ),
+                None,
+            )
         return token
 
     def _guard(self, request: web.Request, *, needs_admin: bool = False) -> web.Response | None:
@@ -369,7 +407,10 @@ class FakeJellyfin(AdminRoutes):
             "LogPath": "/config/log",
             "InternalMetadataPath": "/config/data/metadata",
             "TranscodingTempPath": "/config/cache/transcodes",
-            "CastReceiverApplications": [{"Id": "F007D354", "Name": "Stable"}, {"Id": "6F511C87", "Name": "Unstable"}],
+            "CastReceiverApplications": [
+                {"Id": "F007D354", "Name": "Stable"},
+                {"Id": "6F511C87", "Name": "Unstable"},
+            ],
             "HasUpdateAvailable": False,
             "EncoderLocation": "System",
             "SystemArchitecture": "X64",
@@ -394,7 +435,12 @@ class FakeJellyfin(AdminRoutes):
                     "Name": library.name,
                     "Locations": [library.folder],
                     "CollectionType": library.kind,
-                    "LibraryOptions": {"Enabled": True, "SaveSubtitlesWithMedia": True, "AllowEmbeddedSubtitles": "AllowAll", **library.options},
+                    "LibraryOptions": {
+                        "Enabled": True,
+                        "SaveSubtitlesWithMedia": True,
+                        "AllowEmbeddedSubtitles": "AllowAll",
+                        **library.options,
+                    },
                     "ItemId": library.id,
                     "RefreshStatus": "Idle",
                 }
@@ -406,7 +452,13 @@ class FakeJellyfin(AdminRoutes):
         if (refused := self._guard(request)) is not None:
             return refused
         query = {name.lower(): value for name, value in request.query.items()}
-        for name in ("hassubtitles", "ismissing", "recursive", "collapseboxsetitems", "enabletotalrecordcount"):
+        for name in (
+            "hassubtitles",
+            "ismissing",
+            "recursive",
+            "collapseboxsetitems",
+            "enabletotalrecordcount",
+        ):
             if name in query and query[name].lower() not in {"true", "false"}:
                 return invalid(name, query[name])
         rows = self._rows(query)
@@ -430,12 +482,20 @@ class FakeJellyfin(AdminRoutes):
                 for name in ("ImageTags", "BackdropImageTags"):
                     value.pop(name, None)
             answer.append(value)
-        counted = query.get("enabletotalrecordcount", "true").lower() == "true" or self._answers_from_memory(query)
-        return answer_json({"Items": answer, "TotalRecordCount": total if counted else len(page), "StartIndex": start})
+        counted = query.get("enabletotalrecordcount", "true").lower() == "true" or self._answers_from_memory(
+            query
+        )
+        return answer_json(
+            {"Items": answer, "TotalRecordCount": total if counted else len(page), "StartIndex": start}
+        )
 
     def _answers_from_memory(self, query: dict[str, str]) -> bool:
         """Without `collapseBoxSetItems=false` a key's query loads everything and forgets its cursor and switches (contract 3.3)."""
-        return query.get("collapseboxsetitems", "true").lower() != "false" and not {"userid", "ids"} & set(query) and self.version < (12, 0, 0)
+        return (
+            query.get("collapseboxsetitems", "true").lower() != "false"
+            and not {"userid", "ids"} & set(query)
+            and self.version < (12, 0, 0)
+        )
 
     def _rows(self, query: dict[str, str]) -> "list[Any] | web.Response":
         recursive = query.get("recursive", "").lower() == "true"
@@ -492,7 +552,11 @@ class FakeJellyfin(AdminRoutes):
         """A library by date and name, sorted once for a given set of items: a page is then cheap, as from an index."""
         known = self._sorted.get(parent)
         if known is None or known[0] != len(self.items) or self.is_changing:
-            rows = [row for row in self.items.values() if parent in (row.library, row.extra.get("SeriesId"), row.extra.get("SeasonId"))]
+            rows = [
+                row
+                for row in self.items.values()
+                if parent in (row.library, row.extra.get("SeriesId"), row.extra.get("SeasonId"))
+            ]
             rows.sort(key=lambda row: (row.added, row.name))
             known = self._sorted[parent] = (len(self.items), rows)
         return list(known[1])
@@ -527,7 +591,13 @@ class FakeJellyfin(AdminRoutes):
         if "userId" not in request.query:
             return answer_text(400)
         item = self._row(item_id)
-        return answer_json(item.dto({"Path", "MediaSources", "Etag", "DateCreated", "ProviderIds"}, self.version)) if item else not_found()
+        return (
+            answer_json(
+                item.dto({"Path", "MediaSources", "Etag", "DateCreated", "ProviderIds"}, self.version)
+            )
+            if item
+            else not_found()
+        )
 
     async def _refresh(self, request: web.Request) -> web.Response:
         if (refused := self._guard(request, needs_admin=True)) is not None:
@@ -584,17 +654,23 @@ class FakeJellyfin(AdminRoutes):
             is_beside = False
         if request[FAULT].lies or self.lies_about_uploads or "/" in language or "\\" in language:
             return web.Response(status=204)
-        flags = (".forced" if body.get("isforced") else "") + (".sdh" if body.get("ishearingimpaired") else "")
+        flags = (".forced" if body.get("isforced") else "") + (
+            ".sdh" if body.get("ishearingimpaired") else ""
+        )
         stem = f"{source.stem}.{language}{flags}"
         name, number = f"{stem}.{extension}", 0
-        while name in source.sidecars or any((other, hidden) == (source, name) for _, other, hidden, _ in self.hidden):
+        while name in source.sidecars or any(
+            (other, hidden) == (source, name) for _, other, hidden, _ in self.hidden
+        ):
             name, number = f"{stem}.{number}.{extension}", number + 1
         source.unlisted.discard(name)
         if not is_beside:
             source.in_metadata.add(name)
         fault = request[FAULT]
         if self.hides_new_tracks or fault.late:
-            self.hidden.append((None if self.hides_new_tracks else self.now() + fault.late, source, name, content))
+            self.hidden.append(
+                (None if self.hides_new_tracks else self.now() + fault.late, source, name, content)
+            )
             return web.Response(status=204)
         source.sidecars[name] = content
         if source.file is not None and is_beside:
@@ -644,11 +720,26 @@ class FakeJellyfin(AdminRoutes):
             if NAMED.get(wanted) == stream["Codec"]:
                 return web.Response(body=content, headers={"Content-Type": content_type})
         else:
-            ordinal = [other for other in source.all_streams(self.version) if other["Type"] == "Subtitle" and not other.get("IsExternal")].index(stream)
+            ordinal = [
+                other
+                for other in source.all_streams(self.version)
+                if other["Type"] == "Subtitle" and not other.get("IsExternal")
+            ].index(stream)
             content = self._extracted(source, ordinal)
         if wanted in {"json", "js"}:
             return web.Response(
-                body=json.dumps({"TrackEvents": [{"Id": "1", "Text": "line", "StartPositionTicks": 0, "EndPositionTicks": 9_000_000}]}).encode(),
+                body=json.dumps(
+                    {
+                        "TrackEvents": [
+                            {
+                                "Id": "1",
+                                "Text": "line",
+                                "StartPositionTicks": 0,
+                                "EndPositionTicks": 9_000_000,
+                            }
+                        ]
+                    }
+                ).encode(),
                 headers={"Content-Type": content_type},
             )
         return web.Response(body=content, headers={"Content-Type": content_type})
@@ -659,15 +750,25 @@ class FakeJellyfin(AdminRoutes):
         def text_of(number: int) -> bytes:
             return self.embedded.get((source.id, number), b"1\n00:00:00,000 --> 00:00:00,900\nline 1\n")
 
-        inside = [stream for stream in source.all_streams(self.version) if stream["Type"] == "Subtitle" and not stream.get("IsExternal")]
-        names = [f"{stream['Index']}.{'ass' if stream['Codec'] in {'ass', 'ssa'} else 'srt'}" for stream in inside]
+        inside = [
+            stream
+            for stream in source.all_streams(self.version)
+            if stream["Type"] == "Subtitle" and not stream.get("IsExternal")
+        ]
+        names = [
+            f"{stream['Index']}.{'ass' if stream['Codec'] in {'ass', 'ssa'} else 'srt'}" for stream in inside
+        ]
         if source.id not in self.extractions:
             self.extractions[source.id] = {name: text_of(number) for number, name in enumerate(names)}
         return self.extractions[source.id].setdefault(names[ordinal], text_of(ordinal))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         item_id = guid(request.match_info["itemId"])
-        found = self._source(request.query.get("mediaSourceId", item_id or "")) if item_id and self._source(item_id) else None
+        found = (
+            self._source(request.query.get("mediaSourceId", item_id or ""))
+            if item_id and self._source(item_id)
+            else None
+        )
         if found is None:
             return answer_text(404)
         source = found[1]
@@ -685,13 +786,34 @@ class FakeJellyfin(AdminRoutes):
         if (item := self.items.get(item_id)) is not None:
             return item
         return (
-            None if self.version >= (12, 0, 0) else next((item for item in self.items.values() if any(source.id == item_id for source in item.sources)), None)
+            None
+            if self.version >= (12, 0, 0)
+            else next(
+                (
+                    item
+                    for item in self.items.values()
+                    if any(source.id == item_id for source in item.sources)
+                ),
+                None,
+            )
         )
 
     def _source(self, source_id: str) -> tuple[FakeItem, Source] | None:
-        if (item := self.items.get(source_id)) is not None and item.sources and item.sources[0].id == source_id:
+        if (
+            (item := self.items.get(source_id)) is not None
+            and item.sources
+            and item.sources[0].id == source_id
+        ):
             return item, item.sources[0]
-        return next(((item, source) for item in self.items.values() for source in item.sources if source.id == source_id), None)
+        return next(
+            (
+                (item, source)
+                for item in self.items.values()
+                for source in item.sources
+                if source.id == source_id
+            ),
+            None,
+        )
 
 
 def _at(streams: list[dict[str, Any]], index: str) -> dict[str, Any] | None:
@@ -712,4 +834,8 @@ def _ranged(request: web.Request, content: bytes) -> web.Response:
     start, end = int(match[1]), min(int(match[2] or len(content) - 1), len(content) - 1)
     if start >= len(content):
         return web.Response(status=416, headers={**headers, "Content-Range": f"bytes */{len(content)}"})
-    return web.Response(status=206, body=content[start : end + 1], headers={**headers, "Content-Range": f"bytes {start}-{end}/{len(content)}"})
+    return web.Response(
+        status=206,
+        body=content[start : end + 1],
+        headers={**headers, "Content-Range": f"bytes {start}-{end}/{len(content)}"},
+    )

@@ -3,7 +3,7 @@
 import random
 
 from fluxcaption.domain.cues import Cue, Span
-from fluxcaption.domain.fitting import Stretch, misfit, stretches
+from fluxcaption.domain.sync_check import Stretch, misfit, stretches
 from fluxcaption.domain.units import Ms
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,13 +24,21 @@ def talk(seed: int) -> list[tuple[int, int]]:
 
 def heard(spans: list[tuple[int, int]]) -> list[Stretch]:
     return [
-        Stretch(start, stop, tuple(Span(Ms(max(a, start)), Ms(min(b, stop))) for a, b in spans if b > start and a < stop))
+        Stretch(
+            start,
+            stop,
+            tuple(Span(Ms(max(a, start)), Ms(min(b, stop))) for a, b in spans if b > start and a < stop),
+        )
         for start, stop in stretches(DURATION)
     ]
 
 
 def text(spans: list[tuple[int, int]], shift: int = 0, rate: float = 1.0) -> list[Cue]:
-    return [Cue(Ms(max(0, int(a * rate) + shift)), Ms(max(1, int(b * rate) + shift + 400)), ("word",)) for a, b in spans if int(b * rate) + shift + 400 > 0]
+    return [
+        Cue(Ms(max(0, int(a * rate) + shift)), Ms(max(1, int(b * rate) + shift + 400)), ("word",))
+        for a, b in spans
+        if int(b * rate) + shift + 400 > 0
+    ]
 
 
 @given(st.integers(0, 40), st.integers(-300, 600))

@@ -18,21 +18,51 @@ def sound(language: str | None = "en", **more: Any) -> AudioTrack:
 
 
 def embedded(language: str | None = "en", **more: Any) -> SubtitleTrack:
-    return SubtitleTrack("1", LanguageTag.parse(language) if language else None, more.pop("codec", "subrip"), ordinal=0, **more)
+    return SubtitleTrack(
+        "1", LanguageTag.parse(language) if language else None, more.pop("codec", "subrip"), ordinal=0, **more
+    )
 
 
 def beside(name: str, language: str | None, **more: Any) -> SubtitleTrack:
-    return SubtitleTrack("1", LanguageTag.parse(language) if language else None, "subrip", path=f"/m/{name}", suffix=name.removeprefix("Film."), **more)
+    return SubtitleTrack(
+        "1",
+        LanguageTag.parse(language) if language else None,
+        "subrip",
+        path=f"/m/{name}",
+        suffix=name.removeprefix("Film."),
+        **more,
+    )
 
 
 def item(audio: tuple[AudioTrack, ...], *subtitles: SubtitleTrack, **more: Any) -> Item:
     source = MediaSource(SourceId("s"), "/m/Film.mkv", 1, Ms(60_000), "r", audio, tuple(subtitles))
-    return Item(ServerId("v"), ItemId("i"), "Film", ItemKind.MOVIE, "Movies", "e", datetime(2026, 1, 1, tzinfo=UTC), (source,), **more)
+    return Item(
+        ServerId("v"),
+        ItemId("i"),
+        "Film",
+        ItemKind.MOVIE,
+        "Movies",
+        "e",
+        datetime(2026, 1, 1, tzinfo=UTC),
+        (source,),
+        **more,
+    )
 
 
-def wishes(target: str = "de", *, foreign: bool = False, understood: tuple[str, ...] = (), spoken: bool = False, strictness: str = "language") -> Household:
+def wishes(
+    target: str = "de",
+    *,
+    foreign: bool = False,
+    understood: tuple[str, ...] = (),
+    spoken: bool = False,
+    strictness: str = "language",
+) -> Household:
     known = tuple(LanguageTag.parse(text) for text in understood)
-    return Household(Wishes((Wish(LanguageTag.parse(target), foreign),), known, spoken, Strictness(strictness), "fluxcaption"))
+    return Household(
+        Wishes(
+            (Wish(LanguageTag.parse(target), foreign),), known, spoken, Strictness(strictness), "fluxcaption"
+        )
+    )
 
 
 def anything(source: LanguageTag, target: LanguageTag) -> int | None:
@@ -78,8 +108,12 @@ SITUATIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "film", "wish", "way", "sentence"), SITUATIONS, ids=[row[0] for row in SITUATIONS])
-def test_each_situation_has_its_decision_and_sentence(name: str, film: Item, wish: Household, way: Way, sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "film", "wish", "way", "sentence"), SITUATIONS, ids=[row[0] for row in SITUATIONS]
+)
+def test_each_situation_has_its_decision_and_sentence(
+    name: str, film: Item, wish: Household, way: Way, sentence: str
+) -> None:
     (decision,) = decide(film, wish, anything)
     assert decision.way is way
     assert sentence in decision.reason
@@ -122,5 +156,8 @@ def test_a_full_text_track_in_the_target_always_covers(tracks: list[SubtitleTrac
 def test_the_order_of_tracks_never_changes_a_decision(tracks: list[SubtitleTrack], order: Any) -> None:
     shuffled = list(tracks)
     order.shuffle(shuffled)
-    (one,), (other,) = decide(item((sound(),), *tracks), wishes(), anything), decide(item((sound(),), *shuffled), wishes(), anything)
+    (one,), (other,) = (
+        decide(item((sound(),), *tracks), wishes(), anything),
+        decide(item((sound(),), *shuffled), wishes(), anything),
+    )
     assert one.way is other.way

@@ -1,8 +1,8 @@
 """What is kept of a recogniser's answer."""
 
 import pytest
+from fluxcaption.domain.asr_filter import gate
 from fluxcaption.domain.cues import Segment
-from fluxcaption.domain.hearing import gate
 from fluxcaption.domain.units import Ms
 
 

@@ -24,7 +24,23 @@ def test_every_spelling_of_a_language_is_one_tag(spelling: str, expected: str) -
 
 
 @pytest.mark.parametrize(
-    "spelling", ["", None, "und", "mul", "zxx", "mis", "qaa", "español", "x" * 100, "../etc", "e\x00n", "unknown", "The English", "English Patient"]
+    "spelling",
+    [
+        "",
+        None,
+        "und",
+        "mul",
+        "zxx",
+        "mis",
+        "qaa",
+        "español",
+        "x" * 100,
+        "../etc",
+        "e\x00n",
+        "unknown",
+        "The English",
+        "English Patient",
+    ],
 )
 def test_what_names_no_language_is_none(spelling: str | None) -> None:
     assert normalise(spelling) is None
@@ -52,15 +68,36 @@ def test_what_names_no_language_is_none(spelling: str | None) -> None:
         ("de", "en", "language", False),
     ],
 )
-def test_a_track_serves_a_wish_as_strictly_as_asked(have: str, want: str, strictness: str, expected: bool) -> None:
+def test_a_track_serves_a_wish_as_strictly_as_asked(
+    have: str, want: str, strictness: str, expected: bool
+) -> None:
     assert satisfies(LanguageTag.parse(have), LanguageTag.parse(want), Strictness(strictness)) is expected
 
 
 @pytest.mark.parametrize(
-    "target", ["de", "zh-Hans", "zh-Hant", "pt-BR", "pt-PT", "es-419", "es-MX", "el", "he", "id", "fil", "sr-Latn", "nb", "fr-CA", "en-GB"]
+    "target",
+    [
+        "de",
+        "zh-Hans",
+        "zh-Hant",
+        "pt-BR",
+        "pt-PT",
+        "es-419",
+        "es-MX",
+        "el",
+        "he",
+        "id",
+        "fil",
+        "sr-Latn",
+        "nb",
+        "fr-CA",
+        "en-GB",
+    ],
 )
 @pytest.mark.parametrize("version", [(10, 10, 7), (10, 11, 11), (12, 0, 0)])
-def test_what_we_write_is_read_back_as_what_we_meant_by_every_server(target: str, version: tuple[int, int, int]) -> None:
+def test_what_we_write_is_read_back_as_what_we_meant_by_every_server(
+    target: str, version: tuple[int, int, int]
+) -> None:
     from fluxcaption.jellyfin.parse import read_source
 
     from tests.fakes.jellyfin import Source

@@ -5,7 +5,19 @@ import itertools
 import pytest
 from fluxcaption.domain.cues import Cue, Segment
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.shaping import CHAIN_MS, GAP_MS, LONGEST_MS, SHORTEST_MS, fit, limits_of, sentences, shape, spread, width, wrap
+from fluxcaption.domain.shaping import (
+    CHAIN_MS,
+    GAP_MS,
+    LONGEST_MS,
+    SHORTEST_MS,
+    fit,
+    limits_of,
+    sentences,
+    shape,
+    spread,
+    width,
+    wrap,
+)
 from fluxcaption.domain.units import Ms, UnitId
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,17 +58,27 @@ def test_chinese_is_broken_by_signs_and_not_before_a_full_stop() -> None:
     assert not any(line.startswith("。") for line in lines)
 
 
-SPEECH = st.lists(st.tuples(st.integers(1, 15_000), st.integers(0, 3000), TEXTS | st.text("abc", min_size=43, max_size=300)), min_size=1, max_size=8)
+SPEECH = st.lists(
+    st.tuples(
+        st.integers(1, 15_000), st.integers(0, 3000), TEXTS | st.text("abc", min_size=43, max_size=300)
+    ),
+    min_size=1,
+    max_size=8,
+)
 
 
 @given(SPEECH, st.sampled_from([EN, ES, JA]))
-def test_every_word_is_kept_in_order_within_the_limits_in_their_order_of_rank(parts: list[tuple[int, int, str]], language: LanguageTag) -> None:
+def test_every_word_is_kept_in_order_within_the_limits_in_their_order_of_rank(
+    parts: list[tuple[int, int, str]], language: LanguageTag
+) -> None:
     at, segments = 0, []
     for length, pause, text in parts:
         segments.append(Segment(Ms(at + pause), Ms(at + pause + length), text))
         at += pause + length
     cues = shape(segments, language)
-    assert "".join("".join(cue.lines) for cue in cues).replace(" ", "") == "".join(text for _, _, text in parts).replace(" ", "")
+    assert "".join("".join(cue.lines) for cue in cues).replace(" ", "") == "".join(
+        text for _, _, text in parts
+    ).replace(" ", "")
     assert all(before.end <= after.start for before, after in itertools.pairwise(cues))
     assert all(width(line, language) <= limits_of(language).line for cue in cues for line in cue.lines)
     assert all(len(cue.lines) <= 2 for cue in cues)
@@ -73,7 +95,9 @@ def test_a_translation_never_moves_the_times_of_its_sentence(text: str, count: i
     cues = [Cue(Ms(number * 3000), Ms(number * 3000 + 2500), ("source words",), 0) for number in range(count)]
     fitted = fit(text, cues, ES)
     assert fitted[0].start == cues[0].start
-    assert fitted[-1].end == (cues[-1].end if len(text.split()) >= count else min(cues[-1].end, cues[0].start + LONGEST_MS))
+    assert fitted[-1].end == (
+        cues[-1].end if len(text.split()) >= count else min(cues[-1].end, cues[0].start + LONGEST_MS)
+    )
     assert " ".join(cue.text for cue in fitted).split() == text.split()
     assert all(before.end <= after.start for before, after in itertools.pairwise(fitted))
     if len(text.split()) >= count:
@@ -89,13 +113,22 @@ def test_spreading_gives_each_cue_its_text(text: str, count: int) -> None:
 
 def test_cues_are_joined_to_sentences_by_what_ends_them() -> None:
     texts = ["I never", "said that.", "- Really?", "♪ la la", "Go home", "now."]
-    cues = [Cue(Ms(number * 1500), Ms(number * 1500 + 1000), (text,), number) for number, text in enumerate(texts)]
-    assert [sentence.text for sentence in sentences(cues)] == ["I never said that.", "- Really?", "♪ la la", "Go home now."]
+    cues = [
+        Cue(Ms(number * 1500), Ms(number * 1500 + 1000), (text,), number) for number, text in enumerate(texts)
+    ]
+    assert [sentence.text for sentence in sentences(cues)] == [
+        "I never said that.",
+        "- Really?",
+        "♪ la la",
+        "Go home now.",
+    ]
 
 
 @pytest.mark.parametrize("pause", [40, 300])
 def test_a_short_pause_is_closed_to_the_gap(pause: int) -> None:
-    first, second = shape(said((0, 2000, "Good morning to you."), (2000 + pause, 4000, "Where is the horse?")), EN)
+    first, second = shape(
+        said((0, 2000, "Good morning to you."), (2000 + pause, 4000, "Where is the horse?")), EN
+    )
     assert second.start - first.end <= max(GAP_MS, pause)
     assert first.end - first.start <= LONGEST_MS
 
@@ -111,7 +144,9 @@ def test_short_pauses_stay_where_readers_are_used_to_them() -> None:
 
 
 @given(TEXTS | st.text("abc", min_size=43, max_size=300), st.integers(100, 8000))
-def test_a_translation_too_long_for_two_lines_is_shown_in_steps_however_short_the_time(text: str, length: int) -> None:
+def test_a_translation_too_long_for_two_lines_is_shown_in_steps_however_short_the_time(
+    text: str, length: int
+) -> None:
     steps = fit(text, [Cue(Ms(0), Ms(length), ("x",))], ES)
     assert all(len(step.lines) <= 2 and len(line) <= 42 for step in steps for line in step.lines)
     assert "".join("".join(step.lines) for step in steps).replace(" ", "") == text.replace(" ", "")
@@ -119,7 +154,9 @@ def test_a_translation_too_long_for_two_lines_is_shown_in_steps_however_short_th
     assert all(before.end <= after.start for before, after in itertools.pairwise(steps))
 
 
-ARTICLES = st.lists(st.sampled_from(["the", "I", "of", "house", "sister", "garden", "runs", '"the']), min_size=9, max_size=20).map(" ".join)
+ARTICLES = st.lists(
+    st.sampled_from(["the", "I", "of", "house", "sister", "garden", "runs", '"the']), min_size=9, max_size=20
+).map(" ".join)
 
 
 @given(ARTICLES)
@@ -127,7 +164,10 @@ def test_a_line_ends_with_a_word_that_belongs_to_the_next_only_where_there_is_no
     lines = wrap(text, EN)
     words = text.split()
     ways = [(" ".join(words[:at]), " ".join(words[at:]), words[at - 1]) for at in range(1, len(words))]
-    if len(lines) == 2 and any(len(first) <= 42 and len(second) <= 42 and last in {"house", "sister", "garden", "runs"} for first, second, last in ways):
+    if len(lines) == 2 and any(
+        len(first) <= 42 and len(second) <= 42 and last in {"house", "sister", "garden", "runs"}
+        for first, second, last in ways
+    ):
         assert lines[0].split()[-1] in {"house", "sister", "garden", "runs"}
 
 
@@ -135,7 +175,11 @@ def test_what_is_shown_at_the_same_time_or_in_another_style_is_no_part_of_the_se
     sign = Cue(Ms(5000), Ms(9000), ("THE HOUSE",), 0)
     dialogue = Cue(Ms(5500), Ms(7000), ("The man opens",), 1)
     caption = Cue(Ms(7100), Ms(8000), ("MADRID",), 2, "Sign")
-    assert [sentence.text for sentence in sentences([sign, dialogue, caption])] == ["THE HOUSE", "The man opens", "MADRID"]
+    assert [sentence.text for sentence in sentences([sign, dialogue, caption])] == [
+        "THE HOUSE",
+        "The man opens",
+        "MADRID",
+    ]
 
 
 def test_two_people_are_translated_each_by_themselves_and_keep_their_lines() -> None:

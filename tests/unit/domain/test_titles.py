@@ -5,7 +5,7 @@ from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import SubtitleTrack, is_picture_codec
 from fluxcaption.domain.sidecars import read_sidecar_name
 from fluxcaption.domain.sources import is_machine_made
-from fluxcaption.domain.titles import told_by_title
+from fluxcaption.domain.track_titles import told_by_title
 
 
 def titled(title: str) -> SubtitleTrack:
@@ -15,7 +15,19 @@ def titled(title: str) -> SubtitleTrack:
 @pytest.mark.parametrize(
     "title",
     [
-        *("Forced", "English (forced)", "Forzados", "Forzato", "Forcé", "Forçada", "Zwangsuntertitel", "Gedwongen", "Tvungen", "Wymuszone", "Форсированные"),
+        *(
+            "Forced",
+            "English (forced)",
+            "Forzados",
+            "Forzato",
+            "Forcé",
+            "Forçada",
+            "Zwangsuntertitel",
+            "Gedwongen",
+            "Tvungen",
+            "Wymuszone",
+            "Форсированные",
+        ),
         *("Foreign Parts Only", "Only for non-English dialogue", "強制"),
     ],
 )
@@ -44,7 +56,20 @@ def test_commentary_in_any_language_is_commentary(title: str) -> None:
     assert titled(title).is_commentary
 
 
-@pytest.mark.parametrize("title", ["Signs", "Signs & Songs", "S&S", "Theme songs", "Karaoke", "Typesetting", "On-screen text", "Sing-along", "Letreros"])
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Signs",
+        "Signs & Songs",
+        "S&S",
+        "Theme songs",
+        "Karaoke",
+        "Typesetting",
+        "On-screen text",
+        "Sing-along",
+        "Letreros",
+    ],
+)
 def test_what_has_only_signs_or_songs_is_no_full_track(title: str) -> None:
     assert titled(title).is_signs
 
@@ -73,9 +98,35 @@ def test_a_full_track_is_full(title: str) -> None:
     [
         *(
             (name, True)
-            for name in ("PGSSUB", "hdmv_pgs_subtitle", "DVDSUB", "dvd_subtitle", "DVBSUB", "dvb_subtitle", "xsub", "sup", "sub", "DVBTXT", "dvb_teletext")
+            for name in (
+                "PGSSUB",
+                "hdmv_pgs_subtitle",
+                "DVDSUB",
+                "dvd_subtitle",
+                "DVBSUB",
+                "dvb_subtitle",
+                "xsub",
+                "sup",
+                "sub",
+                "DVBTXT",
+                "dvb_teletext",
+            )
         ),
-        *((name, False) for name in ("subrip", "ass", "ssa", "mov_text", "webvtt", "ttml", "microdvd", "text", "eia_608", "hdmv_text_subtitle")),
+        *(
+            (name, False)
+            for name in (
+                "subrip",
+                "ass",
+                "ssa",
+                "mov_text",
+                "webvtt",
+                "ttml",
+                "microdvd",
+                "text",
+                "eia_608",
+                "hdmv_text_subtitle",
+            )
+        ),
     ],
 )
 def test_pictures_are_known_by_any_spelling_of_their_codec(codec: str, expected: bool) -> None:
@@ -95,7 +146,9 @@ def test_pictures_are_known_by_any_spelling_of_their_codec(codec: str, expected:
 def test_a_file_name_is_read_as_servers_read_it(tokens: str, language: str, title: str, flags: str) -> None:
     facts = read_sidecar_name("Film", f"Film.{tokens}.srt")
     assert facts is not None
-    found = " ".join(flag for flag, holds in (("F", facts.is_forced), ("HI", facts.is_hearing_impaired)) if holds)
+    found = " ".join(
+        flag for flag, holds in (("F", facts.is_forced), ("HI", facts.is_hearing_impaired)) if holds
+    )
     assert (str(facts.language), facts.title, found) == (language, title, flags)
 
 

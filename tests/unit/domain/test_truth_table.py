@@ -7,8 +7,8 @@ import pytest
 from fluxcaption.domain.gaps import Decision, Household, Way, decide
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item
-from fluxcaption.flow.planning import household_of
 from fluxcaption.jellyfin.parse import read_item
+from fluxcaption.pipeline.planner import household_of
 from fluxcaption.settings import Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,10 +29,19 @@ def fake_item(situation: Situation, library: str = "l") -> FakeItem:
 
     path = f"/media/movies/Film/{situation.stem}.mkv"
     sidecars = dict.fromkeys(situation.sidecars, b"1\n00:00:01,000 --> 00:00:02,000\nword\n")
-    source = Source(new_id(situation.name), path, [VIDEO, *situation.streams], sidecars=sidecars, extra=situation.source)
+    source = Source(
+        new_id(situation.name), path, [VIDEO, *situation.streams], sidecars=sidecars, extra=situation.source
+    )
     sources = [source]
     if situation.other_version:
-        sources.append(Source(new_id("other"), f"/media/movies/Film/{situation.other_version}.mkv", [VIDEO, *situation.streams], sidecars=dict(sidecars)))
+        sources.append(
+            Source(
+                new_id("other"),
+                f"/media/movies/Film/{situation.other_version}.mkv",
+                [VIDEO, *situation.streams],
+                sidecars=dict(sidecars),
+            )
+        )
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     return FakeItem(source.id, library, "Movie", "Film", sources, moment, moment, extra=situation.item)
 
@@ -47,7 +56,9 @@ def household(situation: Situation) -> Household:
 
 
 def seen_by(situation: Situation, version: tuple[int, int, int]) -> Item:
-    return read_item(fake_item(situation).dto({"MediaSources", "Path", "Etag", "Tags", "DateCreated"}, version), "Movies")
+    return read_item(
+        fake_item(situation).dto({"MediaSources", "Path", "Etag", "Tags", "DateCreated"}, version), "Movies"
+    )
 
 
 def decisions(situation: Situation, item: Item) -> dict[str, Decision]:
@@ -62,18 +73,30 @@ def test_there_are_enough() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["10.10", "10.11", "12.0"])
 @pytest.mark.parametrize("situation", SITUATIONS, ids=[situation.name for situation in SITUATIONS])
-def test_each_situation_is_decided_alike_on_every_server_version(situation: Situation, version: tuple[int, int, int]) -> None:
+def test_each_situation_is_decided_alike_on_every_server_version(
+    situation: Situation, version: tuple[int, int, int]
+) -> None:
     found = decisions(situation, seen_by(situation, version))
     assert list(found) == list(TARGETS)
     for target, (way, sentence) in situation.expected.items():
-        assert (found[target].way.value, sentence in found[target].reason) == (way, True), f"{target}: {found[target].way}: {found[target].reason}"
+        assert (found[target].way.value, sentence in found[target].reason) == (way, True), (
+            f"{target}: {found[target].way}: {found[target].reason}"
+        )
 
 
 @given(st.sampled_from(SITUATIONS), st.sampled_from(TARGETS))
 @settings(deadline=None, max_examples=150)
 def test_adding_a_full_text_track_in_the_target_never_makes_a_gap(situation: Situation, target: str) -> None:
     code = {"de": "ger", "en": "eng", "zh-Hans": "zh-Hans"}[target]
-    more = {"Type": "Subtitle", "Codec": "subrip", "Language": code, "IsExternal": False, "IsForced": False, "IsDefault": False, "IsHearingImpaired": False}
+    more = {
+        "Type": "Subtitle",
+        "Codec": "subrip",
+        "Language": code,
+        "IsExternal": False,
+        "IsForced": False,
+        "IsDefault": False,
+        "IsHearingImpaired": False,
+    }
     richer = dataclasses.replace(situation, streams=(*situation.streams, more))
     found = decisions(richer, seen_by(richer, (10, 11, 11)))
     assert found[target].way in {Way.COVERED, Way.NOT_WANTED}
@@ -87,22 +110,37 @@ def test_the_order_of_subtitle_tracks_never_changes_a_decision(situation: Situat
     order.shuffle(words)
     other = dataclasses.replace(situation, streams=(*sound, *words))
     first, second = (decisions(one, seen_by(one, (10, 11, 11))) for one in (situation, other))
-    assert {target: decision.way for target, decision in first.items()} == {target: decision.way for target, decision in second.items()}
+    assert {target: decision.way for target, decision in first.items()} == {
+        target: decision.way for target, decision in second.items()
+    }
 
 
-SPELLINGS = {"eng": ["eng", "en"], "ger": ["ger", "deu", "de"], "jpn": ["jpn", "ja"], "chi": ["chi", "zho", "zh"], "fre": ["fre", "fra", "fr"]}
+SPELLINGS = {
+    "eng": ["eng", "en"],
+    "ger": ["ger", "deu", "de"],
+    "jpn": ["jpn", "ja"],
+    "chi": ["chi", "zho", "zh"],
+    "fre": ["fre", "fra", "fr"],
+}
 
 
 @given(st.sampled_from(SITUATIONS), st.data())
 @settings(deadline=None, max_examples=150)
 def test_the_spelling_of_a_code_never_changes_a_decision(situation: Situation, data: st.DataObject) -> None:
     streams = tuple(
-        {**stream, "Language": data.draw(st.sampled_from(SPELLINGS.get(stream["Language"], [stream["Language"]])))} if "Language" in stream else stream
+        {
+            **stream,
+            "Language": data.draw(st.sampled_from(SPELLINGS.get(stream["Language"], [stream["Language"]]))),
+        }
+        if "Language" in stream
+        else stream
         for stream in situation.streams
     )
     other = dataclasses.replace(situation, streams=streams)
     first, second = (decisions(one, seen_by(one, (10, 10, 7))) for one in (situation, other))
-    assert {target: (found.way, found.reason) for target, found in first.items()} == {target: (found.way, found.reason) for target, found in second.items()}
+    assert {target: (found.way, found.reason) for target, found in first.items()} == {
+        target: (found.way, found.reason) for target, found in second.items()
+    }
 
 
 @given(st.sampled_from(SITUATIONS), st.integers(1, 50))
@@ -110,7 +148,15 @@ def test_the_spelling_of_a_code_never_changes_a_decision(situation: Situation, d
 def test_index_numbers_never_change_a_decision(situation: Situation, shift: int) -> None:
     item = seen_by(situation, (10, 11, 11))
     (first, *others) = item.sources
-    moved = dataclasses.replace(first, subtitles=tuple(dataclasses.replace(track, handle=str(int(track.handle or 0) + shift)) for track in first.subtitles))
+    moved = dataclasses.replace(
+        first,
+        subtitles=tuple(
+            dataclasses.replace(track, handle=str(int(track.handle or 0) + shift))
+            for track in first.subtitles
+        ),
+    )
     shifted = dataclasses.replace(item, sources=(moved, *others))
     before, after = decisions(situation, item), decisions(situation, shifted)
-    assert {target: (found.way, found.reason) for target, found in before.items()} == {target: (found.way, found.reason) for target, found in after.items()}
+    assert {target: (found.way, found.reason) for target, found in before.items()} == {
+        target: (found.way, found.reason) for target, found in after.items()
+    }

@@ -4,7 +4,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from fluxcaption.domain.unseen import LOOKS, MOST_SENDS, SECOND_UPLOAD_AFTER, Unseen, UnseenFacts, decide_unseen, refusal_pause
+from fluxcaption.domain.confirm_policy import (
+    LOOKS,
+    MOST_SENDS,
+    SECOND_UPLOAD_AFTER,
+    Unseen,
+    UnseenFacts,
+    decide_unseen,
+    refusal_pause,
+)
 
 LOOKED = UnseenFacts(
     looks=len(LOOKS),
@@ -28,7 +36,16 @@ LOOKED = UnseenFacts(
         (replace(LOOKED, since_sent=SECOND_UPLOAD_AFTER - timedelta(seconds=1)), Unseen.WAIT),
         (replace(LOOKED, scan_is_running=True), Unseen.WAIT),
         (replace(LOOKED, sends=MOST_SENDS), Unseen.WAIT),
-        (replace(LOOKED, file_is_there=False, since_sent=timedelta(minutes=22), was_refreshed=False, was_scanned=False), Unseen.WRITE),
+        (
+            replace(
+                LOOKED,
+                file_is_there=False,
+                since_sent=timedelta(minutes=22),
+                was_refreshed=False,
+                was_scanned=False,
+            ),
+            Unseen.WRITE,
+        ),
         (replace(LOOKED, file_is_there=True), Unseen.WAIT),
         (replace(LOOKED, replaced_another=True, was_scanned=False), Unseen.PUT_BACK),
         (replace(LOOKED, replaced_another=True, since_sent=timedelta(minutes=22)), Unseen.WAIT),

@@ -7,21 +7,53 @@ from fluxcaption.jellyfin.parse import UNREADABLE, read_item, read_libraries
 
 ID = "1" * 32
 AUDIO = {"Type": "Audio", "Index": 1, "Language": "eng", "Codec": "aac"}
-SUBTITLE = {"Type": "Subtitle", "Index": 2, "Language": "ger", "Codec": "subrip", "IsTextSubtitleStream": True}
+SUBTITLE = {
+    "Type": "Subtitle",
+    "Index": 2,
+    "Language": "ger",
+    "Codec": "subrip",
+    "IsTextSubtitleStream": True,
+}
 FIELDS = ("Id", "Path", "Size", "RunTimeTicks", "Protocol", "ETag", "MediaStreams")
 WRONG: tuple[Any, ...] = (None, 5, 1.5, True, "", "text", [], [None], [5], {}, {"Name": 1})
 
 
 def item(source: dict[str, Any], **more: Any) -> dict[str, Any]:
-    whole = {"Id": ID, "Path": "/media/Film.mkv", "Size": 5, "RunTimeTicks": 10_000_000, "Protocol": "File", "MediaStreams": [AUDIO, SUBTITLE]}
-    return {"Id": ID, "Name": "Film", "Type": "Movie", "ServerId": "2" * 32, "MediaSources": [{**whole, **source}], **more}
+    whole = {
+        "Id": ID,
+        "Path": "/media/Film.mkv",
+        "Size": 5,
+        "RunTimeTicks": 10_000_000,
+        "Protocol": "File",
+        "MediaStreams": [AUDIO, SUBTITLE],
+    }
+    return {
+        "Id": ID,
+        "Name": "Film",
+        "Type": "Movie",
+        "ServerId": "2" * 32,
+        "MediaSources": [{**whole, **source}],
+        **more,
+    }
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 def test_no_field_of_any_kind_breaks_the_reading_of_an_item(wrong: Any) -> None:
     for name in FIELDS:
         read_item(item({name: wrong}))
-    for name in ("Name", "Type", "ServerId", "Etag", "DateCreated", "SeriesName", "SeriesId", "Tags", "OriginalLanguage", "VideoType", "MediaSources"):
+    for name in (
+        "Name",
+        "Type",
+        "ServerId",
+        "Etag",
+        "DateCreated",
+        "SeriesName",
+        "SeriesId",
+        "Tags",
+        "OriginalLanguage",
+        "VideoType",
+        "MediaSources",
+    ):
         read_item(item({}, **{name: wrong}))
     for stream in (AUDIO, SUBTITLE):
         for name in (*stream, "Title", "Path", "IsExternal", "IsForced"):
@@ -39,7 +71,9 @@ def test_no_field_of_any_kind_breaks_the_reading_of_an_item(wrong: Any) -> None:
         ({"RunTimeTicks": []}, "RunTimeTicks is no whole number"),
     ],
 )
-def test_an_item_that_is_described_wrongly_is_passed_over_with_its_reason(source: dict[str, Any], told: str) -> None:
+def test_an_item_that_is_described_wrongly_is_passed_over_with_its_reason(
+    source: dict[str, Any], told: str
+) -> None:
     read = read_item(item(source))
     assert read.skipped.startswith(UNREADABLE)
     assert told in read.skipped

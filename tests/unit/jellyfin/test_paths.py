@@ -33,7 +33,15 @@ def test_the_longest_prefix_leads_to_the_local_folder(server: str, local: str) -
 
 
 @pytest.mark.parametrize(
-    "server", ["/data//etc/passwd", "/data/../../etc/passwd", "/data/x/../../../etc/passwd", "d:\\media\\..\\x.mkv", "e:/media/x.mkv", "film.mkv"]
+    "server",
+    [
+        "/data//etc/passwd",
+        "/data/../../etc/passwd",
+        "/data/x/../../../etc/passwd",
+        "d:\\media\\..\\x.mkv",
+        "e:/media/x.mkv",
+        "film.mkv",
+    ],
 )
 def test_nothing_leads_out_of_the_map(server: str) -> None:
     assert local_path(server, PAIRS) is None

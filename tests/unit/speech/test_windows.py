@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fluxcaption.domain.cues import Span
 from fluxcaption.domain.units import Ms
-from fluxcaption.ports import Samples
+from fluxcaption.ports.media import Samples
 from fluxcaption.speech.windows import MOST_WINDOW_MS, PER_MS, SilenceCutter, SoundWindow
 
 BLOCK_MS = 10_000
@@ -23,7 +23,11 @@ def film(spoken: Sequence[tuple[int, int]], length_ms: int) -> Samples:
 
 def speech_in(samples: Samples) -> list[Span]:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], (np.abs(samples) > 0.1).astype(int), [0]])))
-    return [Span(Ms(start // PER_MS), Ms(end // PER_MS)) for start, end in edges.reshape(-1, 2) if end // PER_MS > start // PER_MS]
+    return [
+        Span(Ms(start // PER_MS), Ms(end // PER_MS))
+        for start, end in edges.reshape(-1, 2)
+        if end // PER_MS > start // PER_MS
+    ]
 
 
 def cut(sound: Samples, from_ms: int = 0) -> list[SoundWindow]:
@@ -45,7 +49,9 @@ def test_all_speech_is_in_exactly_one_window(length_ms: int) -> None:
     windows = cut(film(spoken, length_ms))
     heard = [(span.start, span.end) for window in windows for span in window.speech]
     assert heard == spoken
-    assert all(window.start <= window.speech[0].start and window.end >= window.speech[-1].end for window in windows)
+    assert all(
+        window.start <= window.speech[0].start and window.end >= window.speech[-1].end for window in windows
+    )
     assert all(window.end - window.start <= MOST_WINDOW_MS for window in windows)
     assert all(before.end <= after.start for before, after in itertools.pairwise(windows))
     assert all(len(window.samples) == (window.end - window.start) * PER_MS for window in windows)
@@ -53,7 +59,9 @@ def test_all_speech_is_in_exactly_one_window(length_ms: int) -> None:
 
 @pytest.mark.parametrize(("shortest_ms", "longest_ms"), [(160, 300), (300, 900)])
 @pytest.mark.parametrize("seed", range(3))
-def test_no_window_begins_or_ends_inside_a_word_however_quickly_people_talk(shortest_ms: int, longest_ms: int, seed: int) -> None:
+def test_no_window_begins_or_ends_inside_a_word_however_quickly_people_talk(
+    shortest_ms: int, longest_ms: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     spoken, at = [], 500
     while at < 600_000:
@@ -77,7 +85,9 @@ def test_speech_without_a_pause_is_cut_at_its_quietest() -> None:
         sound[quiet * PER_MS : (quiet + 100) * PER_MS] = 0.11
     windows = cut(sound)
     assert all(window.end - window.start <= MOST_WINDOW_MS + 500 for window in windows)
-    assert sum(span.end - span.start for window in windows for span in window.speech) == pytest.approx(94_000, abs=600)
+    assert sum(span.end - span.start for window in windows for span in window.speech) == pytest.approx(
+        94_000, abs=600
+    )
 
 
 def test_going_on_after_a_window_gives_the_windows_that_follow() -> None:
@@ -85,4 +95,6 @@ def test_going_on_after_a_window_gives_the_windows_that_follow() -> None:
     sound = film(spoken, 205_000)
     windows = cut(sound)
     rest = cut(sound, windows[2].end)
-    assert [span for window in rest for span in window.speech] == [span for window in windows[3:] for span in window.speech]
+    assert [span for window in rest for span in window.speech] == [
+        span for window in windows[3:] for span in window.speech
+    ]

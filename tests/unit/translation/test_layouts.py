@@ -27,11 +27,17 @@ def card(directory: Path, **value: object) -> Path:
 def test_each_layout_says_the_languages_where_its_models_expect_them(
     name: str, languages: dict[str, str], asked: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
-    assert read_layout(card(tmp_path, layout=name, languages=languages), "auto").asks(["_Hi"], EN, DE) == asked
+    assert (
+        read_layout(card(tmp_path, layout=name, languages=languages), "auto").asks(["_Hi"], EN, DE) == asked
+    )
 
 
-@pytest.mark.parametrize(("tokens", "name"), [(["__en__", "__de__", "a"], "m2m100"), (["<2en>", "<2de>", "<pad>"], "madlad")])
-def test_a_model_without_a_card_is_known_by_its_vocabulary(tokens: list[str], name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tokens", "name"), [(["__en__", "__de__", "a"], "m2m100"), (["<2en>", "<2de>", "<pad>"], "madlad")]
+)
+def test_a_model_without_a_card_is_known_by_its_vocabulary(
+    tokens: list[str], name: str, tmp_path: Path
+) -> None:
     (tmp_path / "shared_vocabulary.json").write_text(json.dumps(tokens))
     layout = read_layout(tmp_path, "auto")
     assert (layout.name, layout.knows(EN, DE), layout.knows(EN, LanguageTag("fr"))) == (name, True, False)

@@ -3,14 +3,17 @@
 import json
 
 import pytest
+from fluxcaption.domain.cues import TextUnit
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import UnitId
-from fluxcaption.domain.work import TextUnit
 from fluxcaption.translation.replies import read_reply
 
 EN, DE = LanguageTag("en"), LanguageTag("de")
 UNITS = [TextUnit(UnitId("1"), "The man opens the door."), TextUnit(UnitId("2"), "Where is the horse?")]
-GOOD = {"1": {"source": "The man opens the door.", "text": "Der Mann öffnet die Tür."}, "2": {"source": "Where is the horse?", "text": "Wo ist das Pferd?"}}
+GOOD = {
+    "1": {"source": "The man opens the door.", "text": "Der Mann öffnet die Tür."},
+    "2": {"source": "Where is the horse?", "text": "Wo ist das Pferd?"},
+}
 
 
 def believed(reply: str) -> set[str]:
@@ -54,12 +57,18 @@ def test_each_answer_is_believed_or_refused_by_itself(reply: str, expected: set[
 SPOKEN = [
     ("The man opens the door.", "Der Mann öffnet die Tür."),
     ("Where is the horse?", "Wo ist das Pferd?"),
-    ("My sister sells twelve red cars in the old town every year.", "Meine Schwester verkauft jedes Jahr zwölf rote Autos in der Altstadt."),
+    (
+        "My sister sells twelve red cars in the old town every year.",
+        "Meine Schwester verkauft jedes Jahr zwölf rote Autos in der Altstadt.",
+    ),
     ("No.", "Nein."),
     ("We saw Anna at 10 o'clock.", "Wir haben Anna um 10 Uhr gesehen."),
     ("Why?", "Warum?"),
     ("I never said that.", "Das habe ich nie gesagt."),
-    ("Please close the window before it begins to rain again.", "Bitte mach das Fenster zu, bevor es wieder zu regnen beginnt."),
+    (
+        "Please close the window before it begins to rain again.",
+        "Bitte mach das Fenster zu, bevor es wieder zu regnen beginnt.",
+    ),
 ]
 
 
@@ -73,9 +82,16 @@ SPOKEN = [
         ([7, 6, 5, 4, 3, 2, 1, 0], True),
     ],
 )
-def test_translations_that_answer_their_neighbours_are_noticed_though_the_echo_is_right(order: list[int], out_of_step: bool) -> None:
+def test_translations_that_answer_their_neighbours_are_noticed_though_the_echo_is_right(
+    order: list[int], out_of_step: bool
+) -> None:
     units = [TextUnit(UnitId(str(number)), source) for number, (source, _) in enumerate(SPOKEN)]
-    reply = json.dumps({unit.id: {"source": unit.text, "text": SPOKEN[place][1]} for unit, place in zip(units, order, strict=True)})
+    reply = json.dumps(
+        {
+            unit.id: {"source": unit.text, "text": SPOKEN[place][1]}
+            for unit, place in zip(units, order, strict=True)
+        }
+    )
     assert len(read_reply(reply, units, EN, DE)) == (0 if out_of_step else len(units))
 
 

@@ -1,0 +1,32 @@
+"""Everything but the workers, for commands that do without a running daemon."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from fluxcaption.app import House, build_house
+from fluxcaption.settings import Settings
+from fluxcaption.storage.database import DATABASE
+from fluxcaption.storage.lock import StateLock
+from fluxcaption.storage.store import SqliteStore
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, *, reading: bool) -> AsyncIterator[House]:
+    """Open the state and connect to the library; locked unless it is only read, and where there is nothing to read on an empty memory."""
+    async with AsyncExitStack() as stack:
+        folder = settings.state
+        is_passing = reading and not (folder / DATABASE).is_file()
+        if is_passing:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        elif not reading:
+            lock = StateLock(folder)
+            lock.take()
+            stack.callback(lock.release)
+        store = await SqliteStore.open(folder, read_only=reading and not is_passing)
+        stack.push_async_callback(store.close)
+        house = build_house(settings, store)
+        stack.push_async_callback(house.close)
+        house.introduce(await house.server.connect())
+        yield house

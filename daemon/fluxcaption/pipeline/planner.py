@@ -1,0 +1,100 @@
+"""The household's wishes against items: settings made into decisions, with what is remembered."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from fluxcaption.domain.gaps import Decision, Household, Memory, decide
+from fluxcaption.domain.language import LanguageTag, satisfies
+from fluxcaption.domain.media import Item
+from fluxcaption.domain.rules import Rule, Wish, Wishes
+from fluxcaption.domain.units import SourceId
+from fluxcaption.ports.storage import Store
+from fluxcaption.ports.translation import Translator
+from fluxcaption.settings import RuleEntry, Settings, Target
+
+
+def household_of(settings: Settings) -> Household:
+    """Translate the settings into what the decisions need."""
+    languages = settings.languages
+    defaults = Wishes(
+        targets=_wishes(languages.targets),
+        understood=languages.understood,
+        makes_spoken=languages.when_spoken == "make",
+        strictness=languages.strictness,
+        marker=settings.subtitles.marker,
+        yields_to_human=settings.subtitles.yield_to_human,
+    )
+    return Household(defaults, tuple(_rule(entry) for entry in settings.rules))
+
+
+def _wishes(targets: Sequence[Target]) -> tuple[Wish, ...]:
+    return tuple(Wish(target.language, target.when == "foreign") for target in targets)
+
+
+def _rule(entry: RuleEntry) -> Rule:
+    return Rule(
+        library=entry.library,
+        series=entry.series,
+        path=entry.path,
+        tag=entry.tag,
+        collection=entry.collection,
+        kind=entry.type or "",
+        targets=_wishes(entry.targets),
+        sources=entry.sources,
+        skip=entry.skip,
+        allows_remote=entry.remote,
+        hearing_impaired_covers=entry.sdh_covers,
+    )
+
+
+class Planner:
+    """Decides what is to be made of an item; the same for scans, jobs and answers to people."""
+
+    def __init__(
+        self,
+        household: Household,
+        translators: Sequence[Translator],
+        store: Store,
+        hearing: Callable[[], str] = lambda: "",
+    ) -> None:
+        self.household = household
+        self.wishes = household.defaults
+        self.translators = tuple(translators)
+        self._store = store
+        self._hearing = hearing
+
+    def reads(self, source: LanguageTag, target: LanguageTag) -> int | None:
+        """The first backend that is worth asking for the pair."""
+        return next(
+            (place for place, translator in enumerate(self.translators) if translator.knows(source, target)),
+            None,
+        )
+
+    @property
+    def settings_hash(self) -> str:
+        """Names every setting by which an earlier decision to make nothing could come out otherwise."""
+        return f"{self._hearing()}/{self.wishes.makes_spoken}"
+
+    async def plan(self, items: Sequence[Item]) -> Sequence[Sequence[Decision]]:
+        """Decide every wanted language of every media source, item by item, with what is remembered of them."""
+        memory = await self._store.recall(items, self.settings_hash)
+        return [self.decide(item, memory) for item in items]
+
+    def decide(self, item: Item, memory: Mapping[SourceId, Memory]) -> Sequence[Decision]:
+        """The pure decision of one item."""
+        return decide(item, self.household, self.reads, memory)
+
+    def naming(self, targets: Collection[LanguageTag]) -> "Planner":
+        """The same planner for other targets than the household's; with none named, itself."""
+        if not targets:
+            return self
+        wishes = tuple(Wish(target) for target in targets)
+        household = Household(
+            replace(self.household.defaults, targets=wishes, makes_spoken=True),
+            tuple(replace(rule, targets=(), skip=False) for rule in self.household.rules),
+        )
+        return Planner(household, self.translators, self._store, self._hearing)
+
+    def serves(self, have: LanguageTag, want: LanguageTag) -> bool:
+        """Whether text in one language is what the household asked for."""
+        return satisfies(have, want, self.wishes.strictness)

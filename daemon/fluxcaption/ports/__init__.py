@@ -1,0 +1,1 @@
+"""Protocols that the pipeline requires; adapters implement them."""
