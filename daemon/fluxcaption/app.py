@@ -12,11 +12,11 @@ from pathlib import Path
 
 from fluxcaption.clock import SystemClock
 from fluxcaption.domain.backlog import BacklogMode, BacklogRules
-from fluxcaption.domain.gaps import Household
+from fluxcaption.domain.gaps import LanguagePolicy
 from fluxcaption.domain.jobs import Job, JobState, Stage
 from fluxcaption.domain.language import Strictness
 from fluxcaption.domain.media import ServerIdentity
-from fluxcaption.domain.rules import Wishes
+from fluxcaption.domain.rules import EffectivePolicy
 from fluxcaption.domain.units import Ms
 from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor, lower_priority
 from fluxcaption.folder.tree import FolderTree, write_file, write_sidecar
@@ -24,18 +24,18 @@ from fluxcaption.media.files import MediaFiles
 from fluxcaption.media.sketch import EnergySketcher
 from fluxcaption.miniatures import SPEECH, TRANSLATION
 from fluxcaption.pipeline.captioning.batches import translation_handler
-from fluxcaption.pipeline.captioning.single_file import OneShot
-from fluxcaption.pipeline.captioning.source_reader import TrackReading
-from fluxcaption.pipeline.captioning.track_builder import MakingParts, MakingStages
-from fluxcaption.pipeline.captioning.transcriber import Listener, ListeningParts
+from fluxcaption.pipeline.captioning.single_file import SingleFileCaptioner
+from fluxcaption.pipeline.captioning.source_reader import SourceReader
+from fluxcaption.pipeline.captioning.track_builder import CaptioningStages, TrackBuilderDeps
+from fluxcaption.pipeline.captioning.transcriber import Transcriber, TranscriberDeps
 from fluxcaption.pipeline.delivery.upload import Deliverer
-from fluxcaption.pipeline.discovery.enqueue import Intake
+from fluxcaption.pipeline.discovery.enqueue import Enqueuer
 from fluxcaption.pipeline.discovery.scanner import Scanner
-from fluxcaption.pipeline.discovery.server_monitor import Companion
-from fluxcaption.pipeline.planner import Planner, household_of
-from fluxcaption.pipeline.playback import Watcher
-from fluxcaption.pipeline.queue.admission import Manners
-from fluxcaption.pipeline.queue.worker_pool import StagePlan, Workers
+from fluxcaption.pipeline.discovery.server_monitor import ServerMonitor
+from fluxcaption.pipeline.planner import Planner, language_policy_of
+from fluxcaption.pipeline.playback import PlaybackMonitor
+from fluxcaption.pipeline.queue.admission import AdmissionPolicy
+from fluxcaption.pipeline.queue.worker_pool import StagePool, WorkerPool
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.executor import WorkKind
 from fluxcaption.ports.media_server import MediaServer
@@ -43,7 +43,7 @@ from fluxcaption.ports.speech import Recognizer
 from fluxcaption.ports.storage import Store
 from fluxcaption.ports.subtitles import SubtitleCodec
 from fluxcaption.ports.translation import Translator
-from fluxcaption.settings import FolderServer, LocalSpeech, LocalTranslation, Settings, TranslationBackend
+from fluxcaption.settings import FolderConfig, LocalSpeech, LocalTranslation, Settings, TranslationBackend
 from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
 from fluxcaption.speech.windows import SilenceCutter
 from fluxcaption.subtitles.codec import Pysubs2Codec
@@ -51,13 +51,13 @@ from fluxcaption.subtitles.text_language import TextLanguageDetector
 from fluxcaption.translation.local import LocalTranslator
 from fluxcaption.translation.ollama import OllamaTranslator
 
-UPLOADS_AT_ONCE = 2
-CONFIRMS_AT_ONCE = 4
+UPLOAD_CONCURRENCY = 2
+CONFIRM_CONCURRENCY = 4
 UNLOAD_S = 2.0
 
 VERSION = importlib.metadata.version("fluxcaption")
 
-Progress = Callable[[Job, Ms, Ms], None]
+JobProgress = Callable[[Job, Ms, Ms], None]
 
 
 def thread_count(wish: str | int) -> int:
@@ -117,7 +117,7 @@ def build_engines(
     executor = ThreadExecutor(
         jobs,
         nice,
-        {WorkKind.HEAR: recognizer.hear, WorkKind.TELL_LANGUAGE: recognizer.tell_language},
+        {WorkKind.TRANSCRIBE: recognizer.transcribe, WorkKind.DETECT_LANGUAGE: recognizer.detect_language},
         {WorkKind.TRANSLATE: translation_handler(translators)},
     )
     return Engines(
@@ -144,7 +144,7 @@ def build_translator(backend: TranslationBackend, threads: int, nice: int) -> Tr
 
 def build_server(settings: Settings, media: MediaFiles, store: Store) -> MediaServer:
     """Pick the adapter of the library."""
-    if isinstance(settings.server, FolderServer):
+    if isinstance(settings.server, FolderConfig):
         return FolderTree(settings.server.path, media)
     from fluxcaption.jellyfin.server import JellyfinServer, RuleNeeds
 
@@ -155,12 +155,12 @@ def build_server(settings: Settings, media: MediaFiles, store: Store) -> MediaSe
     return JellyfinServer(settings.server, VERSION, write_sidecar, needs, store.item_records)
 
 
-def build_listener(
+def build_transcriber(
     engines: Engines, store: Store, is_slow: Callable[[], bool] = lambda: False, clock: Clock | None = None
-) -> Listener:
+) -> Transcriber:
     """What hears sounds, with its memory."""
-    return Listener(
-        ListeningParts(
+    return Transcriber(
+        TranscriberDeps(
             store=store,
             media=engines.media,
             sketcher=EnergySketcher(engines.media),
@@ -176,9 +176,9 @@ def build_listener(
 
 
 @asynccontextmanager
-async def other_listener(
+async def other_transcriber(
     settings: Settings, engines: Engines, store: Store, model: str
-) -> AsyncIterator[Listener]:
+) -> AsyncIterator[Transcriber]:
     """A listener with another speech model, which is unloaded at the end; the usual one makes room for it."""
     await asyncio.to_thread(engines.recognizer.unload)
     recognizer = WhisperRecognizer(
@@ -190,11 +190,11 @@ async def other_listener(
     executor = ThreadExecutor(
         1,
         engines.nice,
-        {WorkKind.HEAR: recognizer.hear, WorkKind.TELL_LANGUAGE: recognizer.tell_language},
+        {WorkKind.TRANSCRIBE: recognizer.transcribe, WorkKind.DETECT_LANGUAGE: recognizer.detect_language},
         {},
     )
     try:
-        yield build_listener(replace(engines, recognizer=recognizer, executor=executor), store)
+        yield build_transcriber(replace(engines, recognizer=recognizer, executor=executor), store)
     finally:
         await executor.close()
         # Not waited for: a window that is still heard would hold up whoever cancelled this.
@@ -202,7 +202,7 @@ async def other_listener(
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class App:
     """Everything the daemon is made of."""
 
     settings: Settings
@@ -210,18 +210,18 @@ class House:
     server: MediaServer
     engines: Engines
     planner: Planner
-    intake: Intake
+    enqueuer: Enqueuer
     scanner: Scanner
-    workers: Workers
+    workers: WorkerPool
     deliverer: Deliverer
-    watcher: Watcher
-    companion: Companion
+    playback: PlaybackMonitor
+    server_monitor: ServerMonitor
     clock: Clock
 
-    def introduce(self, identity: ServerIdentity) -> None:
+    def set_server(self, identity: ServerIdentity) -> None:
         """Tell everybody who the server is, once it has answered."""
         self.scanner.identity = identity
-        self.watcher.server_id = identity.id
+        self.playback.server_id = identity.id
 
     async def close(self) -> None:
         """Let go of all but the store, in the reverse order."""
@@ -229,21 +229,21 @@ class House:
         await self.server.close()
 
 
-def build_one_shot(
+def build_single_file_captioner(
     engines: Engines, store: Store, strictness: Strictness, marker: str, max_untranslated: float
-) -> OneShot:
+) -> SingleFileCaptioner:
     """What single files on the command line are made with: whoever asks wants it, whatever is spoken and however unsure."""
     planner = Planner(
-        Household(Wishes((), (), makes_spoken=True, strictness=strictness, marker=marker)),
+        LanguagePolicy(EffectivePolicy((), (), makes_spoken=True, strictness=strictness, marker=marker)),
         engines.translators,
         store,
     )
     clock = SystemClock()
-    parts = MakingParts(
+    parts = TrackBuilderDeps(
         store=store,
         media=engines.media,
         codec=engines.codec,
-        listener=build_listener(engines, store),
+        transcriber=build_transcriber(engines, store),
         planner=planner,
         executor=engines.executor,
         clock=clock,
@@ -251,7 +251,7 @@ def build_one_shot(
         patience=timedelta(0),
         max_untranslated=max_untranslated,
     )
-    return OneShot(parts, write_file, clock)
+    return SingleFileCaptioner(parts, write_file, clock)
 
 
 def backlog_rules(settings: Settings) -> BacklogRules:
@@ -260,7 +260,7 @@ def backlog_rules(settings: Settings) -> BacklogRules:
     return BacklogRules(BacklogMode(wish.mode), wish.recent, wish.per_day, wish.order == "newest")
 
 
-def build_house(
+def build_app(
     settings: Settings,
     store: Store,
     *,
@@ -268,9 +268,9 @@ def build_house(
     clock: Clock | None = None,
     may_listen: Callable[[], bool] = lambda: True,
     may_work: Callable[[], bool] = lambda: True,
-    progress: Progress | None = None,
+    progress: JobProgress | None = None,
     finished: Callable[[Job], None] | None = None,
-) -> House:
+) -> App:
     """Put the daemon together; adapters handed in replace the chosen ones."""
     clock = clock or SystemClock()
     threads = thread_count(settings.limits.threads)
@@ -284,27 +284,27 @@ def build_house(
     server = server or build_server(settings, engines.media, store)
     recognizer = engines.recognizer
     planner = Planner(
-        household_of(settings),
+        language_policy_of(settings),
         engines.translators,
         store,
-        lambda: f"{recognizer.name}/{recognizer.settings_hash}/{settings.asr.min_score}",
+        lambda: f"{recognizer.name}/{recognizer.asr_settings_key}/{settings.asr.min_score}",
     )
-    watcher = Watcher(server, store, clock)
-    reading = TrackReading(
+    playback = PlaybackMonitor(server, store, clock)
+    reading = SourceReader(
         server, store, engines.media, engines.codec, engines.text_language, engines.detector
     )
     rules = backlog_rules(settings)
-    intake = Intake(server, store, planner, rules, clock)
-    scanner = Scanner(server, store, planner, intake, reading, watcher, rules, clock)
-    stages = MakingStages(
-        MakingParts(
+    enqueuer = Enqueuer(server, store, planner, rules, clock)
+    scanner = Scanner(server, store, planner, enqueuer, reading, playback, rules, clock)
+    stages = CaptioningStages(
+        TrackBuilderDeps(
             store=store,
             media=engines.media,
             codec=engines.codec,
-            listener=build_listener(
+            transcriber=build_transcriber(
                 engines,
                 store,
-                lambda: watcher.somebody_watches and settings.schedule.while_playing != "ignore",
+                lambda: playback.is_anyone_watching and settings.schedule.while_playing != "ignore",
                 clock,
             ),
             planner=planner,
@@ -313,67 +313,74 @@ def build_house(
             min_score=settings.asr.min_score,
             patience=settings.translation.patience,
             max_untranslated=settings.translation.max_untranslated,
-            other_listener=lambda model: other_listener(settings, engines, store, model),
+            other_transcriber=lambda model: other_transcriber(settings, engines, store, model),
         ),
         server,
         reading,
-        watcher.refresh_quietly,
+        playback.refresh_unless_playing,
         progress,
     )
-    deliverer = Deliverer(server, store, engines.codec, planner, watcher, clock, VERSION)
+    deliverer = Deliverer(server, store, engines.codec, planner, playback, clock, VERSION)
 
     async def changed(job: Job) -> None:
         if job.stage in {Stage.UPLOAD, Stage.CONFIRM} or job.state is not JobState.QUEUED:
-            await store.hurry_uploads(job.server_id, job.source_id, clock.now())
+            await store.release_waiting_uploads(job.server_id, job.source_id, clock.now())
         if finished is not None:
             finished(job)
 
-    manners = Manners(settings.schedule.while_playing, watcher, may_work, may_listen)
+    admission = AdmissionPolicy(settings.schedule.while_playing, playback, may_work, may_listen)
     is_local = any(isinstance(backend, LocalTranslation) for backend in settings.translation.backends)
     at_once = sum(
         1 if isinstance(backend, LocalTranslation) else backend.concurrency
         for backend in settings.translation.backends
     )
-    workers = Workers(
+    workers = WorkerPool(
         store,
         clock,
         {
-            Stage.CONFIRM: StagePlan(
-                deliverer.confirm, CONFIRMS_AT_ONCE, manners.for_delivery, server.connect
+            Stage.CONFIRM: StagePool(
+                deliverer.confirm, CONFIRM_CONCURRENCY, admission.lowest_priority_for_delivery, server.connect
             ),
-            Stage.UPLOAD: StagePlan(deliverer.upload, UPLOADS_AT_ONCE, manners.for_delivery, server.connect),
-            Stage.TRANSLATE: StagePlan(
+            Stage.UPLOAD: StagePool(
+                deliverer.upload, UPLOAD_CONCURRENCY, admission.lowest_priority_for_delivery, server.connect
+            ),
+            Stage.TRANSLATE: StagePool(
                 stages.translate,
                 max(1, at_once),
-                manners.for_translation if is_local else manners.for_delivery,
+                admission.lowest_priority_for_translation
+                if is_local
+                else admission.lowest_priority_for_delivery,
             ),
-            Stage.LISTEN: StagePlan(
-                stages.listen, settings.limits.speech_jobs, manners.for_listening, server.connect
+            Stage.ACQUIRE: StagePool(
+                stages.listen,
+                settings.limits.speech_jobs,
+                admission.lowest_priority_for_acquisition,
+                server.connect,
             ),
         },
         has_room=lambda: has_room(settings.state, settings.limits.disk_free),
         on_change=changed,
     )
-    companion = Companion(server, store, watcher, deliverer, intake)
-    return House(
+    server_monitor = ServerMonitor(server, store, playback, deliverer, enqueuer)
+    return App(
         settings,
         store,
         server,
         engines,
         planner,
-        intake,
+        enqueuer,
         scanner,
         workers,
         deliverer,
-        watcher,
-        companion,
+        playback,
+        server_monitor,
         clock,
     )
 
 
-def has_room(state: Path, least_bytes: int) -> bool:
+def has_room(state: Path, min_bytes: int) -> bool:
     """Whether the state's disk has the room that new work may need."""
     try:
-        return shutil.disk_usage(state).free >= least_bytes
+        return shutil.disk_usage(state).free >= min_bytes
     except OSError:
         return False

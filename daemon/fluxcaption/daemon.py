@@ -7,17 +7,17 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fluxcaption.app import House, build_house, has_room
+from fluxcaption.app import App, build_app, has_room
 from fluxcaption.clock import SystemClock
 from fluxcaption.domain.errors import JobError, ModelMissing, UsageError
-from fluxcaption.domain.forecast import sentences
+from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.gaps import Decision
-from fluxcaption.domain.jobs import PLAYBACK, AskedFor, Job, JobState
+from fluxcaption.domain.jobs import PLAYBACK, Job, JobState, ManualRequest
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ItemId, Ms
 from fluxcaption.health import Health, PartState
 from fluxcaption.malloc import trim_memory
-from fluxcaption.pipeline.discovery.scan_requests import WantedPasses
+from fluxcaption.pipeline.discovery.scan_requests import ScanRequests
 from fluxcaption.pipeline.discovery.scanner import ScanReport
 from fluxcaption.pipeline.explain import explain
 from fluxcaption.ports.clock import Clock
@@ -29,14 +29,14 @@ from fluxcaption.schedule import Timetable
 from fluxcaption.settings import Settings
 from fluxcaption.storage.lock import StateLock
 from fluxcaption.storage.store import SqliteStore
-from fluxcaption.supervisor import SERVER, Loops
+from fluxcaption.supervisor import SERVER, Supervisor
 from fluxcaption.web.api import Api, AskBody
 from fluxcaption.web.server import WebServer, route_table
 from fluxcaption.web.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
-PAUSED_FLAG = "paused"
+PAUSED_KEY = "paused"
 GATHER_S = 1.0
 PATH_MAP = "path_map"
 WATCH_S, IDLE_WATCH_S, LIBRARY_LOOK_S = 20.0, 60.0, 60.0
@@ -78,15 +78,15 @@ async def run_once(
         finished: list[Job] = []
 
         def note(job: Job) -> None:
-            if job.state in {JobState.DONE, JobState.SETTLED, JobState.FAILED, JobState.CANCELLED}:
+            if job.state in {JobState.DONE, JobState.SKIPPED, JobState.FAILED, JobState.CANCELLED}:
                 finished.append(job)
                 say(describe(job))
 
-        house = build_house(settings, store, server=server, clock=clock, progress=progress, finished=note)
-        stack.push_async_callback(house.close)
-        _give_back_memory_at_end(stack, house)
-        house.introduce(await house.server.connect())
-        await store.requeue_interrupted(house.clock.now())
+        app = build_app(settings, store, server=server, clock=clock, progress=progress, finished=note)
+        stack.push_async_callback(app.close)
+        _give_back_memory_at_end(stack, app)
+        app.set_server(await app.server.connect())
+        await store.requeue_interrupted(app.clock.now())
         # A person who says `--once` stands beside it: whatever waited for a neighbour is tried now.
         for code in (
             "service-unreachable",
@@ -98,16 +98,16 @@ async def run_once(
             "media-away",
             "aside",
         ):
-            await store.unpark(code, house.clock.now())
-        report = await house.scanner.scan(full=True)
+            await store.unpark(code, app.clock.now())
+        report = await app.scanner.scan(full=True)
         for line in [
             *report.broken,
-            *(sentences(report.forecast) if report.is_first and report.forecast else ()),
+            *(forecast_lines(report.forecast) if report.is_first and report.forecast else ()),
         ]:
             say(line)
-        await store.hold_none(house.clock.now())
-        with _signals(house.workers.stop):
-            await house.workers.run(until_idle=True)
+        await store.release_all(app.clock.now())
+        with _signals(app.workers.stop):
+            await app.workers.run(until_idle=True)
         counts = await store.count_jobs()
         waiting = sum(
             count
@@ -121,7 +121,7 @@ def describe(job: Job) -> str:
     """One finished job as a line for people."""
     word = {
         JobState.DONE: "done",
-        JobState.SETTLED: "nothing to make",
+        JobState.SKIPPED: "nothing to make",
         JobState.FAILED: "failed",
         JobState.CANCELLED: "dropped",
     }[job.state]
@@ -141,13 +141,13 @@ class Daemon:
         self._new_event = asyncio.Event()
         self._minute = asyncio.Event()
         self._greet = asyncio.Event()
-        self._passes = WantedPasses()
+        self._scan_requests = ScanRequests()
         self._idle_since: float | None = None
         self._is_paused = False
         self._is_path_map_wrong = False
         self.health = Health(self._clock)
         self.web: WebServer | None = None
-        self.house: House | None = None
+        self.app: App | None = None
 
     def stop(self) -> None:
         """Begin the end; a second call changes nothing."""
@@ -160,11 +160,11 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(_signals(self.stop))
             store = await _open_state(stack, self._settings)
-            self.health.say("database", PartState.OK)
-            if await store.flag(PAUSED_FLAG) == "yes":
+            self.health.report("database", PartState.OK)
+            if await store.state_value(PAUSED_KEY) == "yes":
                 self._note_paused(True)
             timetable = Timetable(self._settings.schedule)
-            house = build_house(
+            app = build_app(
                 self._settings,
                 store,
                 server=self._given_server,
@@ -172,26 +172,30 @@ class Daemon:
                 may_listen=timetable.may_listen,
                 may_work=lambda: not self._is_paused,
             )
-            self.house = house
-            stack.push_async_callback(house.close)
-            _give_back_memory_at_end(stack, house)
+            self.app = app
+            stack.push_async_callback(app.close)
+            _give_back_memory_at_end(stack, app)
             await store.requeue_interrupted(self._clock.now())
-            self.web = await self._open_web(stack, house)
-            loops = await stack.enter_async_context(Loops(self.health, self._clock, self._greet.set))
+            self.web = await self._open_web(stack, app)
+            supervisor = await stack.enter_async_context(
+                Supervisor(self.health, self._clock, self._greet.set)
+            )
             for wake in (self._greet, self._minute, self._new_event):
                 wake.set()
-            loops.keep(lambda: self._meet_server(house), SERVER)
-            loops.keep(lambda: self._work(house), "workers")
-            loops.keep(lambda: self._follow_events(house), "events")
-            loops.keep(lambda: self._passes.serve(lambda full: self._scan(house, full=full)), "scans")
-            loops.keep(lambda: self._watch_viewers(house), "viewers")
-            loops.keep(lambda: self._watch_library(house), "library")
-            loops.keep(lambda: self._every_minute(house), "minute")
-            loops.keep(lambda: self._unload_when_idle(house), "unload")
-            loops.start(self._look_at_models(house), "models")
+            supervisor.supervise(lambda: self._meet_server(app), SERVER)
+            supervisor.supervise(lambda: self._work(app), "workers")
+            supervisor.supervise(lambda: self._follow_events(app), "events")
+            supervisor.supervise(
+                lambda: self._scan_requests.serve(lambda full: self._scan(app, full=full)), "scans"
+            )
+            supervisor.supervise(lambda: self._watch_viewers(app), "viewers")
+            supervisor.supervise(lambda: self._watch_library(app), "library")
+            supervisor.supervise(lambda: self._every_minute(app), "minute")
+            supervisor.supervise(lambda: self._unload_when_idle(app), "unload")
+            supervisor.run_once(self._look_at_models(app), "models")
             timetable.start(
-                scan=lambda: self._passes.want(full=False),
-                full_scan=lambda: self._passes.want(full=True),
+                scan=lambda: self._scan_requests.request(full=False),
+                full_scan=lambda: self._scan_requests.request(full=True),
                 every_minute=self._minute.set,
             )
             stack.callback(timetable.stop)
@@ -201,30 +205,30 @@ class Daemon:
             self.health.phase = "stopping"
             on_stopping()
             log.info("stopping: work in hand goes on at the next start")
-            house.workers.stop()
+            app.workers.stop()
 
-    async def _open_web(self, stack: contextlib.AsyncExitStack, house: House) -> WebServer:
+    async def _open_web(self, stack: contextlib.AsyncExitStack, app: App) -> WebServer:
         secret = self._settings.web.webhook_secret
         webhook = Webhook(
-            house.store,
+            app.store,
             self._clock,
             secret.get_secret_value() if secret else "",
-            lambda: house.watcher.server_id,
+            lambda: app.playback.server_id,
             self._new_event.set,
         )
         api = Api(
-            house.store,
+            app.store,
             self._clock,
             self.health,
-            scan=lambda: self._passes.report(full=True),
-            wake=house.workers.wake,
-            abandon=house.workers.abandon,
-            set_paused=lambda paused: self._set_paused(house, paused),
-            why=lambda item_id: explain(house.server, house.store, house.planner, item_id),
-            undo=lambda item_id, dry_run: house.deliverer.undo(
-                house.watcher.server_id, item_id, dry_run=dry_run
+            scan=lambda: self._scan_requests.request_and_wait(full=True),
+            wake=app.workers.wake,
+            cancel_running=app.workers.cancel_running,
+            set_paused=lambda paused: self._set_paused(app, paused),
+            why=lambda item_id: explain(app.server, app.store, app.planner, item_id),
+            undo=lambda item_id, dry_run: app.deliverer.undo(
+                app.playback.server_id, item_id, dry_run=dry_run
             ),
-            ask=lambda body: self._ask(house, body),
+            ask=lambda body: self._ask(app, body),
         )
         web = WebServer(route_table(api, webhook))
         stack.push_async_callback(web.close)
@@ -232,164 +236,164 @@ class Daemon:
         await web.listen_on_socket(self._settings.state / "control.sock")
         return web
 
-    async def _ask(self, house: House, body: AskBody) -> Sequence[Decision]:
+    async def _ask(self, app: App, body: AskBody) -> Sequence[Decision]:
         try:
             targets = [LanguageTag.parse(text) for text in body.targets]
         except ValueError as error:
             raise UsageError(str(error)) from error
-        return await house.intake.take_asked(
-            ItemId(body.item_id), targets, AskedFor(source=body.source, model=body.model, redo=body.redo)
+        return await app.enqueuer.enqueue_requested(
+            ItemId(body.item_id), targets, ManualRequest(source=body.source, model=body.model, redo=body.redo)
         )
 
-    async def _meet_server(self, house: House) -> None:
+    async def _meet_server(self, app: App) -> None:
         """Find the server, however long that takes, and have its news come at once; again whenever it may have started anew."""
         await self._greet.wait()
-        if await self._introduce(house):
+        if await self._introduce(app):
             # Full, since the configuration may ask for more than it did before.
-            self._passes.want(full=True)
-        self.health.say(SERVER, PartState.OK)
+            self._scan_requests.request(full=True)
+        self.health.report(SERVER, PartState.OK)
         self._new_event.set()
         try:
-            await house.server.hurry_news()
+            await app.server.trigger_webhook_tasks()
         except JobError as error:
             log.info("the server's webhook tasks cannot be kicked: %s", error)
         self._greet.clear()
 
-    async def _introduce(self, house: House) -> bool:
+    async def _introduce(self, app: App) -> bool:
         """Ask the server who it is; returns whether it is another one, or another version, than before."""
-        identity = await house.server.connect()
-        is_news = identity != house.scanner.identity
+        identity = await app.server.connect()
+        is_news = identity != app.scanner.identity
         if is_news:
-            house.introduce(identity)
+            app.set_server(identity)
             log.info("connected", extra={"server": identity.name, "version": identity.version})
         if is_news or self._is_path_map_wrong:
-            await self._look_at_paths(house)
+            await self._look_at_paths(app)
         return is_news
 
-    async def _look_at_paths(self, house: House) -> None:
+    async def _look_at_paths(self, app: App) -> None:
         """Say once that a path map leads nowhere, and again look at it until it does not: the work itself goes on over HTTP."""
         try:
-            problem = await house.server.path_problem()
+            problem = await app.server.check_path_map()
         except JobError as error:
             log.info("the path map cannot be looked at: %s", error)
             return
-        if problem and self.health.say(PATH_MAP, PartState.DEGRADED, problem):
+        if problem and self.health.report(PATH_MAP, PartState.DEGRADED, problem):
             log.warning("server.path_map: %s", problem)
         elif self._is_path_map_wrong and not problem:
-            self.health.say(PATH_MAP, PartState.OK)
+            self.health.report(PATH_MAP, PartState.OK)
             log.info("server.path_map: all is well again")
         self._is_path_map_wrong = bool(problem)
 
-    async def _work(self, house: House) -> None:
+    async def _work(self, app: App) -> None:
         """Run the pools, beginning with what a fault left in hand."""
-        await house.store.requeue_interrupted(self._clock.now(), by_crash=False)
-        await house.workers.run()
+        await app.store.requeue_interrupted(self._clock.now(), by_crash=False)
+        await app.workers.run()
         await self._stop.wait()
 
-    async def _scan(self, house: House, *, full: bool) -> ScanReport:
+    async def _scan(self, app: App, *, full: bool) -> ScanReport:
         # Asked each time: another server or version reads everything by new rules.
-        is_news = await self._introduce(house)
+        is_news = await self._introduce(app)
         if is_news:
             self._greet.set()
-        report = await house.scanner.scan(full=full or is_news)
+        report = await app.scanner.scan(full=full or is_news)
         for code in ("service-unreachable", "key-rejected"):
-            await house.store.unpark(code, self._clock.now())
+            await app.store.unpark(code, self._clock.now())
         if full:
-            await house.store.prune(self._clock.now())
-        await self._release(house)
+            await app.store.prune(self._clock.now())
+        await self._release(app)
         return report
 
-    async def _every_minute(self, house: House) -> None:
+    async def _every_minute(self, app: App) -> None:
         await self._minute.wait()
         self._minute.clear()
         room = has_room(self._settings.state, self._settings.limits.disk_free)
-        self.health.say(
+        self.health.report(
             "disk",
             PartState.OK if room else PartState.DEGRADED,
             "" if room else f"less than limits.disk_free is left at {self._settings.state}",
         )
         self._new_event.set()
         # A quiet hour that begins holds for what is being heard, too; what was heard so far is kept.
-        house.workers.step_aside()
-        await self._release(house)
+        app.workers.preempt()
+        await self._release(app)
 
-    async def _watch_viewers(self, house: House) -> None:
-        await self._clock.sleep(WATCH_S if house.workers.running else IDLE_WATCH_S)
-        if house.watcher.server_id:
-            await self._look_at_viewers(house)
+    async def _watch_viewers(self, app: App) -> None:
+        await self._clock.sleep(WATCH_S if app.workers.running else IDLE_WATCH_S)
+        if app.playback.server_id:
+            await self._look_at_viewers(app)
 
-    async def _look_at_viewers(self, house: House) -> None:
+    async def _look_at_viewers(self, app: App) -> None:
         """See who watches, and step aside for them."""
-        if await house.companion.look_at_viewers():
-            house.workers.step_aside()
-            house.workers.wake()
+        if await app.server_monitor.look_at_viewers():
+            app.workers.preempt()
+            app.workers.wake()
 
-    async def _watch_library(self, house: House) -> None:
+    async def _watch_library(self, app: App) -> None:
         """Follow the server's own passes over its folders: while one runs, and after it, its news are wanted."""
         await self._clock.sleep(LIBRARY_LOOK_S)
-        if not house.watcher.server_id:
+        if not app.playback.server_id:
             return
-        if await house.companion.library_scan_has_ended():
-            self._passes.want(full=False)
+        if await app.server_monitor.library_scan_has_ended():
+            self._scan_requests.request(full=False)
             self._greet.set()
-        elif house.companion.server_is_scanning:
+        elif app.server_monitor.server_is_scanning:
             self._greet.set()
 
-    async def _release(self, house: House) -> None:
-        if await house.scanner.release_backlog():
+    async def _release(self, app: App) -> None:
+        if await app.scanner.release_backlog():
             log.info("titles of the backlog begun")
-        house.workers.wake()
+        app.workers.wake()
 
-    async def _follow_events(self, house: House) -> None:
+    async def _follow_events(self, app: App) -> None:
         await self._new_event.wait()
         # Events come in bursts: those that come together are followed with few requests, and the server that sends them is answered first.
         await self._clock.sleep(GATHER_S)
         self._new_event.clear()
         try:
-            while house.watcher.server_id and (events := await house.store.open_events(self._clock.now())):
-                await house.intake.take_events(events, house.watcher.server_id)
-                house.workers.wake()
+            while app.playback.server_id and (events := await app.store.open_events(self._clock.now())):
+                await app.enqueuer.enqueue_events(events, app.playback.server_id)
+                app.workers.wake()
                 if any(event.kind in PLAYBACK for event in events):
-                    await self._look_at_viewers(house)
+                    await self._look_at_viewers(app)
         except Exception:
             # They stay open, and are looked at again after the pause.
             self._new_event.set()
             raise
 
-    async def _unload_when_idle(self, house: House) -> None:
+    async def _unload_when_idle(self, app: App) -> None:
         """Give the models' memory back when nothing was worked at for a while."""
         after = self._settings.asr.unload_after.total_seconds()
         await self._clock.sleep(max(1.0, min(after, 15.0)))
-        if house.workers.running:
+        if app.workers.running:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = self._clock.monotonic()
-        elif self._clock.monotonic() - self._idle_since >= after and house.engines.is_loaded:
-            await house.engines.unload()
+        elif self._clock.monotonic() - self._idle_since >= after and app.engines.is_loaded:
+            await app.engines.unload()
             await asyncio.to_thread(trim_memory)
             log.info("models unloaded after idle time")
 
-    async def _look_at_models(self, house: House) -> None:
+    async def _look_at_models(self, app: App) -> None:
         """Say before the first job whether the models it needs are there."""
-        parts: dict[str, Recognizer | Translator] = {"speech": house.engines.recognizer}
-        parts |= {f"translation {translator.name}": translator for translator in house.engines.translators}
+        parts: dict[str, Recognizer | Translator] = {"speech": app.engines.recognizer}
+        parts |= {f"translation {translator.name}": translator for translator in app.engines.translators}
         for name, part in parts.items():
             try:
                 await asyncio.to_thread(lambda part=part: part.revision)  # type: ignore[misc]
             except ModelMissing as error:
-                self.health.say(name, PartState.DEGRADED, str(error))
+                self.health.report(name, PartState.DEGRADED, str(error))
                 log.warning("%s: %s", name, error)
             else:
-                self.health.say(name, PartState.OK)
+                self.health.report(name, PartState.OK)
 
-    async def _set_paused(self, house: House, paused: bool) -> None:
-        await house.store.set_flag(PAUSED_FLAG, "yes" if paused else "no")
+    async def _set_paused(self, app: App, paused: bool) -> None:
+        await app.store.set_state_value(PAUSED_KEY, "yes" if paused else "no")
         self._note_paused(paused)
-        house.workers.wake()
+        app.workers.wake()
 
     def _note_paused(self, paused: bool) -> None:
         self._is_paused = paused
-        self.health.say("queue", PartState.OK, "paused by a person" if paused else "")
+        self.health.report("queue", PartState.OK, "paused by a person" if paused else "")
 
 
 async def _open_state(stack: contextlib.AsyncExitStack, settings: Settings) -> Store:
@@ -401,9 +405,9 @@ async def _open_state(stack: contextlib.AsyncExitStack, settings: Settings) -> S
     return store
 
 
-def _give_back_memory_at_end(stack: contextlib.AsyncExitStack, house: House) -> None:
+def _give_back_memory_at_end(stack: contextlib.AsyncExitStack, app: App) -> None:
     """Unload before the interpreter ends: engines destroyed at its very end have been seen to crash."""
-    stack.push_async_callback(house.engines.unload)
+    stack.push_async_callback(app.engines.unload)
 
 
 @contextlib.contextmanager

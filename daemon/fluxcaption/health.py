@@ -51,7 +51,7 @@ class Health:
         self._parts: dict[str, _Part] = {}
         self.phase = "starting"
 
-    def say(self, part: str, state: PartState, cause: str = "") -> bool:
+    def report(self, part: str, state: PartState, cause: str = "") -> bool:
         """Note how a part is; returns whether that is news."""
         known = self._parts.get(part)
         if known is not None and (known.state, known.cause) == (state, cause):

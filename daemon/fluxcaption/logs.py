@@ -20,7 +20,7 @@ _SECRET = re.compile(
     r"(?i)(token=\"?|api_?key=|authorization:\s*(?:bearer\s+|mediabrowser\s+)?|bearer\s+)[^\s\",&]+"
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-LEAST_SECRET = 6
+MIN_SECRET = 6
 """Shorter values would blot out ordinary words."""
 
 
@@ -45,7 +45,7 @@ class _Redaction(logging.Filter):
     def __init__(self, secrets: Collection[str]) -> None:
         super().__init__()
         self._secrets = sorted(
-            (secret for secret in secrets if len(secret) >= LEAST_SECRET), key=len, reverse=True
+            (secret for secret in secrets if len(secret) >= MIN_SECRET), key=len, reverse=True
         )
 
     def clean(self, text: str) -> str:

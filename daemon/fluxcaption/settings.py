@@ -21,14 +21,14 @@ from pydantic import (
 )
 from pydantic.json_schema import WithJsonSchema
 
-from fluxcaption.domain.language import LanguageTag, Strictness, normalise
+from fluxcaption.domain.language import LanguageTag, Strictness, normalize
 from fluxcaption.domain.media import SubtitleTrack
 from fluxcaption.domain.sources import MACHINE_MARKS
-from fluxcaption.domain.track_titles import told_by_title
+from fluxcaption.domain.track_titles import apply_title
 
-MOST_THREADS = 256
-LEAST_SCAN = timedelta(minutes=1)
-MOST_PORT = 65535
+MAX_THREADS = 256
+MIN_SCAN = timedelta(minutes=1)
+MAX_PORT = 65535
 _CRON_FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _CRON_PART = re.compile(r"(?:\*|(\d+|[a-z]{3})(?:-(\d+|[a-z]{3}))?)(?:/([1-9]\d*))?")
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
@@ -118,7 +118,7 @@ class PathMapping(Section):
     local: Path = Field(description="The same folder on this machine.")
 
 
-class JellyfinServer(Section):
+class JellyfinConfig(Section):
     """A Jellyfin server."""
 
     type: Literal["jellyfin"] = "jellyfin"
@@ -140,13 +140,13 @@ class JellyfinServer(Section):
     )
 
     @model_validator(mode="after")
-    def _refuse_a_sidecar_nowhere(self) -> "JellyfinServer":
+    def _refuse_a_sidecar_nowhere(self) -> "JellyfinConfig":
         if self.write == "sidecar" and not self.path_map:
             raise ValueError("write: sidecar needs path_map, which says where the server's folders lie here")
         return self
 
 
-class FolderServer(Section):
+class FolderConfig(Section):
     """A folder tree with sidecar files; no server at all."""
 
     type: Literal["folder"]
@@ -342,13 +342,13 @@ class Subtitles(Section):
     @field_validator("marker")
     @classmethod
     def _refuse_what_servers_take_for_something_else(cls, marker: str) -> str:
-        if marker not in MACHINE_MARKS and (language := normalise(marker)) is not None:
+        if marker not in MACHINE_MARKS and (language := normalize(marker)) is not None:
             raise ValueError(
                 f"{marker} names a language ({language}), and a server may read it as one: choose another word"
             )
-        named_so = told_by_title(SubtitleTrack("", None, "subrip", title=marker))
+        named_so = apply_title(SubtitleTrack("", None, "subrip", title=marker))
         if (
-            not named_so.could_serve
+            not named_so.has_full_dialogue
             or named_so.is_hearing_impaired
             or any(word in marker for word in ("default", "forced", "foreign"))
         ):
@@ -360,10 +360,10 @@ class Subtitles(Section):
 
 def _threads(value: Any) -> Any:
     if value in {"half", "all"} or (
-        isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_THREADS
+        isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_THREADS
     ):
         return value
-    raise ValueError(f"write half, all, or a number from 1 to {MOST_THREADS}")
+    raise ValueError(f"write half, all, or a number from 1 to {MAX_THREADS}")
 
 
 Threads = Annotated[Literal["half", "all"] | int, BeforeValidator(_threads)]
@@ -421,7 +421,7 @@ class Schedule(Section):
     @field_validator("scan")
     @classmethod
     def _leave_the_server_alone(cls, value: timedelta) -> timedelta:
-        if value < LEAST_SCAN:
+        if value < MIN_SCAN:
             raise ValueError("must be at least 1m")
         return value
 
@@ -444,8 +444,8 @@ class Web(Section):
     @field_validator("listen")
     @classmethod
     def _refuse_no_port(cls, value: str) -> str:
-        if int(value.rsplit(":", 1)[1]) > MOST_PORT:
-            raise ValueError(f"the port must be at most {MOST_PORT}")
+        if int(value.rsplit(":", 1)[1]) > MAX_PORT:
+            raise ValueError(f"the port must be at most {MAX_PORT}")
         return value
 
 
@@ -459,7 +459,7 @@ class Log(Section):
 class Settings(Section):
     """The whole configuration."""
 
-    server: Annotated[JellyfinServer | FolderServer, Field(discriminator="type")]
+    server: Annotated[JellyfinConfig | FolderConfig, Field(discriminator="type")]
     languages: Languages
     rules: tuple[RuleEntry, ...] = Field(
         (), description="First match wins; what a rule does not name falls through to the defaults."

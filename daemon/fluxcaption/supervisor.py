@@ -18,16 +18,16 @@ from fluxcaption.ports.clock import Clock
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S, MOST_PAUSE_S = 5.0, 60.0
+FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 60.0
 """A loop that failed begins again after doubling pauses between these."""
 
 SERVER, DATABASE, DISK = "server", "database", "disk"
-NEIGHBOURS = frozenset({SERVER, DATABASE, DISK})
+SHARED_SERVICES = frozenset({SERVER, DATABASE, DISK})
 """Parts that loops share: without one of them none of those that need it gets on."""
 
 
-class Loops:
-    """Named tasks that end together; a fault in one is logged and shown, not spread, and ends none that was begun with `keep`."""
+class Supervisor:
+    """Named tasks that end together; a fault in one is logged and shown, not spread, and ends none that was begun with `supervise`."""
 
     def __init__(self, health: Health, clock: Clock, on_server_back: Callable[[], None]) -> None:
         self._health = health
@@ -35,11 +35,11 @@ class Loops:
         self._on_server_back = on_server_back
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def start(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+    def run_once(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
         """Run something that ends by itself."""
         self._begin(self._guarded(coroutine, name), name)
 
-    def keep(self, turn: Callable[[], Awaitable[None]], name: str) -> None:
+    def supervise(self, turn: Callable[[], Awaitable[None]], name: str) -> None:
         """Make turn after turn until the daemon ends; each waits for its own cause."""
         self._begin(self._kept(turn, name), name)
 
@@ -68,9 +68,11 @@ class Loops:
                 if blamed.get(part) != cause:
                     _say(name, cause, error)
                 blamed[part] = cause
-                self._health.say(part, PartState.DOWN if part in NEIGHBOURS else PartState.DEGRADED, cause)
+                self._health.report(
+                    part, PartState.DOWN if part in SHARED_SERVICES else PartState.DEGRADED, cause
+                )
                 await self._clock.sleep(pause)
-                pause = min(MOST_PAUSE_S, pause * 2)
+                pause = min(MAX_PAUSE_S, pause * 2)
             else:
                 pause = FIRST_PAUSE_S
                 for part in blamed:
@@ -78,12 +80,12 @@ class Loops:
                 blamed = {}
 
     def _well_again(self, part: str) -> None:
-        if self._health.say(part, PartState.OK):
+        if self._health.report(part, PartState.OK):
             log.info("%s: all is well again", part)
             if part == SERVER:
                 self._on_server_back()
 
-    async def __aenter__(self) -> "Loops":
+    async def __aenter__(self) -> "Supervisor":
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.openapi import CONTRACT, DOCUMENTS, violations
 from tests.fakes.jellyfin.server import MADE
+from tests.support.openapi import CONTRACT, DOCUMENTS, violations
 
 
 @pytest.fixture(autouse=True)

@@ -4,16 +4,16 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
-from fluxcaption.app import build_house
-from fluxcaption.domain.forecast import sentences
-from fluxcaption.domain.jobs import Job, Outcome, Stage, Tier
+from fluxcaption.app import build_app
+from fluxcaption.domain.forecast import forecast_lines
+from fluxcaption.domain.jobs import Job, Outcome, Priority, Stage
 from fluxcaption.pipeline.discovery.scanner import ScanReport
-from fluxcaption.pipeline.queue.worker_pool import StagePlan, Workers
+from fluxcaption.pipeline.queue.worker_pool import StagePool, WorkerPool
 from fluxcaption.storage.store import SqliteStore
 
-from tests.behaviour.household import jellyfin, settings
 from tests.fakes.clock import START, SimulatedClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film
+from tests.support.app import jellyfin, settings
 
 ITEMS = 10_000
 RECENT_DAYS = 30
@@ -45,26 +45,26 @@ async def simulate(
     async with FakeJellyfin() as fake:
         library(fake)
         store = await SqliteStore.open(folder)
-        house = build_house(settings(folder, jellyfin(fake), ["es"], backlog=backlog), store, clock=clock)
+        app = build_app(settings(folder, jellyfin(fake), ["es"], backlog=backlog), store, clock=clock)
         try:
-            await house.server.connect()
-            report = await house.scanner.scan(full=True)
+            await app.server.connect()
+            report = await app.scanner.scan(full=True)
 
             async def listen(job: Job) -> Outcome:
                 begun.append((clock.now() - START, job))
                 await clock.sleep(25 * 60)
                 return Outcome.done("heard")
 
-            workers = Workers(store, clock, {Stage.LISTEN: StagePlan(listen, 1)})
+            workers = WorkerPool(store, clock, {Stage.ACQUIRE: StagePool(listen, 1)})
             task = asyncio.create_task(workers.run())
             for _ in range(int(hours * 12)):
-                await house.scanner.release_backlog()
+                await app.scanner.release_backlog()
                 workers.wake()
                 await clock.run_for(timedelta(minutes=5))
             workers.stop()
             await asyncio.gather(task, return_exceptions=True)
         finally:
-            await house.close()
+            await app.close()
             await store.close()
     return begun, report
 
@@ -79,12 +79,12 @@ async def test_the_first_hour_of_a_library_of_ten_thousand(tmp_path: Path) -> No
     assert report.forecast.begun_titles == RECENT_DAYS * 24
     assert report.forecast.finished_at is not None
     assert (report.forecast.finished_at - START).days == (RECENT_DAYS * 24 - 1) // 20
-    print(f"jobs begun in the first hour: {len(begun)}; {' '.join(sentences(report.forecast))}")
+    print(f"jobs begun in the first hour: {len(begun)}; {' '.join(forecast_lines(report.forecast))}")
     titles = [job.title for _, job in begun]
     assert titles[0] == "Film 0 (2020)"
     assert titles == ["Film 0 (2020)", "Film 1 (2020)", "Film 2 (2020)"]
     assert [began for began, _ in begun][1] >= timedelta(minutes=25)
-    assert all(job.tier is Tier.BACKLOG for _, job in begun)
+    assert all(job.priority is Priority.BACKLOG for _, job in begun)
 
 
 async def test_no_more_titles_in_a_day_than_the_settings_say(tmp_path: Path) -> None:
@@ -99,4 +99,4 @@ async def test_mode_none_begins_nothing_by_itself(tmp_path: Path) -> None:
     assert report.queued == 0
     assert report.forecast is not None
     assert report.forecast.finished_at is None
-    assert sentences(report.forecast)[-1] == "By the backlog settings none of it is begun by itself."
+    assert forecast_lines(report.forecast)[-1] == "By the backlog settings none of it is begun by itself."

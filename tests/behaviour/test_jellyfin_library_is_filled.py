@@ -6,10 +6,10 @@ import pytest
 from fluxcaption.daemon import run_once
 from fluxcaption.domain.jobs import JobState
 
-from tests.behaviour.household import HEARD, READ, clip, heard_ms, jellyfin, settings, windows_heard
-from tests.contract.openapi import CONTRACT, violations
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, audio, film, text
+from tests.support.app import HEARD, READ, clip, heard_ms, jellyfin, settings, windows_heard
+from tests.support.openapi import CONTRACT, violations
 
 VERSIONS = ["10.10.7", "10.11.11", "12.0.0"]
 

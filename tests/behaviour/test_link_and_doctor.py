@@ -21,9 +21,9 @@ from fluxcaption.domain.errors import FluxCaptionError, UsageError
 from fluxcaption.plugin_manifest import webhook_plugin
 
 from tests.behaviour.test_the_daemon_keeps_going import running
-from tests.contract.openapi import CONTRACT, violations
 from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film, new_id
 from tests.fakes.jellyfin.admin import User
+from tests.support.openapi import CONTRACT, violations
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 Start = Callable[..., FakeJellyfin]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from fluxcaption.domain.jobs import JobState, Stage, Tier
+from fluxcaption.domain.jobs import JobState, Priority, Stage
 from fluxcaption.domain.units import ItemId
 
-from tests.behaviour.household import HEARD, clip
-from tests.behaviour.libraries import beside_a_server, films, house_beside
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.jellyfin.admin import User
+from tests.support.app import HEARD, clip
+from tests.support.libraries import app_beside, beside_a_server, films
 
 
 def episodes(fake: FakeJellyfin, clock: FastClock, count: int) -> list[FakeItem]:
@@ -30,46 +30,49 @@ def episodes(fake: FakeJellyfin, clock: FastClock, count: int) -> list[FakeItem]
 
 
 async def test_the_next_two_episodes_go_before_the_new_and_the_backlog(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, house):
+    async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, app):
         shows = episodes(fake, clock, 6)
-        await house.scanner.scan(full=True)
-        assert await house.store.count_jobs() == {}
+        await app.scanner.scan(full=True)
+        assert await app.store.count_jobs() == {}
         fake.somebody_plays(shows[1])
-        await house.companion.look_at_viewers()
-        jobs = {job.item_id: job.tier for job in await house.store.jobs()}
-        assert jobs == {ItemId(shows[2].id): Tier.NEXT, ItemId(shows[3].id): Tier.SOON}
-        first = await house.store.claim(Stage.LISTEN, clock.now())
+        await app.server_monitor.look_at_viewers()
+        jobs = {job.item_id: job.priority for job in await app.store.jobs()}
+        assert jobs == {
+            ItemId(shows[2].id): Priority.NEXT_EPISODE,
+            ItemId(shows[3].id): Priority.LATER_EPISODE,
+        }
+        first = await app.store.claim(Stage.ACQUIRE, clock.now())
         assert first is not None
         assert first.item_id == shows[2].id
 
 
 async def test_watching_lets_only_the_asked_and_the_very_next_begin(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
-        plans = house.workers._stages
+    async with beside_a_server(tmp_path) as (fake, clock, app):
+        plans = app.workers._stages
         (item,) = films(fake, 1, clock.now())
-        assert plans[Stage.LISTEN].gate() is Tier.BACKLOG
+        assert plans[Stage.ACQUIRE].lowest_priority() is Priority.BACKLOG
         fake.somebody_plays(item)
-        assert await house.companion.look_at_viewers()
-        assert plans[Stage.LISTEN].gate() is Tier.NEXT
-        assert plans[Stage.TRANSLATE].gate() is Tier.NEXT
-        assert plans[Stage.CONFIRM].gate() is Tier.BACKLOG
+        assert await app.server_monitor.look_at_viewers()
+        assert plans[Stage.ACQUIRE].lowest_priority() is Priority.NEXT_EPISODE
+        assert plans[Stage.TRANSLATE].lowest_priority() is Priority.NEXT_EPISODE
+        assert plans[Stage.CONFIRM].lowest_priority() is Priority.BACKLOG
         fake.stops(item)
-        assert await house.companion.look_at_viewers()
-        assert plans[Stage.LISTEN].gate() is Tier.BACKLOG
+        assert await app.server_monitor.look_at_viewers()
+        assert plans[Stage.ACQUIRE].lowest_priority() is Priority.BACKLOG
 
 
 async def test_a_session_that_went_quiet_counts_for_nothing(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         fake.playing[item.id] = clock.now() - timedelta(minutes=4)
-        await house.watcher.look()
-        assert not house.watcher.somebody_watches
+        await app.playback.look()
+        assert not app.playback.is_anyone_watching
 
 
 async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         clock = FastClock()
-        async with house_beside(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as house:
+        async with app_beside(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as app:
             heard = film(
                 HEARD,
                 [audio()],
@@ -80,30 +83,30 @@ async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_pat
             (other,) = films(fake, 1, clock.now())
             fake.items.pop(other.id)
             fake.add(heard)
-            await house.scanner.scan(full=True)
-            working = asyncio.create_task(house.workers.run())
-            while not house.workers.running:
+            await app.scanner.scan(full=True)
+            working = asyncio.create_task(app.workers.run())
+            while not app.workers.running:
                 await asyncio.sleep(0.01)
             fake.add(other)
             fake.somebody_plays(other)
-            await house.companion.look_at_viewers()
-            house.workers.step_aside()
+            await app.server_monitor.look_at_viewers()
+            app.workers.preempt()
             for _ in range(500):
-                (job,) = [job for job in await house.store.jobs() if job.item_id == heard.id]
-                if not house.workers.running:
+                (job,) = [job for job in await app.store.jobs() if job.item_id == heard.id]
+                if not app.workers.running:
                     break
                 await asyncio.sleep(0.01)
             assert (job.state, job.reason_code, job.attempts) == (JobState.PARKED, "aside", 0)
             fake.stops(other)
-            await house.companion.look_at_viewers()
-            house.workers.wake()
+            await app.server_monitor.look_at_viewers()
+            app.workers.wake()
             for _ in range(3000):
-                (job,) = [job for job in await house.store.jobs() if job.item_id == heard.id]
+                (job,) = [job for job in await app.store.jobs() if job.item_id == heard.id]
                 if job.state is JobState.DONE:
                     break
                 await asyncio.sleep(0.01)
             assert job.state is JobState.DONE
-            house.workers.stop()
+            app.workers.stop()
             await working
 
 
@@ -123,7 +126,7 @@ async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: 
         for mode in ("Default", "Smart", "Always", "OnlyForced", "None"):
             fake.people[new_id(mode)] = User(mode, new_id(mode), mode=mode, languages="eng")
         async with (
-            house_beside(fake, tmp_path, clock) as house,
+            app_beside(fake, tmp_path, clock) as app,
             aiohttp.ClientSession(headers={"Authorization": f'MediaBrowser Token="{KEY}"'}) as session,
         ):
 
@@ -140,8 +143,8 @@ async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: 
 
             before = {item.id: await plays(item) for item in (with_english, without)}
             for item in (with_english, without):
-                await ready(store_of(house), item, house)
-            await house.workers.run(until_idle=True)
+                await ready(store_of(app), item, app)
+            await app.workers.run(until_idle=True)
             after = {item.id: await plays(item) for item in (with_english, without)}
             for item in (with_english, without):
                 assert list(item.sources[0].sidecars) == [f"{item.sources[0].stem}.fluxcaption.de.srt"]
@@ -172,11 +175,11 @@ async def test_a_server_that_cannot_say_who_watches_is_delivered_to_later(tmp_pa
     from tests.behaviour.test_delivery_is_exactly_once import ready
     from tests.behaviour.test_scans_are_the_truth import store_of
 
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await ready(store_of(house), item, house)
+        await ready(store_of(app), item, app)
         fake.break_next("GET /Sessions", Fault(status=500))
-        await house.workers.run(until_idle=True)
+        await app.workers.run(until_idle=True)
         assert item.sources[0].sidecars == {}
-        (job,) = await house.store.jobs()
+        (job,) = await app.store.jobs()
         assert job.state is JobState.PARKED

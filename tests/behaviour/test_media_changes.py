@@ -10,10 +10,10 @@ from fluxcaption.media.files import MediaFiles
 from fluxcaption.ports.media import MediaLocation
 from fluxcaption.subtitles.codec import Pysubs2Codec
 
-from tests.behaviour.household import DEMO, READ, clip, jellyfin, settings, windows_heard
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.media import sound_clip
+from tests.support.app import DEMO, READ, clip, jellyfin, settings, windows_heard
 
 
 def replaced(item: FakeItem, file: Path, fake: FakeJellyfin) -> None:
@@ -242,12 +242,12 @@ async def test_a_server_that_stumbles_over_a_text_is_asked_again(tmp_path: Path)
         while (report := await run_once(wanted, print, clock=clock)).waiting:
             await clock.sleep(120)
         assert [job.state for job in report.finished] == [JobState.DONE]
-        asked = [
+        request = [
             exchange.status
             for exchange in fake.received
             if exchange.method == "GET" and ".en." not in exchange.path and "/Subtitles/" in exchange.path
         ]
-        assert asked[:2] == [500, 200]
+        assert request[:2] == [500, 200]
         assert "text file" in report.finished[0].reason
 
 

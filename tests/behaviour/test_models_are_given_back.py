@@ -10,8 +10,8 @@ import pytest
 from fluxcaption.daemon import Daemon
 from fluxcaption.domain.jobs import JobState
 
-from tests.behaviour.household import HEARD, READ, clip, settings
 from tests.fakes.clock import SimulatedClock
+from tests.support.app import HEARD, READ, clip, settings
 
 USE_ALL_BUT_THE_RECOGNIZER = """
 import asyncio
@@ -55,12 +55,12 @@ async def test_all_models_are_unloaded_after_idle_time(title: str, tmp_path: Pat
     task = asyncio.create_task(daemon.run())
     async with asyncio.timeout(60):
         while (
-            daemon.house is None
-            or not (jobs := await daemon.house.store.jobs())
+            daemon.app is None
+            or not (jobs := await daemon.app.store.jobs())
             or jobs[0].state is not JobState.DONE
         ):
             await clock.run_for(timedelta(seconds=1))
-        engines = daemon.house.engines
+        engines = daemon.app.engines
         assert engines.is_loaded
         assert engines.recognizer.is_loaded == (title == HEARD)
         await clock.run_for(timedelta(minutes=4))

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from fluxcaption.app import build_house
+from fluxcaption.app import build_app
 from fluxcaption.daemon import run_once
-from fluxcaption.domain.jobs import JobState, Stage, Tier
+from fluxcaption.domain.jobs import JobState, Priority, Stage
 from fluxcaption.storage.store import SqliteStore
 
-from tests.behaviour.household import READ, clip, jellyfin, settings
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, audio, film, text
+from tests.support.app import READ, clip, jellyfin, settings
 
 HUMAN = b"1\n00:00:01,000 --> 00:00:02,000\nVon Menschenhand.\n"
 
@@ -21,7 +21,7 @@ async def test_a_track_of_ours_that_somebody_edited_is_left(tmp_path: Path) -> N
     ours = media.parent / f"{READ}.fluxcaption.es.srt"
     ours.write_bytes(HUMAN)
     store = await SqliteStore.open(tmp_path / "state")
-    await store.ask_again((await store.jobs())[0].id, FastClock().now())
+    await store.retry((await store.jobs())[0].id, FastClock().now())
     await store.close()
     report = await run_once(wanted, print)
     assert [job.state for job in report.finished] == [JobState.DONE]
@@ -36,12 +36,12 @@ async def test_a_track_that_came_while_ours_was_made_supersedes_it(tmp_path: Pat
         fake.add(item)
         clock = FastClock()
         store = await SqliteStore.open(tmp_path / "state")
-        house = build_house(settings(tmp_path / "state", jellyfin(fake), ["es"]), store, clock=clock)
+        app = build_app(settings(tmp_path / "state", jellyfin(fake), ["es"]), store, clock=clock)
         try:
-            await house.server.connect()
-            await house.intake.take((await house.server.fetch_item(item.id)).id, Tier.ASKED)  # type: ignore[arg-type]
-            plans = house.workers._stages
-            for stage in (Stage.LISTEN, Stage.TRANSLATE):
+            await app.server.connect()
+            await app.enqueuer.enqueue_item((await app.server.fetch_item(item.id)).id, Priority.REQUESTED)  # type: ignore[arg-type]
+            plans = app.workers._stages
+            for stage in (Stage.ACQUIRE, Stage.TRANSLATE):
                 job = await store.claim(stage, clock.now())
                 assert job is not None
                 await store.record(job, await plans[stage].run(job), clock.now())
@@ -53,7 +53,7 @@ async def test_a_track_that_came_while_ours_was_made_supersedes_it(tmp_path: Pat
             assert "superseded" in outcome.reason
             assert list(item.sources[0].sidecars) == [f"{READ}.es.srt"]
         finally:
-            await house.close()
+            await app.close()
             await store.close()
 
 
@@ -69,7 +69,7 @@ async def test_a_film_in_which_nobody_speaks_is_settled_once_for_all(tmp_path: P
     )
     wanted = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es", "en"])
     report = await run_once(wanted, print)
-    assert [job.state for job in report.finished] == [JobState.SETTLED, JobState.SETTLED]
+    assert [job.state for job in report.finished] == [JobState.SKIPPED, JobState.SKIPPED]
     assert "nobody speaks" in report.finished[0].reason
     assert report.exit_code == 0
     again = await run_once(wanted, print)

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fluxcaption.app import build_listener
+from fluxcaption.app import build_transcriber
 from fluxcaption.daemon import run_once
 from fluxcaption.domain.errors import ReplyUnusable
 from fluxcaption.domain.jobs import JobState
 from fluxcaption.ports.executor import Executor, UnitResult, WorkKind, WorkUnit
 from fluxcaption.ports.media import MediaLocation
 
-from tests.behaviour.household import DEMO, HEARD, clip, heard_ms, jellyfin, settings, windows_heard
-from tests.behaviour.libraries import house_beside
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film
 from tests.fakes.media import repeated
+from tests.support.app import DEMO, HEARD, clip, heard_ms, jellyfin, settings, windows_heard
+from tests.support.libraries import app_beside
 
 CLIP = DEMO / HEARD / f"{HEARD}.mkv"
 
@@ -167,7 +167,7 @@ class LateAnswer:
 
     async def run(self, unit: WorkUnit) -> UnitResult:
         result = await self._inner.run(unit)
-        if unit.kind is WorkKind.HEAR and self._is_late:
+        if unit.kind is WorkKind.TRANSCRIBE and self._is_late:
             self._is_late = False
             return replace(result, attempt=unit.attempt - 1)
         return result
@@ -179,14 +179,14 @@ class LateAnswer:
 async def test_a_window_whose_answer_is_of_another_attempt_is_heard_again_and_not_taken_for_silence(
     tmp_path: Path,
 ) -> None:
-    async with FakeJellyfin() as fake, house_beside(fake, tmp_path / "state", FastClock()) as house:
+    async with FakeJellyfin() as fake, app_beside(fake, tmp_path / "state", FastClock()) as app:
         location = MediaLocation(str(CLIP))
-        duration, (track, *_), _ = house.engines.media.probe(location)
-        identity = house.engines.media.identify(location, duration)
-        engines = replace(house.engines, executor=LateAnswer(house.engines.executor))  # type: ignore[arg-type]
-        listener = build_listener(engines, house.store)
+        duration, (track, *_), _ = app.engines.media.probe(location)
+        identity = app.engines.media.identify(location, duration)
+        engines = replace(app.engines, executor=LateAnswer(app.engines.executor))  # type: ignore[arg-type]
+        transcriber = build_transcriber(engines, app.store)
         with pytest.raises(ReplyUnusable):
-            await listener.hear(location, track, identity, 1)
+            await transcriber.transcribe(location, track, identity, 1)
         assert await windows_heard(tmp_path / "state") == 0
-        transcript = await listener.hear(location, track, identity, 2)
+        transcript = await transcriber.transcribe(location, track, identity, 2)
         assert transcript.windows_heard == await windows_heard(tmp_path / "state") > 0

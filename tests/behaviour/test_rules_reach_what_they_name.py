@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from fluxcaption.domain.jobs import Tier
+from fluxcaption.domain.jobs import Priority
 from fluxcaption.domain.units import ItemId
 
-from tests.behaviour.libraries import beside_a_server, films
 from tests.fakes.jellyfin import FakeItem, new_id
+from tests.support.libraries import beside_a_server, films
 
 
 async def test_a_tag_of_a_series_holds_for_its_episodes(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path, rules=[{"tag": "no subtitles", "skip": True}]) as (
         fake,
         clock,
-        house,
+        app,
     ):
         library = fake.libraries[0].id
         for name in ("Tagged", "Plain"):
@@ -32,8 +32,8 @@ async def test_a_tag_of_a_series_holds_for_its_episodes(tmp_path: Path) -> None:
         for episode, name in zip(episodes, ("Tagged", "Plain", "Tagged"), strict=True):
             episode.kind = "Episode"
             episode.extra = {"SeriesName": name, "SeriesId": new_id(name)}
-        report = await house.scanner.scan(full=True)
+        report = await app.scanner.scan(full=True)
         assert (report.read, report.queued) == (3, 1)
-        assert [job.item_id for job in await house.store.jobs()] == [episodes[1].id]
-        await house.intake.take(ItemId(episodes[2].id), Tier.NEW)
-        assert len(await house.store.jobs()) == 1
+        assert [job.item_id for job in await app.store.jobs()] == [episodes[1].id]
+        await app.enqueuer.enqueue_item(ItemId(episodes[2].id), Priority.NEW)
+        assert len(await app.store.jobs()) == 1

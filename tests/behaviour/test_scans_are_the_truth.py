@@ -10,22 +10,22 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
-from fluxcaption.app import House
+from fluxcaption.app import App
 from fluxcaption.daemon import Daemon
 from fluxcaption.domain.errors import ItemGone, ServiceUnreachable
-from fluxcaption.domain.gaps import DeliveryState, Way
+from fluxcaption.domain.gaps import Action, DeliveryState
 from fluxcaption.domain.jobs import JobState, Outcome, Stage
 from fluxcaption.domain.media import MediaIdentity
 from fluxcaption.domain.units import Fingerprint, ItemId
 from fluxcaption.ports.storage import TrackFact
 from fluxcaption.storage.store import SqliteStore
 
-from tests.behaviour.household import HEARD, READ, clip, jellyfin, settings, windows_heard
-from tests.behaviour.libraries import DE, beside_a_server, films, finish, house_beside, states
 from tests.fakes.clock import FastClock, SimulatedClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.jellyfin.server import Library
 from tests.fakes.media import RATE, sound_clip
+from tests.support.app import HEARD, READ, clip, jellyfin, settings, windows_heard
+from tests.support.libraries import DE, app_beside, beside_a_server, films, finish, states
 
 
 def changes(fake: FakeJellyfin, since: int = 0) -> list[str]:
@@ -45,21 +45,21 @@ def replace_media(item: FakeItem, clock: FastClock) -> None:
 
 def between_pages(fake: FakeJellyfin, number: int, change: Callable[[], None]) -> None:
     """Change the library just before a page is asked for, counted from 1."""
-    real, asked = fake._rows, 0
+    real, request = fake._rows, 0
 
     def rows(query: dict[str, str]) -> Any:
-        nonlocal asked
-        asked += "startindex" in query
-        if asked == number and "startindex" in query:
+        nonlocal request
+        request += "startindex" in query
+        if request == number and "startindex" in query:
             change()
         return real(query)
 
     fake._rows = rows  # type: ignore[method-assign]
 
 
-def store_of(house: House) -> SqliteStore:
-    assert isinstance(house.store, SqliteStore)
-    return house.store
+def store_of(app: App) -> SqliteStore:
+    assert isinstance(app.store, SqliteStore)
+    return app.store
 
 
 async def writes(store: SqliteStore) -> int:
@@ -70,30 +70,30 @@ async def writes(store: SqliteStore) -> int:
 
 
 async def test_an_unchanged_library_is_passed_over_without_a_full_read_or_a_write(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake, house_beside(fake, tmp_path, FastClock()) as house:
-        films(fake, 1200, house.clock.now())
-        first = await house.scanner.scan(full=True)
+    async with FakeJellyfin() as fake, app_beside(fake, tmp_path, FastClock()) as app:
+        films(fake, 1200, app.clock.now())
+        first = await app.scanner.scan(full=True)
         assert (first.items, first.read, first.queued) == (1200, 1200, 1200)
-        assert isinstance(house.clock, FastClock)
-        house.clock.pass_time(hours=24)
-        before, written = len(fake.received), await writes(store_of(house))
-        second = await house.scanner.scan(full=True)
-        asked = [
+        assert isinstance(app.clock, FastClock)
+        app.clock.pass_time(hours=24)
+        before, file_suffix = len(fake.received), await writes(store_of(app))
+        second = await app.scanner.scan(full=True)
+        request = [
             exchange.query.get("fields") for exchange in fake.received[before:] if exchange.route == "/Items"
         ]
         assert (second.items, second.read, second.queued) == (1200, 0, 0)
-        assert asked == ["Etag"] * 3
-        assert await writes(store_of(house)) - written <= 2, "the cursor alone is written"
+        assert request == ["Etag"] * 3
+        assert await writes(store_of(app)) - file_suffix <= 2, "the cursor alone is written"
 
 
 async def test_only_what_changed_is_read_in_full(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake, house_beside(fake, tmp_path, FastClock()) as house:
-        items = films(fake, 300, house.clock.now())
-        await house.scanner.scan(full=True)
+    async with FakeJellyfin() as fake, app_beside(fake, tmp_path, FastClock()) as app:
+        items = films(fake, 300, app.clock.now())
+        await app.scanner.scan(full=True)
         items[7].sources[0].sidecars["Film 000007.de.srt"] = b"1\n00:00:01,000 --> 00:00:02,000\nJa.\n"
-        items[7].touch(house.clock.now())
+        items[7].touch(app.clock.now())
         fake.add(film("Another", [audio()], library=fake.libraries[0].id))
-        report = await house.scanner.scan(full=True)
+        report = await app.scanner.scan(full=True)
         assert report.items == 301
         assert report.read == 2
         assert report.tally.table()["de"].get("covered") == 1
@@ -102,25 +102,25 @@ async def test_only_what_changed_is_read_in_full(tmp_path: Path) -> None:
 async def test_other_wishes_or_another_server_version_make_every_item_be_read_once(tmp_path: Path) -> None:
     async with FakeJellyfin("10.10.7") as fake:
         clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
+        async with app_beside(fake, tmp_path, clock) as app:
             films(fake, 50, clock.now())
-            assert (await house.scanner.scan(full=True)).read == 50
-            assert (await house.scanner.scan(full=True)).read == 0
+            assert (await app.scanner.scan(full=True)).read == 50
+            assert (await app.scanner.scan(full=True)).read == 0
             fake.version_text = "10.11.11"
-            house.introduce(await house.server.connect())
-            assert (await house.scanner.scan(full=True)).read == 50
-            assert (await house.scanner.scan(full=True)).read == 0
-        async with house_beside(fake, tmp_path, clock, languages={"targets": ["de", "fr"]}) as house:
-            assert (await house.scanner.scan(full=True)).read == 50
+            app.set_server(await app.server.connect())
+            assert (await app.scanner.scan(full=True)).read == 50
+            assert (await app.scanner.scan(full=True)).read == 0
+        async with app_beside(fake, tmp_path, clock, languages={"targets": ["de", "fr"]}) as app:
+            assert (await app.scanner.scan(full=True)).read == 50
 
 
 async def test_an_answer_with_items_nobody_asked_for_is_refused(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake, house_beside(fake, tmp_path, FastClock()) as house:
-        items = films(fake, 3, house.clock.now())
+    async with FakeJellyfin() as fake, app_beside(fake, tmp_path, FastClock()) as app:
+        items = films(fake, 3, app.clock.now())
         real = fake._rows
         fake._rows = lambda query: list(fake.items.values()) if "ids" in query else real(query)  # type: ignore[method-assign]
         with pytest.raises(Exception, match="nobody asked for"):
-            await house.server.fetch_item(items[0].id)  # type: ignore[arg-type]
+            await app.server.fetch_item(items[0].id)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(
         ready = asyncio.Event()
         running = asyncio.create_task(daemon.run(on_ready=ready.set))
         await ready.wait()
-        assert daemon.house is not None
-        house = daemon.house
+        assert daemon.app is not None
+        app = daemon.app
         full_passes = 0
 
         async def a_day_goes_by() -> None:
@@ -170,21 +170,21 @@ async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(
             await a_day_goes_by()
         fake.change_all_ids()
         await a_day_goes_by()
-        jobs = await house.store.count_jobs()
-        found = await states(store_of(house))
-        heard = (await store_of(house)._db.read("SELECT count(*) AS n FROM windows"))[0]["n"]
+        jobs = await app.store.count_jobs()
+        found = await states(store_of(app))
+        heard = (await store_of(app)._db.read("SELECT count(*) AS n FROM windows"))[0]["n"]
         sent = Counter(
             exchange.method for exchange in fake.received if exchange.route.startswith(("/Videos", "/Items"))
         )
         print(
             f"{count} finished items, {full_passes} full passes: {sent['POST']} uploads and refreshes, {sent['DELETE']} deletions, {heard} windows heard; {jobs}"
         )
-        assert (await house.server.connect()).version == "12.0.0"
+        assert (await app.server.connect()).version == "12.0.0"
         assert {state for _, state in jobs} == {JobState.DONE}
         assert sum(jobs.values()) == count, "no job beside those that were done before"
         assert {method for method in sent if method != "GET"} == set()
         assert heard == 0
-        assert not house.engines.recognizer.is_loaded
+        assert not app.engines.recognizer.is_loaded
         assert found == {DeliveryState.CONFIRMED: count}
         daemon.stop()
         await running
@@ -192,95 +192,95 @@ async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_tracks_that_a_library_scan_drops_are_never_taken_for_a_no(count: int, tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake, house_beside(fake, tmp_path, FastClock()) as house:
-        items = films(fake, count, house.clock.now())
-        await finish(fake, store_of(house), items, house.clock.now())
-        assert isinstance(house.clock, FastClock)
-        await house.scanner.scan(full=True)
+    async with FakeJellyfin() as fake, app_beside(fake, tmp_path, FastClock()) as app:
+        items = films(fake, count, app.clock.now())
+        await finish(fake, store_of(app), items, app.clock.now())
+        assert isinstance(app.clock, FastClock)
+        await app.scanner.scan(full=True)
         dropped = 0
         for _ in range(3):
             fake.begin_library_scan()
-            house.clock.pass_time(minutes=5)
-            await house.scanner.scan(full=True)
+            app.clock.pass_time(minutes=5)
+            await app.scanner.scan(full=True)
             dropped += fake.end_library_scan(drops=0.3)
             for _ in range(3):
-                house.clock.pass_time(hours=30)
-                await house.scanner.scan(full=True)
-        found = await states(store_of(house))
+                app.clock.pass_time(hours=30)
+                await app.scanner.scan(full=True)
+        found = await states(store_of(app))
         print(
             f"{count} delivered items, {dropped} times a track dropped by three library scans: {found.get(DeliveryState.REFUSED, 0)} taken for a no"
         )
         assert dropped >= count
         assert found.get(DeliveryState.REFUSED, 0) == 0
         assert found == {DeliveryState.CONFIRMED: count}
-        assert {state for _, state in await house.store.count_jobs()} == {JobState.DONE}
+        assert {state for _, state in await app.store.count_jobs()} == {JobState.DONE}
         assert set(changes(fake)) == {"POST /Items/{itemId}/Refresh"}
 
 
 async def test_a_track_that_somebody_removed_is_a_no_after_two_complete_passes_a_day_apart(
     tmp_path: Path,
 ) -> None:
-    async with FakeJellyfin() as fake, house_beside(fake, tmp_path, FastClock()) as house:
-        items = films(fake, 5, house.clock.now())
-        await finish(fake, store_of(house), items, house.clock.now())
-        await house.scanner.scan(full=True)
+    async with FakeJellyfin() as fake, app_beside(fake, tmp_path, FastClock()) as app:
+        items = films(fake, 5, app.clock.now())
+        await finish(fake, store_of(app), items, app.clock.now())
+        await app.scanner.scan(full=True)
         items[2].sources[0].sidecars.clear()
-        items[2].touch(house.clock.now())
-        assert isinstance(house.clock, FastClock)
+        items[2].touch(app.clock.now())
+        assert isinstance(app.clock, FastClock)
         for _ in range(5):
-            house.clock.pass_time(hours=2)
-            await house.scanner.scan(full=True)
-        assert await states(store_of(house)) == {DeliveryState.CONFIRMED: 4, DeliveryState.MISSING: 1}
-        house.clock.pass_time(hours=24)
-        await house.scanner.scan(full=True)
-        assert await states(store_of(house)) == {DeliveryState.CONFIRMED: 4, DeliveryState.REFUSED: 1}
+            app.clock.pass_time(hours=2)
+            await app.scanner.scan(full=True)
+        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 4, DeliveryState.MISSING: 1}
+        app.clock.pass_time(hours=24)
+        await app.scanner.scan(full=True)
+        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 4, DeliveryState.REFUSED: 1}
         for _ in range(2):
-            house.clock.pass_time(hours=30)
-            assert (await house.scanner.scan(full=True, lean=False)).queued == 0
-        assert {state for _, state in await house.store.count_jobs()} == {JobState.DONE}
+            app.clock.pass_time(hours=30)
+            assert (await app.scanner.scan(full=True, lean=False)).queued == 0
+        assert {state for _, state in await app.store.count_jobs()} == {JobState.DONE}
 
 
 async def test_a_renamed_track_of_ours_is_known_by_what_is_in_it(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake, house_beside(fake, tmp_path, FastClock()) as house:
-        (item,) = films(fake, 1, house.clock.now())
-        await finish(fake, store_of(house), [item], house.clock.now())
+    async with FakeJellyfin() as fake, app_beside(fake, tmp_path, FastClock()) as app:
+        (item,) = films(fake, 1, app.clock.now())
+        await finish(fake, store_of(app), [item], app.clock.now())
         source = item.sources[0]
         source.sidecars = {f"{source.stem}.german.srt": next(iter(source.sidecars.values()))}
-        item.touch(house.clock.now())
-        report = await house.scanner.scan(full=True)
+        item.touch(app.clock.now())
+        report = await app.scanner.scan(full=True)
         assert report.queued == 0
         reads = [exchange for exchange in fake.received if "Subtitles" in exchange.route]
         assert len(reads) == 1
-        item.touch(house.clock.now())
-        (decision,) = (await house.planner.plan([await house.server.fetch_item(item.id)]))[0]  # type: ignore[arg-type]
+        item.touch(app.clock.now())
+        (decision,) = (await app.planner.plan([await app.server.fetch_item(item.id)]))[0]  # type: ignore[arg-type]
         assert "our own de text track" in decision.reason
 
 
-SETTLED = ["no-speech", "not-good-enough", "undone", "language-unknown", "spoken"]
+SKIPPED = ["no-speech", "not-good-enough", "undone", "language-unknown", "spoken"]
 
 
-@pytest.mark.parametrize("code", SETTLED)
+@pytest.mark.parametrize("code", SKIPPED)
 async def test_two_full_scans_after_each_settled_reason_make_no_job(code: str, tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake, house_beside(fake, tmp_path, FastClock()) as house:
-        (made,) = films(fake, 1, house.clock.now())
-        item = await house.server.fetch_item(made.id)  # type: ignore[arg-type]
+    async with FakeJellyfin() as fake, app_beside(fake, tmp_path, FastClock()) as app:
+        (made,) = films(fake, 1, app.clock.now())
+        item = await app.server.fetch_item(made.id)  # type: ignore[arg-type]
         source = item.sources[0]
-        await house.store.save_identity(
+        await app.store.save_identity(
             item.server_id, source, MediaIdentity(Fingerprint("f"), source.size_bytes, source.duration_ms)
         )
-        await house.store.settle(
+        await app.store.remember_skip(
             Fingerprint("f"),
             DE,
-            "*" if code == "undone" else house.planner.settings_hash,
+            "*" if code == "undone" else app.planner.skip_key,
             code,
             f"because {code}",
-            house.clock.now(),
+            app.clock.now(),
         )
         for lean in (False, False):
-            assert (await house.scanner.scan(full=True, lean=lean)).queued == 0
+            assert (await app.scanner.scan(full=True, lean=lean)).queued == 0
         fake.change_all_ids()
-        assert (await house.scanner.scan(full=True, lean=False)).queued == 0
-        assert await house.store.count_jobs() == {}
+        assert (await app.scanner.scan(full=True, lean=False)).queued == 0
+        assert await app.store.count_jobs() == {}
         assert changes(fake) == []
 
 
@@ -289,7 +289,7 @@ async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job
     code: str, tmp_path: Path
 ) -> None:
     """As above, but each reason is reached as in a household: by listening, by `undo`, by somebody who deletes the file."""
-    wishes: dict[str, Any] = (
+    policy: dict[str, Any] = (
         {"targets": ["en"], "when_spoken": "skip"} if code == "spoken" else {"targets": ["es"]}
     )
     asr = {
@@ -313,33 +313,33 @@ async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job
             title, streams, library=fake.libraries[0].id, file=file, minutes=seconds / 60, now=clock.now()
         )
         fake.add(made)
-        async with house_beside(fake, tmp_path / "state", clock, languages=wishes, asr=asr) as house:
-            assert (await house.scanner.scan(full=True)).queued == 1
-            await house.store.hold_none(clock.now())
-            await house.workers.run(until_idle=True)
-            (job,) = await house.store.jobs()
+        async with app_beside(fake, tmp_path / "state", clock, languages=policy, asr=asr) as app:
+            assert (await app.scanner.scan(full=True)).queued == 1
+            await app.store.release_all(clock.now())
+            await app.workers.run(until_idle=True)
+            (job,) = await app.store.jobs()
             if code in {"undone", "refused"}:
                 assert job.state is JobState.DONE, job.reason
                 if code == "undone":
-                    await house.deliverer.undo(house.watcher.server_id, None, dry_run=False)
+                    await app.deliverer.undo(app.playback.server_id, None, dry_run=False)
                 else:
                     made.sources[0].sidecars.clear()
                     file.with_name(f"{title}.fluxcaption.es.srt").unlink()
                     made.touch(clock.now())
                     for _ in range(3):
-                        await house.scanner.scan(full=True)
+                        await app.scanner.scan(full=True)
                         clock.pass_time(hours=25)
-                assert await states(store_of(house)) == {DeliveryState.REFUSED: 1}
+                assert await states(store_of(app)) == {DeliveryState.REFUSED: 1}
             else:
-                assert (job.state, job.reason_code) == (JobState.SETTLED, code), job.reason
+                assert (job.state, job.reason_code) == (JobState.SKIPPED, code), job.reason
             before, heard = len(fake.received), await windows_heard(tmp_path / "state")
             for ids in ("the same", "the same", "new"):
                 if ids == "new":
                     fake.change_all_ids()
                 clock.pass_time(hours=30)
-                assert (await house.scanner.scan(full=True, lean=False)).queued == 0
-                await house.workers.run(until_idle=True)
-            (after,) = await house.store.jobs()
+                assert (await app.scanner.scan(full=True, lean=False)).queued == 0
+                await app.workers.run(until_idle=True)
+            (after,) = await app.store.jobs()
             assert (after.id, after.state) == (job.id, job.state)
             assert changes(fake, before) == []
             assert made.sources[0].sidecars == {}
@@ -348,8 +348,8 @@ async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job
 
 
 async def test_the_loop_answers_while_a_library_is_read(tmp_path: Path) -> None:
-    async with FakeJellyfin() as fake, house_beside(fake, tmp_path, FastClock()) as house:
-        films(fake, 2000, house.clock.now())
+    async with FakeJellyfin() as fake, app_beside(fake, tmp_path, FastClock()) as app:
+        films(fake, 2000, app.clock.now())
         turns = 0
 
         async def turn() -> None:
@@ -359,13 +359,13 @@ async def test_the_loop_answers_while_a_library_is_read(tmp_path: Path) -> None:
                 turns += 1
 
         ticking = asyncio.create_task(turn())
-        await house.scanner.scan(full=True)
+        await app.scanner.scan(full=True)
         ticking.cancel()
         assert turns > 1000
 
 
 async def test_a_pass_that_was_broken_off_goes_on_with_what_it_has_not_read(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         films(fake, 900, clock.now())
         fake.chaos = lambda name: (
             Fault(status=500)
@@ -373,30 +373,30 @@ async def test_a_pass_that_was_broken_off_goes_on_with_what_it_has_not_read(tmp_
             else None
         )
         with pytest.raises(ServiceUnreachable):
-            await house.scanner.scan(full=True)
+            await app.scanner.scan(full=True)
         fake.chaos = None
-        async with house_beside(fake, tmp_path, clock) as house:
-            report = await house.scanner.scan(full=True)
+        async with app_beside(fake, tmp_path, clock) as app:
+            report = await app.scanner.scan(full=True)
             assert report.items == 900
             assert 300 < report.read <= 400
-            assert len(await house.store.jobs(limit=2000)) == 900
+            assert len(await app.store.jobs(limit=2000)) == 900
 
 
 async def test_an_unchanged_item_whose_job_failed_comes_back_after_a_day(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         films(fake, 3, clock.now())
-        await house.scanner.scan(full=True)
-        await house.store.hold_none(clock.now())
-        job = await house.store.claim(Stage.LISTEN, clock.now())
+        await app.scanner.scan(full=True)
+        await app.store.release_all(clock.now())
+        job = await app.store.claim(Stage.ACQUIRE, clock.now())
         assert job is not None
-        await house.store.record(job, Outcome.failed("no", "transient"), clock.now())
+        await app.store.record(job, Outcome.failed("no", "transient"), clock.now())
         clock.pass_time(hours=12)
-        assert (await house.scanner.scan(full=True)).read == 0
+        assert (await app.scanner.scan(full=True)).read == 0
         clock.pass_time(hours=13)
-        report = await house.scanner.scan(full=True)
+        report = await app.scanner.scan(full=True)
         assert (report.read, report.queued) == (1, 1)
         clock.pass_time(hours=13)
-        assert (await house.scanner.scan(full=True)).read == 0
+        assert (await app.scanner.scan(full=True)).read == 0
 
 
 @pytest.mark.parametrize("lean", [True, False])
@@ -404,7 +404,7 @@ async def test_an_unchanged_item_whose_job_failed_comes_back_after_a_day(tmp_pat
 async def test_what_comes_or_goes_between_two_pages_hides_and_doubles_nothing(
     change: str, lean: bool, tmp_path: Path
 ) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         items = films(fake, 1600, clock.now())
 
         def happens() -> None:
@@ -426,22 +426,22 @@ async def test_what_comes_or_goes_between_two_pages_hides_and_doubles_nothing(
                 del fake.items[item.id]
 
         between_pages(fake, 3, happens)
-        (library,) = await house.server.libraries()
-        pages = house.server.glances(library) if lean else house.server.items(library)
+        (library,) = await app.server.libraries()
+        pages = app.server.item_revisions(library) if lean else app.server.items(library)
         found = [part.id async for page in pages for part in page]
         assert len(found) == len(set(found))
         assert {item.id for item in items if item.id in fake.items} <= set(found)
 
 
 async def test_what_a_second_library_shows_again_stays_with_the_first(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         fake.libraries.append(Library(new_id("other"), "Other", folder="/media/other"))
         films(fake, 5, clock.now())
         real = fake._rows
         fake._rows = lambda query: list(fake.items.values()) if "parentid" in query else real(query)  # type: ignore[method-assign]
         for lean in (False, True):
-            assert (await house.scanner.scan(full=True, lean=lean)).items == 5
-            rows = await store_of(house)._db.read("SELECT library, missed_since FROM items")
+            assert (await app.scanner.scan(full=True, lean=lean)).items == 5
+            rows = await store_of(app)._db.read("SELECT library, missed_since FROM items")
             assert [(row["library"], row["missed_since"]) for row in rows] == [("Movies", None)] * 5
 
 
@@ -449,70 +449,70 @@ async def test_a_pass_knows_the_library_however_the_server_spells_its_paths(tmp_
     async with beside_a_server(tmp_path, rules=[{"library": "Movies", "targets": ["es"]}]) as (
         fake,
         clock,
-        house,
+        app,
     ):
         # The server shows its items under substituted paths.
         fake.libraries[0].folder = "/srv/films"
         films(fake, 2, clock.now())
-        await house.scanner.scan(full=True)
+        await app.scanner.scan(full=True)
         new = film("New", [audio()], library=fake.libraries[0].id, added=clock.now())
         fake.add(new)
-        await house.scanner.scan(full=True)
-        assert [str(job.target) for job in await house.store.jobs()] == ["es"] * 3
-        assert (await house.server.fetch_item(ItemId(new.id))).library == "Movies"
+        await app.scanner.scan(full=True)
+        assert [str(job.target) for job in await app.store.jobs()] == ["es"] * 3
+        assert (await app.server.fetch_item(ItemId(new.id))).library == "Movies"
 
 
 async def test_a_film_that_joins_a_collection_of_a_rule_is_decided_anew(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path, rules=[{"collection": "Anime", "targets": ["es"]}]) as (
         fake,
         clock,
-        house,
+        app,
     ):
         items = films(fake, 3, clock.now())
         box = new_id("box")
         fake.box_names[box], fake.box_sets[box] = "Anime", []
-        await house.scanner.scan(full=True)
+        await app.scanner.scan(full=True)
         fake.box_sets[box] = [items[0].id]
-        assert (await house.scanner.scan(full=True)).read == 1
-        assert [job.title for job in await house.store.jobs() if str(job.target) == "es"] == [items[0].name]
-        assert (await house.scanner.scan(full=True)).read == 0
+        assert (await app.scanner.scan(full=True)).read == 1
+        assert [job.title for job in await app.store.jobs() if str(job.target) == "es"] == [items[0].name]
+        assert (await app.scanner.scan(full=True)).read == 0
         fake.box_sets[box] = []
-        assert (await house.scanner.scan(full=True)).read == 1
+        assert (await app.scanner.scan(full=True)).read == 1
 
 
 async def test_a_renamed_library_is_decided_anew_and_one_that_is_gone_is_forgotten(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path, rules=[{"library": "Kids", "targets": ["es"]}]) as (
         fake,
         clock,
-        house,
+        app,
     ):
         films(fake, 3, clock.now())
-        await house.scanner.scan(full=True)
+        await app.scanner.scan(full=True)
         fake.libraries[0].name = "Kids"
-        assert (await house.scanner.scan(full=True)).read == 3
-        assert [str(job.target) for job in await house.store.jobs()].count("es") == 3
+        assert (await app.scanner.scan(full=True)).read == 3
+        assert [str(job.target) for job in await app.store.jobs()].count("es") == 3
         fake.libraries.clear()
         for hours, left in ((1, 3), (12, 3), (30, 0)):
             clock.pass_time(hours=hours)
-            await house.scanner.scan(full=True)
-            assert (await store_of(house)._db.read("SELECT count(*) AS n FROM items"))[0]["n"] == left
+            await app.scanner.scan(full=True)
+            assert (await store_of(app)._db.read("SELECT count(*) AS n FROM items"))[0]["n"] == left
 
 
 async def test_a_stream_address_that_nobody_has_probed_is_read_once(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         for item in films(fake, 3, clock.now(), []):
             item.sources[0].streams, item.sources[0].extra = (
                 [],
                 {"Protocol": "Http", "Path": "http://films.example/1", "IsRemote": True},
             )
-        assert [(await house.scanner.scan(full=True)).read for _ in range(3)] == [3, 0, 0]
+        assert [(await app.scanner.scan(full=True)).read for _ in range(3)] == [3, 0, 0]
 
 
 async def test_the_second_pass_tells_the_same_as_the_first(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         films(fake, 30, clock.now(), [audio("eng")])
         fake.add(film("Covered", [audio("eng"), text("ger")], library=fake.libraries[0].id, now=clock.now()))
-        first, second = await house.scanner.scan(full=True), await house.scanner.scan(full=True)
+        first, second = await app.scanner.scan(full=True), await app.scanner.scan(full=True)
         assert second.read == 0
         assert first.tally.table() == second.tally.table() == {"de": {"covered": 1, "listen": 30}}
         assert first.forecast is not None
@@ -525,39 +525,39 @@ async def test_the_second_pass_tells_the_same_as_the_first(tmp_path: Path) -> No
 
 
 async def test_a_film_that_was_away_for_a_moment_gets_its_job_back(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await house.scanner.scan(full=True)
-        await house.store.hold_none(clock.now())
-        job = await house.store.claim(Stage.LISTEN, clock.now())
+        await app.scanner.scan(full=True)
+        await app.store.release_all(clock.now())
+        job = await app.store.claim(Stage.ACQUIRE, clock.now())
         assert job is not None
         gone = ItemGone(item.id)
-        await house.store.record(
+        await app.store.record(
             job, Outcome(JobState.CANCELLED, reason=str(gone), reason_code=gone.code), clock.now()
         )
-        report = await house.scanner.scan(full=True)
+        report = await app.scanner.scan(full=True)
         assert (report.read, report.queued) == (1, 1)
-        assert (await house.scanner.scan(full=True)).read == 0
+        assert (await app.scanner.scan(full=True)).read == 0
 
 
 async def test_an_open_job_follows_its_file_to_the_film_it_was_merged_into(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         one, other = films(fake, 2, clock.now())
-        await house.scanner.scan(full=True)
+        await app.scanner.scan(full=True)
         one.sources.append(other.sources[0])
         del fake.items[other.id]
         one.touch(clock.now())
-        await house.scanner.scan(full=True)
-        assert {job.item_id for job in await house.store.jobs()} == {one.id}
+        await app.scanner.scan(full=True)
+        assert {job.item_id for job in await app.store.jobs()} == {one.id}
 
 
 async def test_one_item_that_the_server_stumbles_over_does_not_end_the_pass(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         items = films(fake, 30, clock.now())
-        await finish(fake, store_of(house), items[:1], clock.now())
+        await finish(fake, store_of(app), items[:1], clock.now())
         items[0].sources[0].sidecars.clear()
         fake.chaos = lambda name: Fault(status=500) if name.startswith("POST /Items") else None
-        assert (await house.scanner.scan(full=True)).items == 30
+        assert (await app.scanner.scan(full=True)).items == 30
 
 
 # -- what became of ours ------------------------------------------------------------------------------------------------
@@ -566,45 +566,45 @@ async def test_one_item_that_the_server_stumbles_over_does_not_end_the_pass(tmp_
 async def test_a_file_that_a_library_scan_dropped_is_no_no_though_somebody_watched_at_the_first_pass(
     tmp_path: Path,
 ) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await finish(fake, store_of(house), [item], clock.now())
-        await house.scanner.scan(full=True)
+        await finish(fake, store_of(app), [item], clock.now())
+        await app.scanner.scan(full=True)
         source = item.sources[0]
         source.unlisted.add(f"{source.stem}.fluxcaption.de.srt")
         item.touch(clock.now())
         fake.somebody_plays(item)
-        await house.scanner.scan(full=True)
+        await app.scanner.scan(full=True)
         fake.stops(item)
         clock.pass_time(hours=25)
-        await house.scanner.scan(full=True)
+        await app.scanner.scan(full=True)
         assert source.unlisted == set()
         clock.pass_time(hours=25)
-        await house.scanner.scan(full=True)
-        assert await states(store_of(house)) == {DeliveryState.CONFIRMED: 1}
+        await app.scanner.scan(full=True)
+        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 1}
 
 
 async def test_what_was_dropped_again_just_before_the_last_look_is_refreshed_before_anything_is_concluded(
     tmp_path: Path,
 ) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await finish(fake, store_of(house), [item], clock.now())
+        await finish(fake, store_of(app), [item], clock.now())
         source = item.sources[0]
         for _ in range(4):
             # Each time between two passes the server's own scan drops it.
             source.unlisted.add(f"{source.stem}.fluxcaption.de.srt")
             item.touch(clock.now())
-            await house.scanner.scan(full=True)
+            await app.scanner.scan(full=True)
             clock.pass_time(hours=25)
-        assert DeliveryState.REFUSED not in await states(store_of(house))
+        assert DeliveryState.REFUSED not in await states(store_of(app))
 
 
 async def test_passes_that_broke_off_do_not_make_a_no(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         items = films(fake, 900, clock.now())
-        await finish(fake, store_of(house), items[:1], clock.now())
-        await house.scanner.scan(full=True)
+        await finish(fake, store_of(app), items[:1], clock.now())
+        await app.scanner.scan(full=True)
         items[0].sources[0].sidecars.clear()
         items[0].touch(clock.now())
         for _ in range(3):
@@ -616,16 +616,16 @@ async def test_passes_that_broke_off_do_not_make_a_no(tmp_path: Path) -> None:
                 else None
             )
             with pytest.raises(ServiceUnreachable):
-                await house.scanner.scan(full=True)
+                await app.scanner.scan(full=True)
             clock.pass_time(hours=25)
-        assert await states(store_of(house)) == {DeliveryState.CONFIRMED: 1}
+        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 1}
 
 
 async def test_a_library_scan_that_begins_during_a_pass_makes_it_count_for_nothing(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await finish(fake, store_of(house), [item], clock.now())
-        await house.scanner.scan(full=True)
+        await finish(fake, store_of(app), [item], clock.now())
+        await app.scanner.scan(full=True)
         item.sources[0].sidecars.clear()
         item.touch(clock.now())
 
@@ -636,9 +636,9 @@ async def test_a_library_scan_that_begins_during_a_pass_makes_it_count_for_nothi
 
         for _ in range(3):
             between_pages(fake, 1, walks)
-            await house.scanner.scan(full=True)
+            await app.scanner.scan(full=True)
             clock.pass_time(hours=25)
-        assert await states(store_of(house)) == {DeliveryState.CONFIRMED: 1}
+        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 1}
 
 
 async def test_a_no_holds_when_the_film_gets_another_name(tmp_path: Path) -> None:
@@ -652,12 +652,12 @@ async def test_a_no_holds_when_the_film_gets_another_name(tmp_path: Path) -> Non
             minutes=61 / 60,
         )
         fake.add(item)
-        async with house_beside(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as house:
+        async with app_beside(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as app:
 
             async def work() -> None:
-                await house.scanner.scan(full=True)
-                await house.store.hold_none(clock.now())
-                await house.workers.run(until_idle=True)
+                await app.scanner.scan(full=True)
+                await app.store.release_all(clock.now())
+                await app.workers.run(until_idle=True)
 
             await work()
             (name,) = item.sources[0].sidecars
@@ -668,7 +668,7 @@ async def test_a_no_holds_when_the_film_gets_another_name(tmp_path: Path) -> Non
             await work()
             clock.pass_time(hours=25)
             await work()
-            assert await states(store_of(house)) == {DeliveryState.REFUSED: 1}
+            assert await states(store_of(app)) == {DeliveryState.REFUSED: 1}
             folder.rename(folder.with_name("New"))
             file = (folder.with_name("New") / f"{READ}.mkv").rename(folder.with_name("New") / "New.mkv")
             fake.items.clear()
@@ -676,67 +676,67 @@ async def test_a_no_holds_when_the_film_gets_another_name(tmp_path: Path) -> Non
             fake.add(renamed)
             await work()
             assert renamed.sources[0].sidecars == {}
-            assert "removed by somebody" in (await house.store.jobs())[0].reason
+            assert "removed by somebody" in (await app.store.jobs())[0].reason
 
 
 @pytest.mark.parametrize("why", ["no-speech", "removed"])
 async def test_another_file_under_the_same_name_is_looked_at_again(why: str, tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (made,) = films(fake, 1, clock.now())
         if why == "removed":
-            await finish(fake, store_of(house), [made], clock.now())
+            await finish(fake, store_of(app), [made], clock.now())
             made.sources[0].sidecars.clear()
             for _ in range(2):
-                await house.scanner.scan(full=True)
+                await app.scanner.scan(full=True)
                 clock.pass_time(hours=25)
-            assert await states(store_of(house)) == {DeliveryState.REFUSED: 1}
+            assert await states(store_of(app)) == {DeliveryState.REFUSED: 1}
         else:
-            item = await house.server.fetch_item(ItemId(made.id))
+            item = await app.server.fetch_item(ItemId(made.id))
             source = item.sources[0]
-            await house.store.save_identity(
+            await app.store.save_identity(
                 item.server_id, source, MediaIdentity(Fingerprint("f"), source.size_bytes, source.duration_ms)
             )
-            await house.store.settle(
-                Fingerprint("f"), DE, house.planner.settings_hash, why, "nobody speaks in it", clock.now()
+            await app.store.remember_skip(
+                Fingerprint("f"), DE, app.planner.skip_key, why, "nobody speaks in it", clock.now()
             )
-        assert (await house.scanner.scan(full=True)).queued == 0
+        assert (await app.scanner.scan(full=True)).queued == 0
         replace_media(made, clock)
-        assert (await house.scanner.scan(full=True)).queued == 1
+        assert (await app.scanner.scan(full=True)).queued == 1
 
 
 async def test_a_language_that_was_read_is_of_that_file_alone(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (made,) = films(fake, 1, clock.now(), [audio("jpn"), text("und")])
-        item = await house.server.fetch_item(ItemId(made.id))
+        item = await app.server.fetch_item(ItemId(made.id))
         source = item.sources[0]
-        await house.store.save_track_fact(
+        await app.store.save_track_fact(
             item.server_id,
             source.id,
             TrackFact(source.subtitles[0].key, item.etag, DE, media=source.revision),
         )
 
-        async def way() -> Way:
-            ((decision,),) = await house.planner.plan([await house.server.fetch_item(ItemId(made.id))])
-            return decision.way
+        async def action() -> Action:
+            ((decision,),) = await app.planner.plan([await app.server.fetch_item(ItemId(made.id))])
+            return decision.action
 
-        assert await way() is Way.COVERED
+        assert await action() is Action.COVERED
         made.touch(clock.now() + timedelta(days=1))
-        assert await way() is Way.COVERED
+        assert await action() is Action.COVERED
         replace_media(made, clock)
-        assert await way() is Way.LOOK
+        assert await action() is Action.INSPECT
 
 
 # -- media that was replaced under ours ---------------------------------------------------------------------------------
 
 
 async def test_a_track_of_replaced_media_is_made_anew_whatever_the_backlog_says(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, house):
+    async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, app):
         items = films(fake, 2, clock.now() - timedelta(days=60))
-        await finish(fake, store_of(house), items[:1], clock.now())
-        assert (await house.scanner.scan(full=True)).queued == 0
+        await finish(fake, store_of(app), items[:1], clock.now())
+        assert (await app.scanner.scan(full=True)).queued == 0
         replace_media(items[0], clock)
-        assert (await house.scanner.scan(full=True)).queued == 1
-        (job,) = await house.store.jobs()
+        assert (await app.scanner.scan(full=True)).queued == 1
+        (job,) = await app.store.jobs()
         assert (job.title, job.state, job.is_held) == (items[0].name, JobState.QUEUED, False)
 
 
@@ -745,22 +745,22 @@ async def test_a_track_of_replaced_media_goes_where_no_other_is_made(why: str, t
     async with beside_a_server(tmp_path, languages={"targets": ["de"], "when_spoken": "skip"}) as (
         fake,
         clock,
-        house,
+        app,
     ):
         (made,) = films(fake, 1, clock.now(), [audio("eng")])
-        await finish(fake, store_of(house), [made], clock.now())
-        await house.scanner.scan(full=True)
+        await finish(fake, store_of(app), [made], clock.now())
+        await app.scanner.scan(full=True)
         replace_media(made, clock)
-        item = await house.server.fetch_item(ItemId(made.id))
+        item = await app.server.fetch_item(ItemId(made.id))
         source = item.sources[0]
-        await house.store.save_identity(
+        await app.store.save_identity(
             item.server_id, source, MediaIdentity(Fingerprint("new"), source.size_bytes, source.duration_ms)
         )
         if why == "settled":
-            await house.store.settle(
+            await app.store.remember_skip(
                 Fingerprint("new"),
                 DE,
-                house.planner.settings_hash,
+                app.planner.skip_key,
                 "no-speech",
                 "nobody speaks in it",
                 clock.now(),
@@ -771,16 +771,16 @@ async def test_a_track_of_replaced_media_goes_where_no_other_is_made(why: str, t
             made.sources[0].streams = [audio("eng", Title="Director's commentary")]
         else:
             made.sources[0].streams = [audio("eng"), text("ger")]
-        ((decision,),) = await house.planner.plan([await house.server.fetch_item(ItemId(made.id))])
+        ((decision,),) = await app.planner.plan([await app.server.fetch_item(ItemId(made.id))])
         if why == "another serves":
-            assert decision.way is Way.RETIRE
+            assert decision.action is Action.YIELD_TO_HUMAN
             return
-        assert decision.way is Way.WITHDRAW
+        assert decision.action is Action.REMOVE_STALE
         assert "the media was replaced since our track was made" in decision.reason
-        assert (await house.scanner.scan(full=True)).queued == 1
-        job = await house.store.claim(Stage.LISTEN, clock.now())
+        assert (await app.scanner.scan(full=True)).queued == 1
+        job = await app.store.claim(Stage.ACQUIRE, clock.now())
         assert job is not None
-        outcome = await house.workers._stages[Stage.LISTEN].run(job)
+        outcome = await app.workers._stages[Stage.ACQUIRE].run(job)
         assert (outcome.state, outcome.stage, job.track_ref) == (JobState.QUEUED, Stage.UPLOAD, None)
 
 
@@ -788,40 +788,40 @@ async def test_a_track_beside_a_file_that_only_seems_replaced_stays(tmp_path: Pa
     async with beside_a_server(tmp_path, languages={"targets": ["de"], "when_spoken": "skip"}) as (
         fake,
         clock,
-        house,
+        app,
     ):
         (made,) = films(fake, 1, clock.now(), [audio("eng")])
-        await finish(fake, store_of(house), [made], clock.now())
-        await house.scanner.scan(full=True)
+        await finish(fake, store_of(app), [made], clock.now())
+        await app.scanner.scan(full=True)
         replace_media(made, clock)
         made.sources[0].streams = [audio("ger")]
-        item = await house.server.fetch_item(ItemId(made.id))
+        item = await app.server.fetch_item(ItemId(made.id))
         source = item.sources[0]
         # The very bytes it was made for.
-        await house.store.save_identity(
+        await app.store.save_identity(
             item.server_id,
             source,
             MediaIdentity(Fingerprint(f"f{made.id}"), source.size_bytes, source.duration_ms),
         )
-        assert (await house.scanner.scan(full=True)).queued == 1
-        job = await house.store.claim(Stage.LISTEN, clock.now())
+        assert (await app.scanner.scan(full=True)).queued == 1
+        job = await app.store.claim(Stage.ACQUIRE, clock.now())
         assert job is not None
-        outcome = await house.workers._stages[Stage.LISTEN].run(job)
+        outcome = await app.workers._stages[Stage.ACQUIRE].run(job)
         assert (outcome.state, outcome.reason) == (
             JobState.DONE,
             "our track was made for this very file, which only seems changed",
         )
-        await house.store.record(job, outcome, clock.now())
-        assert [(await house.scanner.scan(full=True)).queued for _ in range(2)] == [0, 0]
+        await app.store.record(job, outcome, clock.now())
+        assert [(await app.scanner.scan(full=True)).queued for _ in range(2)] == [0, 0]
 
 
 async def test_a_film_that_replaced_another_and_brought_no_track_is_a_gap_after_one_whole_pass(
     tmp_path: Path,
 ) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (made,) = films(fake, 1, clock.now())
-        await finish(fake, store_of(house), [made], clock.now())
-        await house.scanner.scan(full=True)
+        await finish(fake, store_of(app), [made], clock.now())
+        await app.scanner.scan(full=True)
         replace_media(made, clock)
         made.sources[0].sidecars.clear()
-        assert [(await house.scanner.scan(full=True)).queued for _ in range(2)] == [0, 1]
+        assert [(await app.scanner.scan(full=True)).queued for _ in range(2)] == [0, 1]

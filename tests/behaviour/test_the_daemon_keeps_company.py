@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from fluxcaption.cli.run import scan_alone
 from fluxcaption.daemon import Daemon
-from fluxcaption.domain.jobs import Tier
+from fluxcaption.domain.jobs import Priority
 
-from tests.behaviour.household import jellyfin, settings
-from tests.behaviour.libraries import beside_a_server, films
 from tests.fakes.clock import SimulatedClock
 from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film
+from tests.support.app import jellyfin, settings
+from tests.support.libraries import beside_a_server, films
 
 
 async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path: Path) -> None:
@@ -37,21 +37,21 @@ async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path:
         ready = asyncio.Event()
         running = asyncio.create_task(daemon.run(on_ready=ready.set))
         await ready.wait()
-        house = daemon.house
-        assert house is not None
-        while not await house.store.flag("scan-basis"):
+        app = daemon.app
+        assert app is not None
+        while not await app.store.state_value("scan-basis"):
             await asyncio.sleep(0.01)
         while not fake.tasks["WebhookItemAdded"].is_armed:
             await asyncio.sleep(0.01)
-        assert await house.store.jobs() == []
+        assert await app.store.jobs() == []
 
         fake.somebody_plays(old[0])
         await clock.run_for(timedelta(minutes=2))
-        assert house.watcher.somebody_watches
+        assert app.playback.is_anyone_watching
         fake.stops(old[0])
         fake.begin_library_scan()
         await clock.run_for(timedelta(minutes=2))
-        assert not house.watcher.somebody_watches
+        assert not app.playback.is_anyone_watching
         new = film(
             "Just Arrived (2026)", [audio()], library=fake.libraries[0].id, added=clock.now(), now=clock.now()
         )
@@ -59,11 +59,11 @@ async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path:
         fake.end_library_scan()
         await clock.run_for(timedelta(minutes=3))
         for _ in range(200):
-            jobs = await house.store.jobs()
+            jobs = await app.store.jobs()
             if jobs:
                 break
             await asyncio.sleep(0.02)
-        assert [(job.item_id, job.tier) for job in jobs] == [(new.id, Tier.NEW)]
+        assert [(job.item_id, job.priority) for job in jobs] == [(new.id, Priority.NEW)]
         daemon.stop()
         await running
 
@@ -78,8 +78,8 @@ async def beside(fake: FakeJellyfin, clock: SimulatedClock, tmp_path: Path) -> A
     ready = asyncio.Event()
     running = asyncio.create_task(daemon.run(on_ready=ready.set))
     await ready.wait()
-    assert daemon.house is not None
-    while not await daemon.house.store.flag("scan-basis"):
+    assert daemon.app is not None
+    while not await daemon.app.store.state_value("scan-basis"):
         await asyncio.sleep(0.01)
     yield daemon
     daemon.stop()
@@ -116,22 +116,22 @@ async def test_viewers_are_seen_during_a_slow_pass_and_wishes_meanwhile_become_o
         clock = SimulatedClock()
         (item,) = films(fake, 1, clock.now())
         async with beside(fake, clock, tmp_path) as daemon:
-            assert daemon.house is not None
+            assert daemon.app is not None
             slow = Fault(delay_s=1.0)
             fake.break_next("GET /Library/VirtualFolders", slow)
-            daemon._passes.want(full=True)
+            daemon._scan_requests.request(full=True)
             while slow.times:
                 await asyncio.sleep(0.01)
             before = sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received)
             for _ in range(5):
-                daemon._passes.want(full=False)
+                daemon._scan_requests.request(full=False)
             fake.somebody_plays(item)
             await clock.run_for(timedelta(minutes=2))
-            assert daemon.house.watcher.somebody_watches
+            assert daemon.app.playback.is_anyone_watching
             assert sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before, (
                 "the pass is still on its way"
             )
-            report = await daemon._passes.report(full=True)
+            report = await daemon._scan_requests.request_and_wait(full=True)
             assert report.items == 1
             assert (
                 sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before + 2
@@ -142,7 +142,7 @@ async def test_viewers_are_seen_during_a_slow_pass_and_wishes_meanwhile_become_o
     "fault", [Fault(status=500, times=1000), Fault(nonsense={"Items": [{"Id": "1" * 32}]}, times=1000)]
 )
 async def test_a_next_episode_that_cannot_be_read_hides_no_viewer(fault: Fault, tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, house):
+    async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, app):
         shows = films(fake, 3, clock.now(), [audio("eng")])
         for number, show in enumerate(shows):
             show.kind = "Episode"
@@ -152,13 +152,13 @@ async def test_a_next_episode_that_cannot_be_read_hides_no_viewer(fault: Fault, 
                 "ParentIndexNumber": 1,
                 "IndexNumber": number + 1,
             }
-        await house.scanner.scan(full=True)
+        await app.scanner.scan(full=True)
         fake.break_next("GET /Items", fault)
         fake.somebody_plays(shows[0])
-        assert await house.companion.look_at_viewers()
+        assert await app.server_monitor.look_at_viewers()
         fake.faults.clear()
-        await house.companion.look_at_viewers()
-        assert {job.item_id for job in await house.store.jobs()} == {show.id for show in shows[1:]}
+        await app.server_monitor.look_at_viewers()
+        assert {job.item_id for job in await app.store.jobs()} == {show.id for show in shows[1:]}
 
 
 @pytest.mark.parametrize("version", ["10.10.7", "12.0.0"])

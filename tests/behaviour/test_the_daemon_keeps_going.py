@@ -13,12 +13,12 @@ from typing import Any
 import aiohttp
 import pytest
 from fluxcaption.daemon import Daemon
-from fluxcaption.domain.jobs import Job, JobState, Stage, Tier
+from fluxcaption.domain.jobs import Job, JobState, Priority, Stage
 
-from tests.behaviour.household import HEARD, READ, clip, jellyfin, settings
-from tests.behaviour.libraries import beside_a_server, films
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film, text
+from tests.support.app import HEARD, READ, clip, jellyfin, settings
+from tests.support.libraries import beside_a_server, films
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 SECRET = {"Authorization": "Bearer a-secret"}
@@ -50,8 +50,8 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def jobs(daemon: Daemon) -> list[Job]:
-    assert daemon.house is not None
-    return list(await daemon.house.store.jobs())
+    assert daemon.app is not None
+    return list(await daemon.app.store.jobs())
 
 
 async def call(daemon: Daemon, method: str, path: str, **more: Any) -> tuple[int, Any]:
@@ -87,13 +87,13 @@ async def test_a_webhook_brings_a_subtitle(tmp_path: Path) -> None:
         assert status == 202
         assert isinstance(first["id"], int)
 
-        async def is_there() -> bool:
+        async def is_delivered() -> bool:
             return (
                 f"{READ}.fluxcaption.es.srt" in new.sources[0].sidecars
                 and (await jobs(daemon))[0].state is JobState.DONE
             )
 
-        await until(is_there)
+        await until(is_delivered)
         status, body = await call(daemon, "GET", "/health/ready")
         assert (status, body["state"]) == (200, "running")
 
@@ -259,10 +259,10 @@ async def test_a_path_map_that_leads_nowhere_is_said_once_and_shown_until_it_is_
                 f"{tmp_path / 'media' / READ / f'{READ}.mkv'} is not there: each pair of server.path_map must name"
                 in cause
             )
-            await daemon._passes.report(full=True)
+            await daemon._scan_requests.request_and_wait(full=True)
             assert sum("server.path_map" in record.getMessage() for record in caplog.records) == 1
             (tmp_path / "elsewhere").rename(tmp_path / "media")
-            await daemon._passes.report(full=True)
+            await daemon._scan_requests.request_and_wait(full=True)
             assert await map_is("ok")
 
 
@@ -272,12 +272,12 @@ async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> No
         running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon,
     ):
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
-        writer = daemon.house.store._db._writer  # type: ignore[union-attr]
+        writer = daemon.app.store._db._writer  # type: ignore[union-attr]
         for row in await (await writer.execute("PRAGMA page_count")).fetchall():
             await writer.execute(f"PRAGMA max_page_count={row[0]}")
         for _ in range(200):
             fake.add(film(f"Film {len(fake.items)}", [audio()], library=fake.libraries[0].id))
-        daemon._passes.want(full=True)
+        daemon._scan_requests.request(full=True)
 
         async def disk_is_named() -> bool:
             parts = daemon.health.readiness().parts
@@ -292,9 +292,9 @@ async def test_a_database_that_is_locked_for_minutes_ends_nothing(tmp_path: Path
         running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon,
     ):
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
-        assert daemon.house is not None
-        await daemon.house.store._db._writer.execute("PRAGMA busy_timeout=10")  # type: ignore[attr-defined]
-        began = daemon.house.clock.now()
+        assert daemon.app is not None
+        await daemon.app.store._db._writer.execute("PRAGMA busy_timeout=10")  # type: ignore[attr-defined]
+        began = daemon.app.clock.now()
         other = sqlite3.connect(
             tmp_path / "state" / "fluxcaption.sqlite3", isolation_level=None, check_same_thread=False
         )
@@ -313,14 +313,14 @@ async def test_a_database_that_is_locked_for_minutes_ends_nothing(tmp_path: Path
             assert answer.status == 503
             assert int(answer.headers["Retry-After"]) > 0
             assert (await answer.json(content_type=None))["code"] == "state"
-        daemon._passes.want(full=True)
+        daemon._scan_requests.request(full=True)
 
         async def is_down() -> bool:
             status, body = await readiness(daemon)
             return status == 503 and body["parts"]["database"]["state"] == "down"
 
         async def minutes_are_over() -> bool:
-            return bool((daemon.house.clock.now() - began).total_seconds() > 300) if daemon.house else False
+            return bool((daemon.app.clock.now() - began).total_seconds() > 300) if daemon.app else False
 
         async def is_done() -> bool:
             found = await jobs(daemon)
@@ -468,11 +468,11 @@ async def test_each_translator_gets_as_many_jobs_as_it_takes_at_once_and_one_on_
         {"type": "ollama", "url": "http://127.0.0.1:9", "model": "m", "concurrency": 4},
         {"type": "local", "model": "miniature"},
     ]
-    wishes = {"translation": {"backends": backends}}
-    async with beside_a_server(tmp_path, **wishes) as (fake, clock, house):
-        plan = house.workers._stages[Stage.TRANSLATE]
+    policy = {"translation": {"backends": backends}}
+    async with beside_a_server(tmp_path, **policy) as (fake, clock, app):
+        plan = app.workers._stages[Stage.TRANSLATE]
         assert plan.size == 5
         (item,) = films(fake, 1, clock.now())
         fake.somebody_plays(item)
-        await house.companion.look_at_viewers()
-        assert plan.gate() is Tier.NEXT
+        await app.server_monitor.look_at_viewers()
+        assert plan.lowest_priority() is Priority.NEXT_EPISODE

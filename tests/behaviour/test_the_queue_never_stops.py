@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from fluxcaption.domain.cues import Transcript
 from fluxcaption.domain.errors import DiskLow, ItemGone, KeyRejected, ServiceUnreachable, StateError
-from fluxcaption.domain.jobs import Job, JobState, NewJob, Outcome, Stage, Tier
+from fluxcaption.domain.jobs import Job, JobState, NewJob, Outcome, Priority, Stage
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, MediaIdentity
 from fluxcaption.domain.units import Fingerprint, ItemId, Ms, ServerId, SourceId
-from fluxcaption.pipeline.captioning.transcriber import Listener
-from fluxcaption.pipeline.queue.worker_pool import StagePlan, Workers
+from fluxcaption.pipeline.captioning.transcriber import Transcriber
+from fluxcaption.pipeline.queue.worker_pool import StagePool, WorkerPool
 from fluxcaption.ports.media import MediaLocation
 from fluxcaption.storage.store import SqliteStore
 
@@ -31,7 +31,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await opened.close()
 
 
-async def gaps(store: SqliteStore, count: int, tier: Tier = Tier.NEW) -> None:
+async def gaps(store: SqliteStore, count: int, priority: Priority = Priority.NEW) -> None:
     new = [
         NewJob(
             ServerId("v"),
@@ -39,7 +39,7 @@ async def gaps(store: SqliteStore, count: int, tier: Tier = Tier.NEW) -> None:
             SourceId(f"s{n}"),
             LanguageTag("de"),
             f"Film {n}",
-            tier,
+            priority,
             START - timedelta(days=n),
             "gap",
         )
@@ -49,7 +49,7 @@ async def gaps(store: SqliteStore, count: int, tier: Tier = Tier.NEW) -> None:
 
 
 @asynccontextmanager
-async def working(workers: Workers) -> AsyncIterator[asyncio.Task[None]]:
+async def working(workers: WorkerPool) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(workers.run())
     try:
         yield task
@@ -100,13 +100,13 @@ async def test_a_job_cancelled_and_asked_for_again_before_its_attempt_ends_is_ma
 ) -> None:
     stage = Held()
     await gaps(store, 1)
-    workers = Workers(store, FastClock(), {Stage.LISTEN: StagePlan(stage.run, 2)})
+    workers = WorkerPool(store, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)})
     async with working(workers) as pool:
         await stage.has_begun(1)
         job = stage.started[0]
         await store.cancel(job.id, START)
-        workers.abandon(job.id)
-        await store.ask_again(job.id, START)
+        workers.cancel_running(job.id)
+        await store.retry(job.id, START)
         workers.wake()
         await stage.has_begun(2)
         stage.go_on.set()
@@ -119,7 +119,7 @@ async def test_a_job_whose_record_is_gone_ends_nothing(store: SqliteStore) -> No
     stage = Held()
     stage.let_go.set()
     await gaps(store, 2)
-    async with working(Workers(store, FastClock(), {Stage.LISTEN: StagePlan(stage.run, 1)})) as pool:
+    async with working(WorkerPool(store, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})) as pool:
         await stage.has_begun(1)
         await store._write("DELETE FROM jobs WHERE id=?", (stage.started[0].id,))
         stage.go_on.set()
@@ -136,7 +136,7 @@ async def test_news_of_a_job_that_cannot_be_passed_on_end_nothing(store: SqliteS
 
     await gaps(store, 3)
     async with working(
-        Workers(store, FastClock(), {Stage.LISTEN: StagePlan(made, 1)}, on_change=refused)
+        WorkerPool(store, FastClock(), {Stage.ACQUIRE: StagePool(made, 1)}, on_change=refused)
     ) as pool:
         await until(lambda: all_are(store, JobState.DONE))
         assert not pool.done()
@@ -148,7 +148,7 @@ class Failing(SqliteStore):
     reader_fails = False
     records_fail = 0
 
-    async def mend_times(self, now: object) -> None:
+    async def clamp_future_times(self, now: object) -> None:
         if self.reader_fails:
             raise StateError("database is locked")
 
@@ -164,7 +164,7 @@ async def test_a_database_that_fails_the_queue_costs_no_job_its_place(tmp_path: 
     stage = Held()
     stage.let_go.set()
     await gaps(store, 2)
-    workers = Workers(store, FastClock(), {Stage.LISTEN: StagePlan(stage.run, 2)})
+    workers = WorkerPool(store, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)})
     async with working(workers) as pool:
         await stage.has_begun(2)
         assert isinstance(store, Failing)
@@ -184,7 +184,7 @@ async def test_what_became_of_a_job_is_written_once_the_disk_has_room_even_if_it
     assert isinstance(store, Failing)
     store.records_fail = 1
     clock = SimulatedClock()
-    tier = Tier.BACKLOG
+    priority = Priority.BACKLOG
 
     async def made(job: Job) -> Outcome:
         return Outcome.done("made")
@@ -193,11 +193,11 @@ async def test_what_became_of_a_job_is_written_once_the_disk_has_room_even_if_it
         return store.records_fail == 0
 
     await gaps(store, 1)
-    workers = Workers(store, clock, {Stage.LISTEN: StagePlan(made, 1, lambda: tier)})
+    workers = WorkerPool(store, clock, {Stage.ACQUIRE: StagePool(made, 1, lambda: priority)})
     async with working(workers):
         await until(was_refused)
-        tier = Tier.ASKED
-        workers.step_aside()
+        priority = Priority.REQUESTED
+        workers.preempt()
         await clock.run_for(timedelta(seconds=31))
         await until(lambda: all_are(store, JobState.DONE))
     await store.close()
@@ -208,7 +208,7 @@ async def test_an_end_by_signal_counts_as_no_crash(store: SqliteStore) -> None:
     for _ in range(4):
         stage = Held()
         stage.let_go.set()
-        async with working(Workers(store, FastClock(), {Stage.LISTEN: StagePlan(stage.run, 1)})):
+        async with working(WorkerPool(store, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})):
             await stage.has_begun(1)
             assert stage.started[0].attempts == 1
         await store.requeue_interrupted(START)
@@ -216,23 +216,23 @@ async def test_an_end_by_signal_counts_as_no_crash(store: SqliteStore) -> None:
 
 
 async def test_an_item_that_is_away_for_a_moment_keeps_its_job(store: SqliteStore) -> None:
-    looks: list[Job] = []
+    confirm_attempts: list[Job] = []
 
     async def find(job: Job) -> Outcome:
-        looks.append(job)
-        if job.source_id == "s0" and len(looks) > 2:
+        confirm_attempts.append(job)
+        if job.source_id == "s0" and len(confirm_attempts) > 2:
             return Outcome.done("made")
         raise ItemGone(job.item_id)
 
     await gaps(store, 2)
     clock = FastClock()
-    async with working(Workers(store, clock, {Stage.LISTEN: StagePlan(find, 1)})):
+    async with working(WorkerPool(store, clock, {Stage.ACQUIRE: StagePool(find, 1)})):
 
         async def ended() -> bool:
             return await states(store) == {"s0": JobState.DONE, "s1": JobState.CANCELLED}
 
         await until(ended)
-    assert len(looks) == 4
+    assert len(confirm_attempts) == 4
     assert clock.now() >= START + timedelta(seconds=60)
 
 
@@ -241,10 +241,10 @@ class Neighbour:
 
     def __init__(self, error: ServiceUnreachable | KeyRejected | None) -> None:
         self.error = error
-        self.asked = 0
+        self.request = 0
 
     async def answer(self, *_: object) -> None:
-        self.asked += 1
+        self.request += 1
         if self.error is not None:
             raise self.error
 
@@ -269,13 +269,13 @@ async def test_a_neighbour_that_is_away_for_ten_minutes_is_asked_seldom_and_the_
     await gaps(store, 50)
     clock = SimulatedClock()
     plans = {
-        Stage.LISTEN: StagePlan(neighbour.stage, 1, probe=neighbour.answer),
-        Stage.UPLOAD: StagePlan(neighbour.stage, 2, probe=neighbour.answer),
+        Stage.ACQUIRE: StagePool(neighbour.stage, 1, probe=neighbour.answer),
+        Stage.UPLOAD: StagePool(neighbour.stage, 2, probe=neighbour.answer),
     }
-    async with working(Workers(store, clock, plans)):
-        await until(lambda: _is(neighbour.asked > 0))
+    async with working(WorkerPool(store, clock, plans)):
+        await until(lambda: _is(neighbour.request > 0))
         await clock.run_for(timedelta(minutes=10))
-        assert 1 < neighbour.asked <= most
+        assert 1 < neighbour.request <= most
         away = [job for job in await store.jobs(limit=100) if job.state is JobState.PARKED]
         assert len(away) == 1, "the others never set out"
         neighbour.error = None
@@ -304,7 +304,7 @@ async def test_one_title_that_a_neighbour_cannot_serve_holds_the_others_up_for_s
     async def others_are_done() -> bool:
         return sum(state is JobState.DONE for state in (await states(store)).values()) == 19
 
-    async with working(Workers(store, clock, {Stage.LISTEN: StagePlan(serve, 1, probe=answers)})):
+    async with working(WorkerPool(store, clock, {Stage.ACQUIRE: StagePool(serve, 1, probe=answers)})):
         await until(lambda: _failed_once(store))
         await clock.run_for(timedelta(seconds=13))
         await until(others_are_done)
@@ -319,10 +319,10 @@ async def test_a_run_that_ends_by_itself_does_not_wait_long_for_a_neighbour(stor
     await gaps(store, 20)
     clock = FastClock()
     async with asyncio.timeout(10):
-        await Workers(
-            store, clock, {Stage.LISTEN: StagePlan(neighbour.stage, 1, probe=neighbour.answer)}
+        await WorkerPool(
+            store, clock, {Stage.ACQUIRE: StagePool(neighbour.stage, 1, probe=neighbour.answer)}
         ).run(until_idle=True)
-    assert neighbour.asked == 3
+    assert neighbour.request == 3
     assert clock.now() < START + timedelta(minutes=3)
 
 
@@ -330,7 +330,7 @@ async def test_one_sound_is_heard_by_one_at_a_time_though_one_who_waited_gives_u
     at_once: list[int] = []
     hearing = 0
 
-    class Counting(Listener):
+    class Counting(Transcriber):
         async def _hear(self, *_: object) -> Transcript:
             nonlocal hearing
             hearing += 1
@@ -342,20 +342,20 @@ async def test_one_sound_is_heard_by_one_at_a_time_though_one_who_waited_gives_u
             return Transcript(LanguageTag("de"), ())
 
     go_on = asyncio.Event()
-    listener = Counting(None)  # type: ignore[arg-type]
+    transcriber = Counting(None)  # type: ignore[arg-type]
 
-    def hear() -> asyncio.Task[Transcript]:
+    def transcribe() -> asyncio.Task[Transcript]:
         return asyncio.create_task(
-            listener.hear(
+            transcriber.transcribe(
                 MediaLocation("/film"), AudioTrack(0, None), MediaIdentity(Fingerprint("f"), 1, Ms(1)), 1
             )
         )
 
-    first, second = hear(), hear()
+    first, second = transcribe(), transcribe()
     await asyncio.sleep(0)
     first.cancel()
     await asyncio.wait({first})
-    third = hear()
+    third = transcribe()
     for _ in range(5):
         await asyncio.sleep(0)
     go_on.set()

@@ -15,12 +15,12 @@ from fluxcaption.domain.jobs import JobState
 from fluxcaption.domain.media import ServerIdentity
 from fluxcaption.domain.units import ItemId, ServerId
 
-from tests.behaviour.household import jellyfin, settings
-from tests.behaviour.libraries import films
-from tests.contract.openapi import CONTRACT, needs_contract
 from tests.fakes.clock import START, SimulatedClock
 from tests.fakes.jellyfin import FakeJellyfin, audio, film, text
 from tests.fakes.jellyfin.library import SERVER_ID, new_id
+from tests.support.app import jellyfin, settings
+from tests.support.libraries import films
+from tests.support.openapi import CONTRACT, needs_contract
 
 BEARER = {"Authorization": "Bearer a-secret"}
 COVERED = [audio("eng"), text("ger"), text("eng")]
@@ -58,8 +58,8 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(
         running = asyncio.create_task(daemon.run(on_ready=ready.set))
         await ready.wait()
         assert daemon.web is not None
-        assert daemon.house is not None
-        while not await daemon.house.store.flag("scan-basis"):
+        assert daemon.app is not None
+        while not await daemon.app.store.state_value("scan-basis"):
             await asyncio.sleep(0.01)
         gaps = films(fake, count * 55 // 100, START)
         for item in gaps:
@@ -90,7 +90,7 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=32)) as session:
             for first in range(0, len(sent), 500):
                 await asyncio.gather(*(send(session, url, *event) for event in sent[first : first + 500]))
-        store = daemon.house.store
+        store = daemon.app.store
         for _ in range(30_000):
             if not await store.open_events(clock.now()):
                 break
@@ -99,7 +99,7 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(
         assert {job.item_id for job in await store.jobs(limit=100_000)} == hinted, (
             "what was told of is queued without any scan, and nothing else"
         )
-        await daemon._passes.report(full=True)
+        await daemon._scan_requests.request_and_wait(full=True)
         jobs = await store.jobs(limit=100_000)
         assert {job.item_id for job in jobs} == {ItemId(item.id) for item in gaps}
         assert len(jobs) == len(gaps)
@@ -149,9 +149,9 @@ async def test_the_servers_own_news_come_when_its_task_is_run(tmp_path: Path) ->
         running = asyncio.create_task(daemon.run(on_ready=ready.set))
         await ready.wait()
         assert daemon.web is not None
-        assert daemon.house is not None
-        house = daemon.house
-        while not await house.store.flag("scan-basis"):
+        assert daemon.app is not None
+        app = daemon.app
+        while not await app.store.state_value("scan-basis"):
             await asyncio.sleep(0.01)
         fake.webhook["GenericOptions"] = [
             {
@@ -168,10 +168,10 @@ async def test_the_servers_own_news_come_when_its_task_is_run(tmp_path: Path) ->
         fake.arrives(stays)
         fake.arrives(goes)
         fake.leaves(goes)
-        assert await house.store.jobs() == []
-        await house.server.hurry_news()
+        assert await app.store.jobs() == []
+        await app.server.trigger_webhook_tasks()
         for _ in range(500):
-            if jobs := await house.store.jobs():
+            if jobs := await app.store.jobs():
                 break
             await clock.run_for(timedelta(seconds=2))
         assert [job.item_id for job in jobs] == [stays.id]
@@ -305,11 +305,11 @@ async def test_what_a_plugin_may_send_is_taken(body: str, content_type: str, tmp
 
 async def jobs_after(daemon: Daemon, clock: SimulatedClock, length: timedelta) -> set[ItemId]:
     """For which items there are jobs, after so long."""
-    assert daemon.house is not None
+    assert daemon.app is not None
     await clock.run_for(length)
     for _ in range(20):
         await asyncio.sleep(0.02)
-    return {job.item_id for job in await daemon.house.store.jobs()}
+    return {job.item_id for job in await daemon.app.store.jobs()}
 
 
 async def beside(
@@ -322,8 +322,8 @@ async def beside(
     ready = asyncio.Event()
     running = asyncio.create_task(daemon.run(on_ready=ready.set))
     await ready.wait()
-    assert daemon.house is not None
-    while not await daemon.house.store.flag("scan-basis"):
+    assert daemon.app is not None
+    while not await daemon.app.store.state_value("scan-basis"):
         await asyncio.sleep(0.01)
     return daemon, running
 
@@ -334,7 +334,7 @@ async def test_an_event_that_cannot_be_followed_holds_up_no_other(trouble: str, 
         clock = SimulatedClock()
         daemon, running = await beside(fake, clock, tmp_path)
         assert daemon.web is not None
-        assert daemon.house is not None
+        assert daemon.app is not None
         new = films(fake, 4, clock.now())
         bad = "0" * 31 + "1"
         if trouble == "it is not to be understood":
@@ -347,9 +347,9 @@ async def test_an_event_that_cannot_be_followed_holds_up_no_other(trouble: str, 
                     session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "ItemAdded", item_id
                 )
         assert await jobs_after(daemon, clock, timedelta(minutes=1)) == {item.id for item in new[1:]}
-        (waiting,) = await daemon.house.store.open_events(clock.now() + timedelta(days=1))
+        (waiting,) = await daemon.app.store.open_events(clock.now() + timedelta(days=1))
         assert waiting.item_id == bad
-        assert waiting.looks >= 1
+        assert waiting.attempts >= 1
         daemon.stop()
         await running
 
@@ -384,7 +384,7 @@ async def test_events_of_another_server_that_came_before_the_first_answer_are_dr
         running = asyncio.create_task(daemon.run(on_ready=ready.set))
         await ready.wait()
         assert daemon.web is not None
-        assert daemon.house is not None
+        assert daemon.app is not None
         own, foreign = films(fake, 2, clock.now())
         url = f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin"
         async with aiohttp.ClientSession() as session:
@@ -394,14 +394,14 @@ async def test_events_of_another_server_that_came_before_the_first_answer_are_dr
                     assert answer.status == 202
             fake.is_starting = False
             assert await jobs_after(daemon, clock, timedelta(minutes=2)) == {own.id}
-            assert not await daemon.house.store.open_events(clock.now() + timedelta(days=1))
+            assert not await daemon.app.store.open_events(clock.now() + timedelta(days=1))
             async with session.post(
                 url,
                 json={"NotificationType": "ItemAdded", "ItemId": own.id, "ServerId": "f" * 32},
                 headers=BEARER,
             ) as answer:
                 assert answer.status == 403
-            daemon.house.introduce(ServerIdentity(ServerId("f" * 32), "its successor", "10.11.11"))
+            daemon.app.set_server(ServerIdentity(ServerId("f" * 32), "its successor", "10.11.11"))
             async with session.post(
                 url,
                 json={"NotificationType": "ItemAdded", "ItemId": own.id, "ServerId": "f" * 32},
@@ -417,7 +417,7 @@ async def test_word_that_somebody_began_to_play_has_the_server_asked_at_once(tmp
         clock = SimulatedClock()
         daemon, running = await beside(fake, clock, tmp_path)
         assert daemon.web is not None
-        assert daemon.house is not None
+        assert daemon.app is not None
         (item,) = films(fake, 1, clock.now())
         fake.somebody_plays(item)
         async with aiohttp.ClientSession() as session:
@@ -425,7 +425,7 @@ async def test_word_that_somebody_began_to_play_has_the_server_asked_at_once(tmp
                 session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "PlaybackStart", item.id
             )
         async with asyncio.timeout(10):
-            while not daemon.house.watcher.somebody_watches:
+            while not daemon.app.playback.is_anyone_watching:
                 await clock.run_for(timedelta(seconds=2))
         daemon.stop()
         await running

@@ -16,9 +16,9 @@ from fluxcaption.cli.main import cli
 from fluxcaption.domain.errors import UsageError
 from fluxcaption.logs import set_up_logging
 
-from tests.behaviour.household import READ, clip, jellyfin
-from tests.behaviour.situations import SITUATIONS, TARGETS, Situation
 from tests.fakes.jellyfin import FakeJellyfin
+from tests.support.app import READ, clip, jellyfin
+from tests.support.situations import SITUATIONS, TARGETS, Situation
 from tests.unit.domain.test_truth_table import fake_item
 
 
@@ -49,7 +49,7 @@ def test_why_tells_each_decision(
         "languages": {"targets": list(TARGETS)},
         "translation": {"backends": [{"type": "ollama", "url": "http://127.0.0.1:1", "model": "none"}]},
         "state": str(tmp_path / "state"),
-        **situation.wishes,
+        **situation.policy,
     }
     config.write_text(yaml.safe_dump(wanted), encoding="utf-8")
     item = fake_item(situation)
@@ -59,8 +59,8 @@ def test_why_tells_each_decision(
     assert {exchange.method for exchange in served.received[before:]} == {"GET"}
     (version,) = [version for version in told["versions"] if version["id"] == item.id]
     found = {decision["target"]: decision for decision in version["decisions"]}
-    for target, (way, sentence) in situation.expected.items():
-        assert (found[target]["way"], sentence in found[target]["reason"]) == (way, True), found[target]
+    for target, (action, sentence) in situation.expected.items():
+        assert (found[target]["way"], sentence in found[target]["reason"]) == (action, True), found[target]
     assert not (tmp_path / "state").exists()
 
 

@@ -19,8 +19,8 @@ import aiohttp
 from fluxcaption.daemon import Daemon
 from fluxcaption.malloc import keep_memory_tight
 
-from tests.behaviour.household import settings
 from tests.fakes.jellyfin import KEY, new_id
+from tests.support.app import settings
 
 COMMON = {
     "parentId": new_id("movies"),
@@ -79,10 +79,10 @@ async def measured(url: str, state: Path) -> None:
     daemon._meet_server = first_scan_is_ours  # type: ignore[method-assign, assignment]
     running = asyncio.create_task(daemon.run(on_ready=ready.set))
     await ready.wait()
-    assert daemon.house is not None
+    assert daemon.app is not None
     assert daemon.web is not None
     assert daemon.web.port is not None
-    house = daemon.house
+    app = daemon.app
     for name, fields, size in (
         ("first", "Path,MediaSources,ProviderIds,DateCreated,Etag", 200),
         ("unchanged", "Etag", 500),
@@ -90,17 +90,17 @@ async def measured(url: str, state: Path) -> None:
         floor, items, requests = await asyncio.to_thread(bare, url, fields, size)
         times: list[float] = []
         asking = asyncio.create_task(ask_health(daemon.web.port, times))
-        before, writer = rss_mb(), house.store._db._writer  # type: ignore[attr-defined]
-        written = writer.total_changes
+        before, writer = rss_mb(), app.store._db._writer  # type: ignore[attr-defined]
+        file_suffix = writer.total_changes
         began = time.perf_counter()
-        house.introduce(await house.server.connect())
-        report = await house.scanner.scan(full=True)
+        app.set_server(await app.server.connect())
+        report = await app.scanner.scan(full=True)
         took = time.perf_counter() - began
         asking.cancel()
         times.sort()
         print(
             f"{name}: {report.items} items ({report.read} read) in {took:.1f} s, bare client {items} in {floor:.1f} s: {took / floor:.2f} x;"
-            f" {requests} pages; {writer.total_changes - written} rows written; memory {before:.0f} -> {rss_mb():.0f} MB;"
+            f" {requests} pages; {writer.total_changes - file_suffix} rows written; memory {before:.0f} -> {rss_mb():.0f} MB;"
             f" health p50 {times[len(times) // 2] * 1000:.1f} ms, p99 {times[int(len(times) * 0.99)] * 1000:.1f} ms of {len(times)}",
             flush=True,
         )

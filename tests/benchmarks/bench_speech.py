@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.measuring import word_error_rate
+from tests.support.measuring import word_error_rate
 
 BARE = """
 import json, resource, sys, time

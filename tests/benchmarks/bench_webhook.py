@@ -21,8 +21,8 @@ import aiohttp
 from aiohttp import web
 from fluxcaption.daemon import Daemon
 
-from tests.behaviour.household import settings
 from tests.fakes.jellyfin import KEY
+from tests.support.app import settings
 
 RUNS, EVENTS = 5, {1: 400, 32: 4000}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fluxcaption.subtitles.codec import Pysubs2Codec
 
-from tests.measuring import word_error_rate
+from tests.support.measuring import word_error_rate
 
 DEMO = Path(__file__).parents[2] / "config" / "demo"
 

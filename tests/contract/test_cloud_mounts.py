@@ -7,9 +7,9 @@ from fluxcaption.folder.tree import FolderTree
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.mounts import Mounts
 
-from tests.behaviour.household import READ, clip
 from tests.contract.test_jellyfin_cures import server_of
 from tests.fakes.jellyfin import FakeJellyfin, audio, film
+from tests.support.app import READ, clip
 
 KINDS = {
     "cloud": "fuse.rclone",

@@ -14,26 +14,26 @@ SAMPLES = np.arange(100, dtype=np.float32)
 
 
 def unit(attempt: int = 1) -> WorkUnit:
-    return WorkUnit(UnitId("u"), WorkKind.HEAR, attempt, "en", "m", "s")
+    return WorkUnit(UnitId("u"), WorkKind.TRANSCRIBE, attempt, "en", "m", "s")
 
 
-def answer(asked: WorkUnit, language: str = "en") -> UnitResult:
+def answer(request: WorkUnit, language: str = "en") -> UnitResult:
     return UnitResult(
-        asked.id, asked.kind, asked.attempt, language, asked.model_revision, asked.settings_hash
+        request.id, request.kind, request.attempt, language, request.model_revision, request.asr_settings_key
     )
 
 
 async def test_a_unit_runs_on_a_gentle_thread_of_its_own() -> None:
     seen: list[tuple[str, int]] = []
 
-    def hear(asked: WorkUnit) -> UnitResult:
+    def transcribe(request: WorkUnit) -> UnitResult:
         seen.append(
             (threading.current_thread().name, os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         )
-        return answer(asked)
+        return answer(request)
 
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    executor = ThreadExecutor(1, 15, {WorkKind.HEAR: hear})
+    executor = ThreadExecutor(1, 15, {WorkKind.TRANSCRIBE: transcribe})
     assert (await executor.run(unit())).answers(unit())
     await executor.close()
     assert seen[0][0].startswith("hear")
@@ -42,10 +42,10 @@ async def test_a_unit_runs_on_a_gentle_thread_of_its_own() -> None:
 
 
 async def test_an_error_of_the_work_comes_out_as_it_is() -> None:
-    def hear(asked: WorkUnit) -> UnitResult:
+    def transcribe(request: WorkUnit) -> UnitResult:
         raise OutOfMemory("too big")
 
-    executor = ThreadExecutor(1, 0, {WorkKind.HEAR: hear})
+    executor = ThreadExecutor(1, 0, {WorkKind.TRANSCRIBE: transcribe})
     with pytest.raises(OutOfMemory, match="too big"):
         await executor.run(unit())
     await executor.close()

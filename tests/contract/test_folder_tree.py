@@ -19,7 +19,7 @@ from fluxcaption.folder.tree import FolderTree, give_owner_of, write_file
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.ports.media import MediaLocation
 
-from tests.behaviour.household import DEMO, HEARD, READ, clip, settings
+from tests.support.app import DEMO, HEARD, READ, clip, settings
 
 CLIP = DEMO / READ / f"{READ}.mkv"
 CUE = "1\n00:00:01,000 --> 00:00:02,000\nword\n"
@@ -120,7 +120,7 @@ async def test_what_a_sidecar_says_of_itself_is_read_as_of_a_server(tmp_path: Pa
     }
     assert str(tracks["fluxcaption.zh-Hans.zh"].language) == "zh-Hans"
     assert str(tracks["Traditional.zh"].language) == "zh-Hant"
-    assert {name for name, track in tracks.items() if not track.could_serve} == {
+    assert {name for name, track in tracks.items() if not track.has_full_dialogue} == {
         "Commentary.en",
         "Signs & Songs.en",
         "forced.en",

@@ -6,18 +6,18 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fluxcaption.domain.errors import ServiceUnreachable
-from fluxcaption.jellyfin.client import CALLS_AT_ONCE, JellyfinClient
-from fluxcaption.settings import JellyfinServer
+from fluxcaption.jellyfin.client import CALL_CONCURRENCY, JellyfinClient
+from fluxcaption.settings import JellyfinConfig
 
 
 @asynccontextmanager
 async def answering(answer: bytes | None) -> AsyncIterator[tuple[JellyfinClient, list[str]]]:
     """A client of a server that gives one answer to everything, or none ever; and the paths it was asked for."""
-    asked: list[str] = []
+    request: list[str] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append((await reader.readline()).decode().split()[1])
-        if answer is not None and not asked[-1].startswith("/slow"):
+        request.append((await reader.readline()).decode().split()[1])
+        if answer is not None and not request[-1].startswith("/slow"):
             writer.write(answer)
         else:
             await reader.read()
@@ -26,10 +26,10 @@ async def answering(answer: bytes | None) -> AsyncIterator[tuple[JellyfinClient,
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     client = JellyfinClient(
-        JellyfinServer(type="jellyfin", url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), "1"
+        JellyfinConfig(type="jellyfin", url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), "1"
     )
     try:
-        yield client, asked
+        yield client, request
     finally:
         await client.close()
         server.close()
@@ -49,16 +49,16 @@ def response(status: str, *headers: str) -> bytes:
     ).encode()
 
 
-async def until_asked(asked: list[str], count: int) -> None:
+async def until_asked(request: list[str], count: int) -> None:
     async with asyncio.timeout(10):
-        while len(asked) < count:
+        while len(request) < count:
             await asyncio.sleep(0.01)
 
 
 async def test_closing_breaks_off_a_call_that_the_server_never_answers() -> None:
-    async with answering(None) as (client, asked):
+    async with answering(None) as (client, request):
         call = asyncio.create_task(client.call("GET", "/silent", timeout_s=600))
-        await until_asked(asked, 1)
+        await until_asked(request, 1)
         await client.close()
         async with asyncio.timeout(5):
             with pytest.raises(ServiceUnreachable):
@@ -66,11 +66,12 @@ async def test_closing_breaks_off_a_call_that_the_server_never_answers() -> None
 
 
 async def test_long_calls_hold_up_no_short_ones() -> None:
-    async with answering(response("200 OK")) as (client, asked):
+    async with answering(response("200 OK")) as (client, request):
         long = [
-            asyncio.create_task(client.call("GET", "/slow", timeout_s=2000)) for _ in range(CALLS_AT_ONCE + 1)
+            asyncio.create_task(client.call("GET", "/slow", timeout_s=2000))
+            for _ in range(CALL_CONCURRENCY + 1)
         ]
-        await until_asked(asked, 1)
+        await until_asked(request, 1)
         async with asyncio.timeout(5):
             assert (await client.call("GET", "/quick")).status == 200
         await client.close()

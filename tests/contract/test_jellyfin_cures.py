@@ -36,15 +36,15 @@ from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.folder.tree import write_sidecar
 from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.server import JellyfinServer
-from fluxcaption.settings import JellyfinServer as Settings
+from fluxcaption.settings import JellyfinConfig as Settings
 
-from tests.behaviour.household import READ, clip, jellyfin, settings
-from tests.behaviour.libraries import beside_a_server, films, house_beside, words
 from tests.behaviour.test_delivery_is_exactly_once import HUMAN, beside_a_folder, posts, ready, work
 from tests.behaviour.test_scans_are_the_truth import store_of
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeJellyfin, Fault, audio, film, text
 from tests.fakes.jellyfin.library import SERVER_ID
+from tests.support.app import READ, clip, jellyfin, settings
+from tests.support.libraries import app_beside, beside_a_server, films, words
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 
@@ -163,20 +163,20 @@ async def test_a_read_only_folder_on_12_is_told_and_a_mapped_one_is_written_to(t
 async def test_the_end_of_a_library_scan_is_polled_and_what_came_during_it_is_looked_at_again(
     tmp_path: Path,
 ) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        assert not await house.companion.library_scan_has_ended()
+        assert not await app.server_monitor.library_scan_has_ended()
         fake.begin_library_scan()
         clock.pass_time(seconds=10)
-        await ready(store_of(house), item, house)
-        await house.workers.run(until_idle=True)
-        assert not await house.companion.library_scan_has_ended()
+        await ready(store_of(app), item, app)
+        await app.workers.run(until_idle=True)
+        assert not await app.server_monitor.library_scan_has_ended()
         assert fake.end_library_scan(drops=1.0) == 1
         clock.pass_time(seconds=10)
-        assert await house.companion.library_scan_has_ended()
+        assert await app.server_monitor.library_scan_has_ended()
         assert item.sources[0].unlisted == set()
-        assert not await house.companion.library_scan_has_ended()
-        (delivery,) = await house.store.deliveries(ServerId(SERVER_ID))
+        assert not await app.server_monitor.library_scan_has_ended()
+        (delivery,) = await app.store.deliveries(ServerId(SERVER_ID))
         assert delivery.state is DeliveryState.CONFIRMED
 
 
@@ -186,7 +186,7 @@ async def test_the_plugins_timers_are_armed_only_where_a_start_left_them_waiting
         fake.tasks["WebhookItemDeleted"].ended = fake.now()
         fake.tasks["WebhookItemAdded"].takes_s = 0.7
         server = server_of(fake)
-        await server.hurry_news()
+        await server.trigger_webhook_tasks()
         assert (fake.tasks["WebhookItemAdded"].is_armed, fake.tasks["WebhookItemAdded"].kicks) == (True, 1)
         assert (fake.tasks["WebhookItemDeleted"].is_armed, fake.tasks["WebhookItemDeleted"].kicks) == (
             False,
@@ -277,12 +277,12 @@ async def test_a_certificate_file_that_is_gone_is_a_server_out_of_reach() -> Non
 async def test_an_incremental_pass_reads_only_what_was_saved_since(version: str, tmp_path: Path) -> None:
     async with FakeJellyfin(version) as fake:
         clock = FastClock()
-        async with house_beside(fake, tmp_path, clock) as house:
+        async with app_beside(fake, tmp_path, clock) as app:
             items = films(fake, 30, clock.now())
-            await house.scanner.scan(full=True)
+            await app.scanner.scan(full=True)
             clock.pass_time(hours=1)
             items[3].touch(clock.now())
-            report = await house.scanner.scan(full=False)
+            report = await app.scanner.scan(full=False)
             assert report.items == 1
             assert clock.now() - items[3].saved < timedelta(minutes=1)
 
@@ -298,16 +298,16 @@ async def test_an_error_where_no_answer_is_expected_is_an_error_too() -> None:
 
 
 async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_again(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         fake.hides_new_tracks = True
-        number = await ready(store_of(house), item, house)
+        number = await ready(store_of(app), item, app)
         from fluxcaption.domain.jobs import Stage
 
-        upload = house.workers._stages[Stage.UPLOAD].run
+        upload = app.workers._stages[Stage.UPLOAD].run
         for _ in range(2):
             # The second time as after kill -9 between the server's 204 and our commit: the job is where it was.
-            job = await house.store.job(number)  # type: ignore[arg-type]
+            job = await app.store.job(number)  # type: ignore[arg-type]
             assert job is not None
             outcome = await upload(job)
             assert outcome.stage is Stage.CONFIRM
@@ -324,21 +324,21 @@ async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_a
 
 
 async def test_a_size_limit_of_a_proxy_is_got_round_by_the_mapped_folder(tmp_path: Path) -> None:
-    async with beside_a_folder(tmp_path) as (fake, clock, house, item, file):
+    async with beside_a_folder(tmp_path) as (fake, clock, app, item, file):
         fake.chaos = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
-        await ready(store_of(house), item, house)
-        await work(house, fake, clock, hours=1)
+        await ready(store_of(app), item, app)
+        await work(app, fake, clock, hours=1)
         assert file.read_bytes() == words(item.name)
         assert posts(fake) == 1
 
 
 async def test_a_size_limit_of_a_proxy_is_told_where_no_folder_is_mapped(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         fake.chaos = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
-        await ready(store_of(house), item, house)
-        await work(house, fake, clock, hours=24)
-        (job,) = await house.store.jobs()
+        await ready(store_of(app), item, app)
+        await work(app, fake, clock, hours=24)
+        (job,) = await app.store.jobs()
         assert "limits the size" in job.reason
         assert posts(fake) <= 4
 
@@ -388,12 +388,12 @@ async def test_a_text_is_read_by_the_number_it_has_now() -> None:
 
 
 async def test_a_file_in_a_mapped_folder_is_removed_by_its_path_and_no_number(tmp_path: Path) -> None:
-    async with beside_a_folder(tmp_path) as (fake, _, house, made, file):
+    async with beside_a_folder(tmp_path) as (fake, _, app, made, file):
         file.write_bytes(HUMAN)
         made.sources[0].look_at_disk()
-        item = await house.server.fetch_item(ItemId(made.id))
+        item = await app.server.fetch_item(ItemId(made.id))
         track = next(track for track in item.sources[0].subtitles if track.file_name == file.name)
-        await house.server.delete(item.id, item.sources[0], track)
+        await app.server.delete(item.id, item.sources[0], track)
         assert not file.exists()
         assert not [exchange for exchange in fake.received if exchange.method == "DELETE"]
 
@@ -485,7 +485,7 @@ async def test_a_base_path_is_kept_and_a_wrong_one_is_told() -> None:
 async def test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_and_half_an_hour(
     tmp_path: Path,
 ) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, house):
+    async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         fake.lies_about_uploads = True
 
@@ -498,16 +498,16 @@ async def test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_
                 ]
             )
 
-        await ready(store_of(house), item, house)
-        await work(house, fake, clock, hours=30)
+        await ready(store_of(app), item, app)
+        await work(app, fake, clock, hours=30)
         assert uploads() == 1, "however long it takes, without a library scan in between nothing is known"
         fake.begin_library_scan()
         clock.pass_time(minutes=1)
-        await work(house, fake, clock, hours=3)
+        await work(app, fake, clock, hours=3)
         assert uploads() == 1, "nor while one runs"
         fake.lies_about_uploads = False
         fake.end_library_scan()
-        await work(house, fake, clock, hours=3)
+        await work(app, fake, clock, hours=3)
         assert uploads() == 2
         assert list(item.sources[0].sidecars) == [f"{item.sources[0].stem}.fluxcaption.de.srt"]
 

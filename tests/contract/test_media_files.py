@@ -18,8 +18,8 @@ from fluxcaption.media.files import MediaFiles
 from fluxcaption.media.sketch import EnergySketcher
 from fluxcaption.ports.media import MediaLocation
 
-from tests.behaviour.household import DEMO, HEARD, READ
 from tests.fakes.media import RATE, repeated, sound_clip
+from tests.support.app import DEMO, HEARD, READ
 
 MEDIA = MediaFiles()
 CLIP = MediaLocation(str(DEMO / HEARD / f"{HEARD}.mkv"))
@@ -191,12 +191,12 @@ class Peer:
     """A server of media that can be told to misbehave, and keeps what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
+        self.request: list[tuple[str, str]] = []
         self.breaks = 0
         self.address = ""
 
     async def film(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append((request.host, request.headers.get("Authorization", "")))
+        self.request.append((request.host, request.headers.get("Authorization", "")))
         if request.headers.get("Authorization") != "right":
             return web.Response(status=401)
         if self.breaks and not request.headers["Range"].startswith("bytes=0-"):
@@ -206,7 +206,7 @@ class Peer:
         return web.FileResponse(CLIP.address)
 
     async def elsewhere(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append((request.host, request.headers.get("Authorization", "")))
+        self.request.append((request.host, request.headers.get("Authorization", "")))
         raise web.HTTPFound(self.address.replace("127.0.0.1", "localhost") + "/film")
 
     async def playlist(self, request: web.Request) -> web.StreamResponse:
@@ -257,13 +257,13 @@ async def test_the_key_goes_to_no_other_host_and_over_no_untrusted_line(call: st
     async with listening(peer, tls) as address:
         with pytest.raises(ServiceUnreachable, match="certificate"):
             await asyncio.to_thread(ask, MediaLocation(f"{address}/film", KEY))
-        assert peer.asked == []
+        assert peer.request == []
         assert await asyncio.to_thread(ask, MediaLocation(f"{address}/film", KEY, str(CERTIFICATE)))
     peer = Peer()
     async with listening(peer) as address:
         with pytest.raises(ServiceUnreachable, match="redirects"):
             await asyncio.to_thread(ask, MediaLocation(f"{address}/elsewhere", KEY))
-        assert [host.split(":")[0] for host, _ in peer.asked] == ["127.0.0.1"]
+        assert [host.split(":")[0] for host, _ in peer.request] == ["127.0.0.1"]
 
 
 async def test_a_file_behind_http_names_no_other_address() -> None:
@@ -271,7 +271,7 @@ async def test_a_file_behind_http_names_no_other_address() -> None:
     async with listening(peer) as address:
         with pytest.raises(MediaUnreadable):
             await asyncio.to_thread(MEDIA.probe, MediaLocation(f"{address}/film.m3u8", KEY))
-        assert peer.asked == []
+        assert peer.request == []
 
 
 @pytest.fixture

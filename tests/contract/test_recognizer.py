@@ -14,7 +14,7 @@ from fluxcaption.ports.media import MediaLocation
 from fluxcaption.settings import LocalSpeech
 from fluxcaption.speech.whisper import WhisperRecognizer
 
-from tests.behaviour.household import DEMO, HEARD
+from tests.support.app import DEMO, HEARD
 
 
 class Held:
@@ -45,12 +45,12 @@ async def test_a_window_in_hand_is_heard_to_its_end_though_somebody_unloads_the_
         ]
     )
     unit = WorkUnit(
-        UnitId("u"), WorkKind.HEAR, 1, "en", "m", "s", Sound(blocks.put(sound), 0, len(sound), Ms(0))
+        UnitId("u"), WorkKind.TRANSCRIBE, 1, "en", "m", "s", Sound(blocks.put(sound), 0, len(sound), Ms(0))
     )
-    undisturbed = await asyncio.to_thread(recognizer.hear, unit)
+    undisturbed = await asyncio.to_thread(recognizer.transcribe, unit)
     assert undisturbed.segments
     held = recognizer._model = Held(recognizer._model)
-    hearing = asyncio.create_task(asyncio.to_thread(recognizer.hear, unit))
+    hearing = asyncio.create_task(asyncio.to_thread(recognizer.transcribe, unit))
     await asyncio.to_thread(held.began.wait)
     unloading = asyncio.create_task(asyncio.to_thread(recognizer.unload))
     await asyncio.wait({unloading}, timeout=0.2)
@@ -58,5 +58,5 @@ async def test_a_window_in_hand_is_heard_to_its_end_though_somebody_unloads_the_
     assert (await hearing).segments == undisturbed.segments
     await unloading
     assert not recognizer.is_loaded
-    assert (await asyncio.to_thread(recognizer.hear, unit)).segments == undisturbed.segments
+    assert (await asyncio.to_thread(recognizer.transcribe, unit)).segments == undisturbed.segments
     await asyncio.to_thread(recognizer.unload)

@@ -19,13 +19,13 @@ from fluxcaption.domain.errors import StateError
 from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.jobs import (
     Delivery,
-    Grade,
     HeardWindow,
     JobState,
     NewJob,
     Outcome,
+    Priority,
+    Provenance,
     Stage,
-    Tier,
     TranscriptKey,
     TranslationKey,
 )
@@ -49,7 +49,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 def gap(
     source: str = "s",
     target: LanguageTag = DE,
-    tier: Tier = Tier.NEW,
+    priority: Priority = Priority.NEW,
     *,
     days_old: float = 0,
     held: bool = False,
@@ -60,7 +60,7 @@ def gap(
         SourceId(source),
         target,
         f"Film {source}",
-        tier,
+        priority,
         NOW - timedelta(days=days_old),
         "no track",
         held,
@@ -77,36 +77,36 @@ async def test_a_gap_found_twice_is_one_job(store: SqliteStore) -> None:
 
 async def test_asked_goes_before_new_before_backlog_and_newest_first(store: SqliteStore) -> None:
     jobs = [
-        gap("old", tier=Tier.BACKLOG, days_old=9),
-        gap("young", tier=Tier.BACKLOG),
+        gap("old", priority=Priority.BACKLOG, days_old=9),
+        gap("young", priority=Priority.BACKLOG),
         gap("new", days_old=3),
-        gap("asked", tier=Tier.ASKED, days_old=5),
+        gap("asked", priority=Priority.REQUESTED, days_old=5),
     ]
     await store.add_jobs(jobs, NOW)
     order = []
-    while (job := await store.claim(Stage.LISTEN, NOW)) is not None:
+    while (job := await store.claim(Stage.ACQUIRE, NOW)) is not None:
         order.append(job.source_id)
     assert order == ["asked", "new", "young", "old"]
 
 
 async def test_two_claimers_never_get_one_job(store: SqliteStore) -> None:
     await store.add_jobs([gap(str(number)) for number in range(20)], NOW)
-    claimed = await asyncio.gather(*(store.claim(Stage.LISTEN, NOW) for _ in range(30)))
+    claimed = await asyncio.gather(*(store.claim(Stage.ACQUIRE, NOW) for _ in range(30)))
     ids = [job.id for job in claimed if job]
     assert len(ids) == len(set(ids)) == 20
 
 
 async def test_an_attempt_is_counted_before_the_work_and_not_when_parked(store: SqliteStore) -> None:
     await store.add_jobs([gap()], NOW)
-    job = await store.claim(Stage.LISTEN, NOW)
+    job = await store.claim(Stage.ACQUIRE, NOW)
     assert job is not None
     assert job.attempts == 1
     parked = await store.record(job, Outcome.parked(timedelta(minutes=2), "away", "service-unreachable"), NOW)
     assert parked is not None
     assert parked.attempts == 0
-    assert await store.claim(Stage.LISTEN, NOW) is None
+    assert await store.claim(Stage.ACQUIRE, NOW) is None
     assert await store.unpark("service-unreachable", NOW) == 1
-    again = await store.claim(Stage.LISTEN, NOW)
+    again = await store.claim(Stage.ACQUIRE, NOW)
     assert again is not None
     failed = await store.record(again, Outcome.again(timedelta(minutes=1), "hiccup"), NOW)
     assert failed is not None
@@ -116,7 +116,7 @@ async def test_an_attempt_is_counted_before_the_work_and_not_when_parked(store: 
 
 async def test_an_illegal_move_is_refused(store: SqliteStore) -> None:
     await store.add_jobs([gap()], NOW)
-    job = await store.claim(Stage.LISTEN, NOW)
+    job = await store.claim(Stage.ACQUIRE, NOW)
     assert job is not None
     with pytest.raises(ValueError, match="cannot go"):
         await store.record(job, Outcome(JobState.RUNNING), NOW)
@@ -124,7 +124,7 @@ async def test_an_illegal_move_is_refused(store: SqliteStore) -> None:
 
 async def test_a_job_cancelled_while_it_runs_stays_cancelled(store: SqliteStore) -> None:
     await store.add_jobs([gap()], NOW)
-    job = await store.claim(Stage.LISTEN, NOW)
+    job = await store.claim(Stage.ACQUIRE, NOW)
     assert job is not None
     await store.cancel(job.id, NOW)
     after = await store.record(job, Outcome.done("made"), NOW)
@@ -136,22 +136,22 @@ async def test_a_gap_that_is_found_again_starts_its_finished_job_again_but_not_o
     store: SqliteStore,
 ) -> None:
     await store.add_jobs([gap()], NOW)
-    job = await store.claim(Stage.LISTEN, NOW)
+    job = await store.claim(Stage.ACQUIRE, NOW)
     assert job is not None
     await store.record(job, Outcome.done("made"), NOW)
     assert await store.add_jobs([gap()], NOW) == 1
     await store.cancel(job.id, NOW)
     assert await store.add_jobs([gap()], NOW) == 0
-    assert await store.claim(Stage.LISTEN, NOW) is None
-    await store.add_jobs([gap(tier=Tier.ASKED)], NOW)
-    assert await store.claim(Stage.LISTEN, NOW) is not None
+    assert await store.claim(Stage.ACQUIRE, NOW) is None
+    await store.add_jobs([gap(priority=Priority.REQUESTED)], NOW)
+    assert await store.claim(Stage.ACQUIRE, NOW) is not None
 
 
 async def test_a_failed_job_starts_again_after_growing_pauses(store: SqliteStore) -> None:
     await store.add_jobs([gap()], NOW)
     at, restarts = NOW, []
     for _ in range(3):
-        job = await store.claim(Stage.LISTEN, at)
+        job = await store.claim(Stage.ACQUIRE, at)
         assert job is not None
         await store.record(job, Outcome.failed("no", "transient"), at)
         failed_at = at
@@ -164,11 +164,11 @@ async def test_a_failed_job_starts_again_after_growing_pauses(store: SqliteStore
 async def test_a_restart_makes_running_work_due_again(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path)
     await store.add_jobs([gap()], NOW)
-    await store.claim(Stage.LISTEN, NOW)
+    await store.claim(Stage.ACQUIRE, NOW)
     await store.close()
     store = await SqliteStore.open(tmp_path)
     assert await store.requeue_interrupted(NOW) == 1
-    job = await store.claim(Stage.LISTEN, NOW)
+    job = await store.claim(Stage.ACQUIRE, NOW)
     assert job is not None
     assert job.attempts == 2
     await store.close()
@@ -176,16 +176,24 @@ async def test_a_restart_makes_running_work_due_again(tmp_path: Path) -> None:
 
 async def test_the_backlog_is_released_title_by_title_newest_first(store: SqliteStore) -> None:
     await store.add_jobs(
-        [gap(str(n), target, Tier.BACKLOG, days_old=n, held=True) for n in range(5) for target in (DE, ES)],
+        [
+            gap(str(n), target, Priority.BACKLOG, days_old=n, held=True)
+            for n in range(5)
+            for target in (DE, ES)
+        ],
         NOW,
     )
-    assert await store.claim(Stage.LISTEN, NOW) is None
+    assert await store.claim(Stage.ACQUIRE, NOW) is None
     assert await store.next_due() is None
     assert await store.release_backlog(1, True, NOW) == 1
-    first = [await store.claim(Stage.LISTEN, NOW) for _ in range(3)]
+    first = [await store.claim(Stage.ACQUIRE, NOW) for _ in range(3)]
     assert [job.source_id if job else None for job in first] == ["0", "0", None]
-    standing = await store.backlog_standing(NOW)
-    assert (standing.has_begun, standing.begun_today, standing.has_finished) == (True, 1, False)
+    target_history = await store.backlog_standing(NOW)
+    assert (target_history.has_begun, target_history.begun_today, target_history.has_finished) == (
+        True,
+        1,
+        False,
+    )
     for job in first[:2]:
         assert job is not None
         await store.record(job, Outcome.done("made"), NOW)
@@ -194,11 +202,11 @@ async def test_the_backlog_is_released_title_by_title_newest_first(store: Sqlite
 
 
 async def test_an_asked_job_leaves_the_backlog(store: SqliteStore) -> None:
-    await store.add_jobs([gap(tier=Tier.BACKLOG, held=True)], NOW)
-    await store.add_jobs([gap(tier=Tier.ASKED)], NOW)
-    job = await store.claim(Stage.LISTEN, NOW)
+    await store.add_jobs([gap(priority=Priority.BACKLOG, held=True)], NOW)
+    await store.add_jobs([gap(priority=Priority.REQUESTED)], NOW)
+    job = await store.claim(Stage.ACQUIRE, NOW)
     assert job is not None
-    assert job.tier is Tier.ASKED
+    assert job.priority is Priority.REQUESTED
 
 
 async def test_a_repeated_event_has_the_same_id_and_is_open_again_for_ten_minutes_after_it_was_handled(
@@ -210,11 +218,11 @@ async def test_a_repeated_event_has_the_same_id_and_is_open_again_for_ten_minute
     other = await store.add_event(ServerId("v"), "ItemAdded", ItemId("j"), NOW)
     assert first == again != other
     assert [event.id for event in await store.open_events(NOW)] == [first, other]
-    await store.put_off_event(first, NOW + timedelta(minutes=1))
+    await store.reschedule_event(first, NOW + timedelta(minutes=1))
     await store.close_events([first], NOW)
     later = NOW + timedelta(minutes=9)
     assert await store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), later) == first
-    assert [(event.id, event.looks) for event in await store.open_events(NOW)] == [(first, 0), (other, 0)]
+    assert [(event.id, event.attempts) for event in await store.open_events(NOW)] == [(first, 0), (other, 0)]
     await store.close_events([first], later)
     assert await store.add_event(
         ServerId("v"), "ItemAdded", ItemId("i"), later + timedelta(minutes=11)
@@ -230,7 +238,7 @@ async def test_promises_that_wait_together_each_get_their_own_answer(store: Sqli
     results = await asyncio.gather(*good, store._db.promise(broken), return_exceptions=True)
     assert sorted(result for result in results if isinstance(result, int)) == [1, 2, 3, 4, 5]
     assert isinstance(results[-1], ValueError)
-    assert await store.flag("half") is None
+    assert await store.state_value("half") is None
 
 
 async def test_a_cancelled_caller_leaves_no_half_transaction(store: SqliteStore) -> None:
@@ -247,8 +255,8 @@ async def test_a_cancelled_caller_leaves_no_half_transaction(store: SqliteStore)
     task.cancel()
     go_on.set()
     await asyncio.gather(task, return_exceptions=True)
-    await store.set_flag("three", "3")
-    assert [await store.flag(name) for name in ("one", "two", "three")] == ["1", "2", "3"]
+    await store.set_state_value("three", "3")
+    assert [await store.state_value(name) for name in ("one", "two", "three")] == ["1", "2", "3"]
 
 
 async def test_a_transcript_is_filled_window_by_window_and_found_again(store: SqliteStore) -> None:
@@ -261,7 +269,7 @@ async def test_a_transcript_is_filled_window_by_window_and_found_again(store: Sq
     assert saved is not None
     assert (saved.heard_until, saved.is_complete, saved.language) == (20_000, False, DE)
     await store.finish_transcript(opened.id, DE)
-    await store.same_sound(Fingerprint("other file"), 1, KEY.fingerprint, 0)
+    await store.alias_sound(Fingerprint("other file"), 1, KEY.fingerprint, 0)
     found = await store.transcript(TranscriptKey(Fingerprint("other file"), 1, "whisper", "rev", "set"))
     assert found is not None
     assert found.is_complete
@@ -291,11 +299,11 @@ async def test_an_intent_is_remembered_with_its_hash(store: SqliteStore) -> None
 
 
 async def test_a_decision_is_remembered_for_the_media_and_forgotten_when_asked(store: SqliteStore) -> None:
-    await store.settle(Fingerprint("f"), DE, "settings", "no-speech", "nobody speaks", NOW)
-    assert await store.settled(Fingerprint("f"), DE, "settings") == ("no-speech", "nobody speaks")
-    assert await store.settled(Fingerprint("f"), DE, "other settings") is None
-    await store.unsettle(Fingerprint("f"), DE)
-    assert await store.settled(Fingerprint("f"), DE, "settings") is None
+    await store.remember_skip(Fingerprint("f"), DE, "settings", "no-speech", "nobody speaks", NOW)
+    assert await store.skip_reason(Fingerprint("f"), DE, "settings") == ("no-speech", "nobody speaks")
+    assert await store.skip_reason(Fingerprint("f"), DE, "other settings") is None
+    await store.forget_skip(Fingerprint("f"), DE)
+    assert await store.skip_reason(Fingerprint("f"), DE, "settings") is None
 
 
 async def test_a_claim_needs_no_walk_through_a_long_queue(store: SqliteStore) -> None:
@@ -317,7 +325,7 @@ async def test_a_delivery_is_kept_with_the_one_it_replaces_until_it_is_seen(stor
         NOW,
         confirmed_at=NOW,
         state=DeliveryState.CONFIRMED,
-        grade=Grade("heard", "ears", 0.7),
+        provenance=Provenance("heard", "ears", 0.7),
     )
     intent = replace(
         earlier,
@@ -354,8 +362,8 @@ async def test_a_state_of_an_earlier_program_keeps_what_was_on_its_way(tmp_path:
     store = await SqliteStore.open(tmp_path)
     try:
         (delivery,) = await store.deliveries(ServerId("v"))
-        assert delivery.is_on_its_way
-        assert delivery.grade == Grade("translated by nobody")
+        assert delivery.is_unconfirmed
+        assert delivery.provenance == Provenance("translated by nobody")
     finally:
         await store.close()
 
@@ -469,11 +477,11 @@ async def test_deliveries_are_found_by_the_time_they_were_sent_though_no_answer_
 async def test_what_is_asked_often_walks_no_table(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, tuple[object, ...]]] = []
+    request: list[tuple[str, tuple[object, ...]]] = []
     read = store._db.read
 
     async def keep(query: str, values: Iterable[object] = ()) -> list[sqlite3.Row]:
-        asked.append((query, tuple(values)))
+        request.append((query, tuple(values)))
         return await read(query, values)
 
     monkeypatch.setattr(store._db, "read", keep)
@@ -483,7 +491,7 @@ async def test_what_is_asked_often_walks_no_table(
     await store.jobs(item_id=ItemId("i"))
     await store.deliveries(ServerId("v"), item_id=ItemId("i"))
     await store.item_rows(ServerId("v"), 0, 10)
-    for query, values in asked:
+    for query, values in request:
         plan = [row["detail"] for row in await read(f"EXPLAIN QUERY PLAN {query}", values)]
         assert not [
             step

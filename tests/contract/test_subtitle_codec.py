@@ -10,7 +10,7 @@ from fluxcaption.domain.cues import Cue
 from fluxcaption.domain.errors import SubtitleUnreadable
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import Ms
-from fluxcaption.subtitles.codec import MOST_CUES, Pysubs2Codec
+from fluxcaption.subtitles.codec import MAX_CUES, Pysubs2Codec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,15 +43,15 @@ def test_old_encodings_and_line_ends_are_read(encoding: str, newline: str) -> No
 def test_webvtt_keeps_all_but_the_text() -> None:
     read = CODEC.read("a.vtt", VTT.encode())
     assert [cue.text for cue in read.cues] == ["Hello & goodbye.", "Yes."]
-    written = CODEC.rewrite("a.vtt", VTT.encode(), ["Hallo.", "Ja."]).decode()
-    assert written == VTT.replace("<v Ann>Hello &amp; goodbye.", "<v Ann>Hallo.").replace("Yes.", "Ja.")
+    file_suffix = CODEC.rewrite("a.vtt", VTT.encode(), ["Hallo.", "Ja."]).decode()
+    assert file_suffix == VTT.replace("<v Ann>Hello &amp; goodbye.", "<v Ann>Hallo.").replace("Yes.", "Ja.")
 
 
 def test_ass_keeps_styles_comments_margins_and_drawings() -> None:
     read = CODEC.read("a.ass", ASS.encode())
     assert [cue.text for cue in read.cues] == ["Hello, you.", "Second line"]
-    written = CODEC.rewrite("a.ass", ASS.encode(), ["Hallo, du.", "Zweite\nZeile"]).decode()
-    assert written == ASS.replace("Hello, you.", "Hallo, du.").replace("Second\\Nline", "Zweite\\NZeile")
+    file_suffix = CODEC.rewrite("a.ass", ASS.encode(), ["Hallo, du.", "Zweite\nZeile"]).decode()
+    assert file_suffix == ASS.replace("Hello, you.", "Hallo, du.").replace("Second\\Nline", "Zweite\\NZeile")
 
 
 def test_a_text_that_is_the_same_leaves_the_file_as_it_was() -> None:
@@ -90,16 +90,16 @@ def test_ass_keeps_karaoke_and_the_fields_in_the_order_of_the_file() -> None:
     head = "[Events]\nFormat: Start, End, Layer, Style, Text\nDialogue: 0:00:01.00,0:00:02.00,0,Song,"
     read = CODEC.read("a.ass", f"{head}{{\\k20}}Where {{\\k30}}is {{\\k10}}the cat?\n".encode())
     assert [(cue.text, cue.style, cue.start) for cue in read.cues] == [("Where is the cat?", "Song", 1000)]
-    written = CODEC.rewrite(
+    file_suffix = CODEC.rewrite(
         "a.ass", f"{head}{{\\k20}}Where {{\\k30}}is {{\\k10}}the cat?\n".encode(), ["¿Dónde está el gato?"]
     ).decode()
-    assert written == f"{head}{{\\k20}}¿Dónde {{\\k30}}está {{\\k10}}el gato?\n"
+    assert file_suffix == f"{head}{{\\k20}}¿Dónde {{\\k30}}está {{\\k10}}el gato?\n"
 
 
 def test_signs_that_mean_something_in_webvtt_are_written_as_its_entities() -> None:
-    written = CODEC.rewrite("a.vtt", VTT.encode(), ["a < b & c --> d", "Ja."])
-    assert b"<v Ann>a &lt; b &amp; c --&gt; d\n" in written
-    assert CODEC.read("a.vtt", written).cues[0].text == "a < b & c --> d"
+    file_suffix = CODEC.rewrite("a.vtt", VTT.encode(), ["a < b & c --> d", "Ja."])
+    assert b"<v Ann>a &lt; b &amp; c --&gt; d\n" in file_suffix
+    assert CODEC.read("a.vtt", file_suffix).cues[0].text == "a < b & c --> d"
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
@@ -156,8 +156,10 @@ def test_text_after_an_empty_line_belongs_to_the_cue() -> None:
         ("One.", "Two.", "40"),
         ("Three.", "Four."),
     ]
-    written = CODEC.rewrite("a.srt", content.encode(), ["Uno.", "Tres."]).decode()
-    assert written == "1\n00:00:01,000 --> 00:00:02,000\nUno.\n\n2\n00:00:03,000 --> 00:00:04,000\nTres.\n"
+    file_suffix = CODEC.rewrite("a.srt", content.encode(), ["Uno.", "Tres."]).decode()
+    assert (
+        file_suffix == "1\n00:00:01,000 --> 00:00:02,000\nUno.\n\n2\n00:00:03,000 --> 00:00:04,000\nTres.\n"
+    )
 
 
 def test_the_frame_rate_at_the_top_of_a_microdvd_file_is_believed() -> None:
@@ -182,7 +184,7 @@ HOSTILE = {
     "lines.srt": "1\n00:00:01,000 --> 00:00:02,000\n" + "ab\n" * 1_300_000,
     "line.srt": "1\n00:00:01,000 --> 00:00:02,000\n" + "a" * 4_000_000,
     "arrows.srt": ("00:00:01,000 --> " * 1_100 + "\n") * 200,
-    "cues.srt": "1\n00:00:01,000 --> 00:00:02,000\nx\n\n" * MOST_CUES,
+    "cues.srt": "1\n00:00:01,000 --> 00:00:02,000\nx\n\n" * MAX_CUES,
     "scales.ass": "[Events]\nDialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,{" + "\\p1" * 1_000_000,
     "overrides.ass": "[Events]\n"
     + ("Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,," + "{\\an8" * 2_000 + "\n") * 300,
@@ -260,7 +262,7 @@ def test_what_is_written_is_read_again(parts: list[tuple[int, int, list[str]]]) 
 
 def test_too_many_cues_are_refused_before_they_are_parsed() -> None:
     with pytest.raises(SubtitleUnreadable, match="more than"):
-        CODEC.read("a.srt", b"1\n00:00:01,000 --> 00:00:02,000\nx\n\n" * (MOST_CUES + 1))
+        CODEC.read("a.srt", b"1\n00:00:01,000 --> 00:00:02,000\nx\n\n" * (MAX_CUES + 1))
 
 
 @given(

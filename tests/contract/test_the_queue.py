@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from fluxcaption.domain.errors import DiskLow
 from fluxcaption.domain.jobs import (
-    AskedFor,
     Delivery,
     HeardWindow,
     Job,
     JobState,
+    ManualRequest,
     NewJob,
     Outcome,
+    Priority,
     Stage,
-    Tier,
     TranscriptKey,
 )
 from fluxcaption.domain.language import LanguageTag
@@ -37,20 +37,20 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await opened.close()
 
 
-def gap(source: str = "s", *, tier: Tier = Tier.NEW, days_old: float = 0) -> NewJob:
+def gap(source: str = "s", *, priority: Priority = Priority.NEW, days_old: float = 0) -> NewJob:
     return NewJob(
         ServerId("v"),
         ItemId(f"i-{source}"),
         SourceId(source),
         DE,
         f"Film {source}",
-        tier,
+        priority,
         NOW - timedelta(days=days_old),
         "no track",
     )
 
 
-async def claimed(store: SqliteStore, stage: Stage = Stage.LISTEN, at: datetime = NOW) -> Job:
+async def claimed(store: SqliteStore, stage: Stage = Stage.ACQUIRE, at: datetime = NOW) -> Job:
     job = await store.claim(stage, at)
     assert job is not None
     return job
@@ -65,7 +65,7 @@ async def test_what_an_earlier_claim_reports_changes_nothing(store: SqliteStore)
     await store.add_jobs([gap()], NOW)
     first = await claimed(store)
     await store.cancel(first.id, NOW)
-    await store.ask_again(first.id, NOW)
+    await store.retry(first.id, NOW)
     assert await store.record(first, Outcome.done("made"), NOW) is None
     second = await claimed(store)
     assert await store.record(first, Outcome.failed("late", "late"), NOW) is None
@@ -103,7 +103,7 @@ async def test_a_job_that_ends_the_process_three_times_is_set_aside_until_a_pers
     assert "jobs retry" in after.reason
     assert (await claimed(store)).source_id == "other"
     assert await store.add_jobs([gap("poison")], NOW + timedelta(days=90)) == 0
-    await store.ask_again(job.id, NOW)
+    await store.retry(job.id, NOW)
     for _ in (1, 2):
         assert (await claimed(store)).source_id == "poison"
         await store.requeue_interrupted(NOW)
@@ -115,7 +115,7 @@ async def test_a_job_that_gets_further_each_time_is_not_what_ends_the_process(st
     opened = await store.open_transcript(KEY, Ms(600_000))
     for window in range(5):
         job = await claimed(store)
-        await store.note(job.id, fingerprint=KEY.fingerprint)
+        await store.update_progress(job.id, fingerprint=KEY.fingerprint)
         await store.save_window(opened.id, HeardWindow(Ms(window * 1000), Ms(window * 1000 + 1000), ()), DE)
         await store.requeue_interrupted(NOW)
     assert (await the_job(store)).state is JobState.QUEUED
@@ -127,7 +127,7 @@ async def test_jobs_that_were_in_hand_at_two_crashes_go_on_one_by_one(store: Sql
         assert [(await claimed(store)).source_id for _ in range(2)] == ["first", "second"]
         await store.requeue_interrupted(NOW)
     assert (await claimed(store)).source_id == "first"
-    assert await store.claim(Stage.LISTEN, NOW) is None
+    assert await store.claim(Stage.ACQUIRE, NOW) is None
     await store.requeue_interrupted(NOW)
     second = await claimed(store, at=NOW + timedelta(minutes=10))
     assert second.source_id == "second"
@@ -139,14 +139,16 @@ async def test_jobs_that_were_in_hand_at_two_crashes_go_on_one_by_one(store: Sql
 async def test_what_a_person_asks_for_is_due_now_in_the_way_that_was_asked_last(store: SqliteStore) -> None:
     await store.add_jobs([gap()], NOW)
     await store.record(await claimed(store), Outcome.next(Stage.TRANSLATE, wait=timedelta(hours=2)), NOW)
-    await store.add_jobs([gap(tier=Tier.ASKED)], NOW)
+    await store.add_jobs([gap(priority=Priority.REQUESTED)], NOW)
     job = await the_job(store)
-    assert (job.next_try_at, job.tier, job.stage) == (NOW, Tier.ASKED, Stage.TRANSLATE)
-    await store.add_jobs([replace(gap(tier=Tier.ASKED), asked=AskedFor(model="/m/large", redo=True))], NOW)
+    assert (job.next_try_at, job.priority, job.stage) == (NOW, Priority.REQUESTED, Stage.TRANSLATE)
+    await store.add_jobs(
+        [replace(gap(priority=Priority.REQUESTED), request=ManualRequest(model="/m/large", redo=True))], NOW
+    )
     job = await the_job(store)
-    assert (job.asked, job.stage) == (AskedFor(model="/m/large", redo=True), Stage.LISTEN)
+    assert (job.request, job.stage) == (ManualRequest(model="/m/large", redo=True), Stage.ACQUIRE)
     await store.add_jobs([gap()], NOW)
-    assert (await the_job(store)).asked.model == "/m/large"
+    assert (await the_job(store)).request.model == "/m/large"
 
 
 async def test_a_running_job_that_is_asked_for_in_another_way_begins_anew_when_its_attempt_ends(
@@ -154,10 +156,12 @@ async def test_a_running_job_that_is_asked_for_in_another_way_begins_anew_when_i
 ) -> None:
     await store.add_jobs([gap()], NOW)
     job = await claimed(store)
-    await store.add_jobs([replace(gap(tier=Tier.ASKED), asked=AskedFor(model="/m/large"))], NOW)
+    await store.add_jobs(
+        [replace(gap(priority=Priority.REQUESTED), request=ManualRequest(model="/m/large"))], NOW
+    )
     after = await store.record(job, Outcome.next(Stage.TRANSLATE), NOW)
     assert after is not None
-    assert (after.state, after.stage, after.asked.model) == (JobState.QUEUED, Stage.LISTEN, "/m/large")
+    assert (after.state, after.stage, after.request.model) == (JobState.QUEUED, Stage.ACQUIRE, "/m/large")
 
 
 async def test_an_open_job_follows_its_item_to_a_new_id(store: SqliteStore) -> None:
@@ -170,11 +174,11 @@ async def test_a_clock_that_was_set_back_stalls_nothing(store: SqliteStore) -> N
     ahead = NOW + timedelta(days=365)
     await store.add_jobs([gap()], ahead)
     event = await store.add_event(ServerId("v"), "ItemAdded", ItemId("i"), ahead)
-    await store.put_off_event(event, ahead)
+    await store.reschedule_event(event, ahead)
     await store.save_watched(ServerId("v"), [(ItemId("i"), SourceId("s"), ahead)])
-    assert await store.claim(Stage.LISTEN, NOW) is None
-    await store.mend_times(NOW)
-    assert await store.claim(Stage.LISTEN, NOW) is not None
+    assert await store.claim(Stage.ACQUIRE, NOW) is None
+    await store.clamp_future_times(NOW)
+    assert await store.claim(Stage.ACQUIRE, NOW) is not None
     assert [found.id for found in await store.open_events(NOW)] == [event]
     assert [at for _, _, at in await store.watched_since(ServerId("v"), NOW)] == [NOW]
 
@@ -182,7 +186,7 @@ async def test_a_clock_that_was_set_back_stalls_nothing(store: SqliteStore) -> N
 async def test_what_is_due_within_a_day_is_left_to_its_time(store: SqliteStore) -> None:
     await store.add_jobs([gap()], NOW)
     await store.record(await claimed(store), Outcome.again(timedelta(hours=2), "hiccup"), NOW)
-    await store.mend_times(NOW)
+    await store.clamp_future_times(NOW)
     assert (await the_job(store)).next_try_at == NOW + timedelta(hours=2)
 
 
@@ -194,14 +198,14 @@ async def test_pruning_takes_only_what_is_never_used_again(store: SqliteStore) -
     waiting = await store.add_event(ServerId("v"), "ItemAdded", ItemId("waits"), old)
     await store.add_jobs([gap("open"), gap("done", days_old=1)], NOW)
     refs = [await store.put_document(text) for text in (b"source", b"track", b"before", b"of a finished job")]
-    await store.note((await claimed(store)).id, source_ref=refs[0], track_ref=refs[1])
+    await store.update_progress((await claimed(store)).id, source_ref=refs[0], track_ref=refs[1])
     await store.record_intent(
         Delivery(
             ServerId("v"), SourceId("s"), DE, ContentHash("h"), "F.de.srt", "{}", NOW, previous_ref=refs[2]
         )
     )
     finished = await claimed(store)
-    await store.note(finished.id, track_ref=refs[3])
+    await store.update_progress(finished.id, track_ref=refs[3])
     await store.record(finished, Outcome.done("made"), NOW)
     await store.prune(NOW)
     assert [row["item_id"] for row in await store._db.read("SELECT item_id FROM events ORDER BY id")] == [
@@ -256,5 +260,5 @@ async def test_closing_keeps_what_a_cancelled_caller_had_begun(tmp_path: Path) -
     go_on.set()
     await closing
     store = await SqliteStore.open(tmp_path)
-    assert await store.flag("one") == "1"
+    assert await store.state_value("one") == "1"
     await store.close()

@@ -18,9 +18,9 @@ from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import UnitId
 from fluxcaption.miniatures import TRANSLATION
 from fluxcaption.pipeline.captioning.batches import (
-    ThroughExecutor,
+    BatchTranslator,
     TranslationReport,
-    translate_all,
+    translate_in_batches,
     translation_handler,
 )
 from fluxcaption.ports.executor import UnitResult, WorkUnit
@@ -67,11 +67,11 @@ async def film(fake: FakeOllama, texts: list[str]) -> tuple[TranslationReport, d
         saved.update(new)
 
     units = [TextUnit(UnitId(str(number)), text) for number, text in enumerate(texts, 1)]
-    through = ThroughExecutor(
+    through = BatchTranslator(
         translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1
     )
     try:
-        return await translate_all(units, through, save), saved
+        return await translate_in_batches(units, through, save), saved
     finally:
         await translator.close()
 
@@ -147,9 +147,9 @@ async def test_what_was_saved_before_the_backend_went_away_stays_saved(fake: Fak
 
     units = [TextUnit(UnitId(str(number)), text) for number, text in enumerate(TEXTS, 1)]
     with pytest.raises(ServiceUnreachable):
-        await translate_all(
+        await translate_in_batches(
             units,
-            ThroughExecutor(
+            BatchTranslator(
                 translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1
             ),
             save,
@@ -171,7 +171,7 @@ async def test_two_servers_with_the_same_model_are_two_backends(fake: FakeOllama
                 return await handle(unit)
 
         for translator in translators:
-            through = ThroughExecutor(
+            through = BatchTranslator(
                 translator, Routed(translator), TranslationKey(EN, DE, translator.name, "r"), 1
             )
             assert await through.ask([TextUnit(UnitId("1"), "Where is the cat?")])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fluxcaption.domain.asr_filter import gate, snap_to_speech
+from fluxcaption.domain.asr_filter import drop_repetitions, snap_to_speech
 from fluxcaption.domain.cues import Segment
 from fluxcaption.domain.units import Ms, UnitId
 from fluxcaption.executor.threads import MemoryBlocks
@@ -24,7 +24,7 @@ from fluxcaption.settings import LocalSpeech
 from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
 from fluxcaption.speech.windows import SilenceCutter, SoundWindow
 
-from tests.measuring import word_errors, words_of
+from tests.support.measuring import word_errors, words_of
 
 RATE = 16_000
 BLOCK = 10 * RATE
@@ -66,13 +66,13 @@ def monologue(language: str, seed: int) -> tuple[Samples, list[tuple[int, str]]]
     return sound[:at] + (np.random.default_rng(0).standard_normal(at) * 0.001).astype(np.float32), truth
 
 
-def hear(sound: Samples, language: str, threads: int) -> tuple[list[tuple[int, str]], float]:
+def transcribe(sound: Samples, language: str, threads: int) -> tuple[list[tuple[int, str]], float]:
     """What the daemon would keep, and how long it took."""
     blocks = MemoryBlocks()
     recognizer = WhisperRecognizer(LocalSpeech(model="miniature"), blocks, threads, SPEECH)
     cutter = SilenceCutter(SileroDetector().speech)
     kept: list[Segment] = []
-    tell(recognizer, blocks, sound[: 5 * RATE])
+    detect(recognizer, blocks, sound[: 5 * RATE])
     began = time.perf_counter()
     windows: list[SoundWindow] = []
     for start in range(0, len(sound), BLOCK):
@@ -82,31 +82,31 @@ def hear(sound: Samples, language: str, threads: int) -> tuple[list[tuple[int, s
         block = blocks.put(window.samples)
         unit = WorkUnit(
             UnitId(str(window.start)),
-            WorkKind.HEAR,
+            WorkKind.TRANSCRIBE,
             1,
             language,
             "",
             "",
             Sound(block, 0, len(window.samples), window.start),
         )
-        kept += snap_to_speech(recognizer.hear(unit).segments, window.speech)
+        kept += snap_to_speech(recognizer.transcribe(unit).segments, window.speech)
         blocks.drop(block)
     took = time.perf_counter() - began
     recognizer.unload()
-    return [(segment.start, segment.text) for segment in gate(kept)], took
+    return [(segment.start, segment.text) for segment in drop_repetitions(kept)], took
 
 
-def tell(recognizer: WhisperRecognizer, blocks: MemoryBlocks, sound: Samples) -> str:
+def detect(recognizer: WhisperRecognizer, blocks: MemoryBlocks, sound: Samples) -> str:
     unit = WorkUnit(
         UnitId("language"),
-        WorkKind.TELL_LANGUAGE,
+        WorkKind.DETECT_LANGUAGE,
         1,
         "",
         "",
         "",
         Sound(blocks.put(sound), 0, len(sound), Ms(0)),
     )
-    return recognizer.tell_language(unit).language
+    return recognizer.detect_language(unit).language
 
 
 def with_word_times(sound: Samples, language: str) -> str:
@@ -126,7 +126,7 @@ def main() -> None:
         starts: list[int] = []
         for seed in (1, 2, 3):
             sound, truth = monologue(language, seed)
-            kept, _ = hear(sound, language, 1)
+            kept, _ = transcribe(sound, language, 1)
             said = [word for _, text in truth for word in words_of(text)]
             errors += word_errors(said, [word for _, text in kept for word in words_of(text)])
             worded += word_errors(said, words_of(with_word_times(sound, language)))
@@ -149,11 +149,11 @@ def main() -> None:
     for number in range(120):
         language = "en" if number % 2 else "es"
         _, wave = unseen(language, r)
-        right += tell(recognizer, blocks, wave) == language
+        right += detect(recognizer, blocks, wave) == language
     print(f"language of single unseen sentences: {right} of 120 right")
     sound, _ = monologue("en", 1)
     for threads in (1, 2):
-        _, took = hear(sound, "en", threads)
+        _, took = transcribe(sound, "en", threads)
         print(f"{threads} thread(s): {len(sound) / RATE / took:.0f} × real time, with speech map and beam 5")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.behaviour.household import DEMO, HEARD, clip
 from tests.fakes.media import sound_clip
+from tests.support.app import DEMO, HEARD, clip
 
 
 def fluxcaption(*arguments: str | Path, cache: Path) -> subprocess.CompletedProcess[str]:

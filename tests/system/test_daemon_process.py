@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.household import DEMO, HEARD
 from tests.fakes.media import repeated
+from tests.support.app import DEMO, HEARD
 
 CONFIG = """
 server: {type: folder, path: media}
@@ -156,9 +156,9 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would_cost(config: Path) -> 
 
 def test_systemd_is_told_when_it_is_ready(config: Path, tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(address)
-        listener.settimeout(30)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as transcriber:
+        transcriber.bind(address)
+        transcriber.settimeout(30)
         process = subprocess.Popen(
             [sys.executable, "-m", "fluxcaption", "run", "--config", str(config)],
             stderr=subprocess.PIPE,
@@ -166,9 +166,9 @@ def test_systemd_is_told_when_it_is_ready(config: Path, tmp_path: Path) -> None:
             env={**os.environ, "NOTIFY_SOCKET": address},
         )
         try:
-            assert listener.recv(100) == b"READY=1"
+            assert transcriber.recv(100) == b"READY=1"
             process.send_signal(signal.SIGTERM)
-            assert listener.recv(100) == b"STOPPING=1"
+            assert transcriber.recv(100) == b"STOPPING=1"
             assert process.poll() is None, "it is told when the end begins"
             assert process.wait(30) == 0
         finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fluxcaption.subtitles.codec import Pysubs2Codec
 
-from tests.measuring import word_error_rate
+from tests.support.measuring import word_error_rate
 
 CONFIG = Path(__file__).parents[2] / "config"
 HEARD = "A Day in the Garden (2026)"
@@ -47,7 +47,7 @@ def known(title: str) -> list[dict[str, str]]:
     return value
 
 
-def written(demo: Path, title: str, language: str) -> list[tuple[int, str]]:
+def file_suffix(demo: Path, title: str, language: str) -> list[tuple[int, str]]:
     name = f"{title}.fluxcaption.{language}.srt"
     return [
         (cue.start, cue.text)
@@ -57,18 +57,18 @@ def written(demo: Path, title: str, language: str) -> list[tuple[int, str]]:
 
 def test_the_spoken_words_are_written(demo: Path) -> None:
     said = " ".join(sentence["en"] for sentence in known(HEARD))
-    assert word_error_rate(said, " ".join(text for _, text in written(demo, HEARD, "en"))) <= 0.05
+    assert word_error_rate(said, " ".join(text for _, text in file_suffix(demo, HEARD, "en"))) <= 0.05
 
 
 @pytest.mark.parametrize("title", [HEARD, READ])
 def test_most_lines_are_translated_exactly_right(demo: Path, title: str) -> None:
     wanted = [sentence["es"] for sentence in known(title)]
-    got = [text for _, text in written(demo, title, "es")]
+    got = [text for _, text in file_suffix(demo, title, "es")]
     assert sum(text in got for text in wanted) >= 0.85 * len(wanted)
 
 
 def test_cues_start_at_the_speech(demo: Path) -> None:
-    starts = [start for start, _ in written(demo, HEARD, "en")]
+    starts = [start for start, _ in file_suffix(demo, HEARD, "en")]
     errors = sorted(
         min(abs(start - int(sentence["start_ms"])) for start in starts) for sentence in known(HEARD)
     )

@@ -9,7 +9,7 @@ import yaml
 from fluxcaption.config.example import config_schema, example_config, schema_text
 from fluxcaption.config.load import load_settings
 from fluxcaption.domain.errors import ConfigError
-from fluxcaption.settings import JellyfinServer
+from fluxcaption.settings import JellyfinConfig
 
 CONFIG = Path(__file__).parents[2] / "config"
 FOLDER = "server: {type: folder, path: media}\n"
@@ -168,21 +168,21 @@ def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["inline", "file", "credential", "environment"])
-def test_a_secret_comes_from_any_of_its_sources_and_never_shows(tmp_path: Path, way: str) -> None:
+def test_a_secret_comes_from_any_of_its_sources_and_never_shows(tmp_path: Path, action: str) -> None:
     (tmp_path / "jellyfin_api_key").write_text("hush-hush\n", encoding="utf-8")
     key = {
         "inline": ", api_key: hush-hush",
         "file": ", api_key_file: jellyfin_api_key",
         "credential": "",
         "environment": ", api_key: '${KEY}'",
-    }[way]
+    }[action]
     file = tmp_path / "config.yaml"
     file.write_text(f"server: {{url: 'http://x'{key}}}\nlanguages: {{targets: [en]}}\n", encoding="utf-8")
     settings = load_settings(
         file,
-        {"KEY": "hush-hush", **({"CREDENTIALS_DIRECTORY": str(tmp_path)} if way == "credential" else {})},
+        {"KEY": "hush-hush", **({"CREDENTIALS_DIRECTORY": str(tmp_path)} if action == "credential" else {})},
     )
-    assert isinstance(settings.server, JellyfinServer)
+    assert isinstance(settings.server, JellyfinConfig)
     assert settings.server.api_key is not None
     assert settings.server.api_key.get_secret_value() == "hush-hush"
     assert "hush-hush" not in repr(settings)
@@ -213,7 +213,7 @@ def test_numbers_are_numbers_and_a_word_of_digits_is_a_word(tmp_path: Path) -> N
     file.write_text(text, encoding="utf-8")
     settings = load_settings(file, {})
     assert (settings.limits.disk_free, settings.limits.threads) == (5 * 2**30, 3)
-    assert isinstance(settings.server, JellyfinServer)
+    assert isinstance(settings.server, JellyfinConfig)
     assert settings.server.api_key is not None
     assert settings.server.api_key.get_secret_value() == "0123456789"
     assert settings.state == Path("/var/lib/fluxcaption")

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from fluxcaption.app import House, build_house
+from fluxcaption.app import App, build_app
 from fluxcaption.settings import Settings
 from fluxcaption.storage.database import DATABASE
 from fluxcaption.storage.lock import StateLock
@@ -13,7 +13,7 @@ from fluxcaption.storage.store import SqliteStore
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, *, reading: bool) -> AsyncIterator[House]:
+async def open_app(settings: Settings, *, reading: bool) -> AsyncIterator[App]:
     """Open the state and connect to the library; locked unless it is only read, and where there is nothing to read on an empty memory."""
     async with AsyncExitStack() as stack:
         folder = settings.state
@@ -26,7 +26,7 @@ async def open_house(settings: Settings, *, reading: bool) -> AsyncIterator[Hous
             stack.callback(lock.release)
         store = await SqliteStore.open(folder, read_only=reading and not is_passing)
         stack.push_async_callback(store.close)
-        house = build_house(settings, store)
-        stack.push_async_callback(house.close)
-        house.introduce(await house.server.connect())
-        yield house
+        app = build_app(settings, store)
+        stack.push_async_callback(app.close)
+        app.set_server(await app.server.connect())
+        yield app

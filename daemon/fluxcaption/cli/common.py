@@ -64,7 +64,7 @@ def run_async(coroutine: Coroutine[Any, Any, Result]) -> Result:
     return asyncio.run(work())
 
 
-def guarded(command: Callable[[], Any], *, debug: bool) -> NoReturn:
+def run_guarded(command: Callable[[], Any], *, debug: bool) -> NoReturn:
     """Run a command, turn what goes wrong into one line and an exit code, and end the program."""
     try:
         _ended(command, debug=debug)

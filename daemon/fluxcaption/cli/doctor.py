@@ -9,11 +9,11 @@ import click
 from fluxcaption.app import VERSION
 from fluxcaption.cli.common import config_option, run_async, settings_for
 from fluxcaption.cli.daemon_client import call_daemon, is_running
-from fluxcaption.jellyfin.checks import AMPLE_S, Finding, Grade, Watch, check_server
+from fluxcaption.jellyfin.checks import AMPLE_S, Finding, Severity, Watch, check_server
 from fluxcaption.logs import one_line
-from fluxcaption.settings import FolderServer, Settings
+from fluxcaption.settings import FolderConfig, Settings
 
-SIGNS = {Grade.OK: "ok", Grade.WARNING: "!!", Grade.PROBLEM: "XX", Grade.SKIPPED: "--"}
+SIGNS = {Severity.OK: "ok", Severity.WARNING: "!!", Severity.PROBLEM: "XX", Severity.SKIPPED: "--"}
 
 
 @click.command("doctor")
@@ -27,7 +27,7 @@ def doctor(config: Path | None, as_json: bool) -> int:
         click.echo(
             json.dumps(
                 [
-                    {"check": one.name, "grade": one.grade.value, "text": one.text, "fix": one.fix}
+                    {"check": one.name, "grade": one.severity.value, "text": one.text, "fix": one.fix}
                     for one in findings
                 ]
             )
@@ -35,20 +35,20 @@ def doctor(config: Path | None, as_json: bool) -> int:
     else:
         for one in findings:
             click.echo(
-                one_line(f"{SIGNS[one.grade]} {one.name}: {one.text}")
+                one_line(f"{SIGNS[one.severity]} {one.name}: {one.text}")
                 + (f"\n     do: {one.fix}" if one.fix else "")
             )
-    return 1 if any(one.grade is Grade.PROBLEM for one in findings) else 0
+    return 1 if any(one.severity is Severity.PROBLEM for one in findings) else 0
 
 
 async def _check(settings: Settings) -> list[Finding]:
-    if isinstance(settings.server, FolderServer):
+    if isinstance(settings.server, FolderConfig):
         is_there = settings.server.path.is_dir()
         fix = "" if is_there else "mount it, or correct server.path"
         return [
             Finding(
                 "folder",
-                Grade.OK if is_there else Grade.PROBLEM,
+                Severity.OK if is_there else Severity.PROBLEM,
                 f"{settings.server.path} is {'' if is_there else 'not '}there",
                 fix,
             )

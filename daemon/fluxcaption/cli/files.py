@@ -9,15 +9,15 @@ from pathlib import Path
 
 import click
 
-from fluxcaption.app import Engines, build_engines, build_one_shot, thread_count
+from fluxcaption.app import Engines, build_engines, build_single_file_captioner, thread_count
 from fluxcaption.cli.common import FAILED, TRY_LATER, config_option, run_async, settings_for
 from fluxcaption.cli.items import ask_for_item
 from fluxcaption.cli.progress import ProgressDisplay
 from fluxcaption.domain.errors import JobError, ParkedError, StateError, UsageError
-from fluxcaption.domain.jobs import AskedFor
+from fluxcaption.domain.jobs import ManualRequest
 from fluxcaption.domain.language import LanguageTag, Strictness
 from fluxcaption.logs import one_line, set_up_logging
-from fluxcaption.pipeline.captioning.single_file import OneShot
+from fluxcaption.pipeline.captioning.single_file import SingleFileCaptioner
 from fluxcaption.pipeline.captioning.transcriber import Progress
 from fluxcaption.ports.storage import Store
 from fluxcaption.settings import (
@@ -72,9 +72,9 @@ def caption(
             raise UsageError(
                 "with --item only --to, --source, --model and --redo can be given: the library's own settings are used"
             )
-        asked = AskedFor(source=track or "", model=model or "", redo=redo)
+        request = ManualRequest(source=track or "", model=model or "", redo=redo)
         return ask_for_item(
-            settings_for(config, log_level="warning"), item, [_tag(text) for text in targets], asked
+            settings_for(config, log_level="warning"), item, [_tag(text) for text in targets], request
         )
     if track or redo:
         raise UsageError("--source and --redo need --item")
@@ -218,7 +218,7 @@ async def _open(
     speech: LocalSpeech,
     backends: Sequence[TranslationBackend],
     settings: Settings | None,
-) -> OneShot:
+) -> SingleFileCaptioner:
     limits = settings.limits if settings else None
     engines: Engines = build_engines(
         speech,
@@ -232,7 +232,9 @@ async def _open(
     strictness = settings.languages.strictness if settings else Strictness.LANGUAGE
     marker = settings.subtitles.marker if settings else Subtitles().marker
     translation = settings.translation if settings else Translation()
-    return build_one_shot(engines, await _memory(stack), strictness, marker, translation.max_untranslated)
+    return build_single_file_captioner(
+        engines, await _memory(stack), strictness, marker, translation.max_untranslated
+    )
 
 
 async def _memory(stack: AsyncExitStack) -> Store:

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from fluxcaption.cli.app_context import open_house
+from fluxcaption.cli.app_context import open_app
 from fluxcaption.cli.common import config_option, run_async, settings_for
 from fluxcaption.cli.daemon_client import call_daemon, is_running
 from fluxcaption.domain.errors import UsageError
-from fluxcaption.domain.jobs import OPEN_STATES, AskedFor
+from fluxcaption.domain.jobs import OPEN_STATES, ManualRequest
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ItemId
 from fluxcaption.logs import one_line
@@ -39,15 +39,15 @@ def why(item: str, config: Path | None, as_json: bool) -> int:
 async def _why(settings: Settings, item: str) -> Any:
     if is_running(settings):
         return await call_daemon(settings, "GET", f"/api/items/{await _id_of(settings, item)}/why")
-    async with open_house(settings, reading=True) as house:
-        return (
-            await explain(house.server, house.store, house.planner, await _id_of(settings, item))
-        ).model_dump()
+    async with open_app(settings, reading=True) as app:
+        return (await explain(app.server, app.store, app.planner, await _id_of(settings, item))).model_dump()
 
 
-def ask_for_item(settings: Settings, item: str, targets: Sequence[LanguageTag], asked: AskedFor) -> int:
+def ask_for_item(
+    settings: Settings, item: str, targets: Sequence[LanguageTag], request: ManualRequest
+) -> int:
     """Queue one item as asked for, through the running daemon or for the next run."""
-    answer = run_async(_ask(settings, item, targets, asked))
+    answer = run_async(_ask(settings, item, targets, request))
     for decision in answer["decisions"]:
         click.echo(one_line(f"{decision['target']}: {decision['way']}: {decision['reason']}"))
     click.echo(
@@ -56,22 +56,22 @@ def ask_for_item(settings: Settings, item: str, targets: Sequence[LanguageTag], 
     return 0
 
 
-async def _ask(settings: Settings, item: str, targets: Sequence[LanguageTag], asked: AskedFor) -> Any:
+async def _ask(settings: Settings, item: str, targets: Sequence[LanguageTag], request: ManualRequest) -> Any:
     item_id = await _id_of(settings, item)
     if is_running(settings):
         body = {
             "item_id": item_id,
             "targets": [str(tag) for tag in targets],
-            "source": asked.source,
-            "model": asked.model,
-            "redo": asked.redo,
+            "source": request.source,
+            "model": request.model,
+            "redo": request.redo,
         }
         return await call_daemon(settings, "POST", "/api/jobs/caption", body)
-    async with open_house(settings, reading=False) as house:
-        decisions = await house.intake.take_asked(item_id, targets, asked)
-        jobs = await house.store.jobs(item_id=item_id, states=OPEN_STATES)
+    async with open_app(settings, reading=False) as app:
+        decisions = await app.enqueuer.enqueue_requested(item_id, targets, request)
+        jobs = await app.store.jobs(item_id=item_id, states=OPEN_STATES)
         told = [
-            {"target": str(decision.target), "way": decision.way.value, "reason": decision.reason}
+            {"target": str(decision.target), "way": decision.action.value, "reason": decision.reason}
             for decision in decisions
         ]
         return {"jobs": [job.id for job in jobs], "decisions": told}
@@ -102,8 +102,8 @@ async def _undo(settings: Settings, item: str | None, dry_run: bool) -> list[str
     if is_running(settings):
         answer = await call_daemon(settings, "POST", "/api/undo", {"item_id": item_id, "dry_run": dry_run})
         return list(answer["tracks"])
-    async with open_house(settings, reading=False) as house:
-        return list(await house.deliverer.undo(house.watcher.server_id, item_id, dry_run=dry_run))
+    async with open_app(settings, reading=False) as app:
+        return list(await app.deliverer.undo(app.playback.server_id, item_id, dry_run=dry_run))
 
 
 async def _id_of(settings: Settings, text: str) -> ItemId:

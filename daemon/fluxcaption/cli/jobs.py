@@ -10,7 +10,7 @@ import click
 from fluxcaption.cli.common import config_option, run_async, settings_for
 from fluxcaption.cli.daemon_client import call_daemon, is_running
 from fluxcaption.clock import SystemClock
-from fluxcaption.daemon import PAUSED_FLAG
+from fluxcaption.daemon import PAUSED_KEY
 from fluxcaption.domain.errors import UsageError
 from fluxcaption.domain.jobs import Job
 from fluxcaption.domain.units import JobId
@@ -61,9 +61,9 @@ async def _act(settings: Settings, action: str, job_id: int | None) -> Any:
         store = await SqliteStore.open(settings.state)
         try:
             if action in {"pause", "resume"}:
-                await store.set_flag(PAUSED_FLAG, "yes" if action == "pause" else "no")
+                await store.set_state_value(PAUSED_KEY, "yes" if action == "pause" else "no")
                 return {"paused": action == "pause"}
-            change = store.ask_again if action == "retry" else store.cancel
+            change = store.retry if action == "retry" else store.cancel
             return _found(await change(JobId(job_id or 0), SystemClock().now()), job_id)
         finally:
             await store.close()

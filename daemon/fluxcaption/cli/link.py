@@ -19,18 +19,18 @@ from fluxcaption.cli.run import report_as_text, scan_alone
 from fluxcaption.config.example import commented_config
 from fluxcaption.config.load import find_config, load_settings
 from fluxcaption.domain.errors import ConfigError, JobError, KeyRejected, UsageError
-from fluxcaption.domain.language import LanguageTag, normalise
-from fluxcaption.jellyfin.admin import InstalledPlugin, JellyfinAdmin, Viewer, with_destination
+from fluxcaption.domain.language import LanguageTag, normalize
+from fluxcaption.jellyfin.admin import InstalledPlugin, JellyfinAdmin, Viewer, upsert_destination
 from fluxcaption.jellyfin.checks import AMPLE_S, prove
 from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.parse import read_version
 from fluxcaption.plugin_manifest import webhook_plugin
-from fluxcaption.settings import JellyfinServer, OllamaTranslation, Settings
+from fluxcaption.settings import JellyfinConfig, OllamaTranslation, Settings
 from fluxcaption.web.api import ScanAnswer
-from fluxcaption.web.webhook_probe import ProofListener, wait_for
+from fluxcaption.web.webhook_probe import WebhookProbeListener, wait_for
 
 KEY_FILE, SECRET_FILE = "jellyfin_api_key", "webhook_secret"
-LISTEN = "0.0.0.0:8765"
+ACQUIRE = "0.0.0.0:8765"
 
 
 class Linking:
@@ -81,7 +81,7 @@ class Linking:
             else None
         )
 
-    def known_server(self) -> JellyfinServer | None:
+    def known_server(self) -> JellyfinConfig | None:
         """What the configuration says of this server; None where it speaks of another, or lacks what is about to be made."""
         try:
             known = self.known()
@@ -89,12 +89,12 @@ class Linking:
             return None
         is_this = (
             known is not None
-            and isinstance(known.server, JellyfinServer)
+            and isinstance(known.server, JellyfinConfig)
             and known.server.url.rstrip("/") == self.url
         )
         return (
             known.server
-            if known is not None and isinstance(known.server, JellyfinServer) and is_this
+            if known is not None and isinstance(known.server, JellyfinConfig) and is_this
             else None
         )
 
@@ -105,17 +105,17 @@ class Linking:
             return key
         return _content(self.config.parent / KEY_FILE)
 
-    def server(self, key: str) -> JellyfinServer:
+    def server(self, key: str) -> JellyfinConfig:
         """How to reach the server."""
         more = {"api_key": SecretStr(key)} | ({"ca_file": self.ca_file} if self.ca_file else {})
-        return (self.known_server() or JellyfinServer(url=self.url)).model_copy(update=more)
+        return (self.known_server() or JellyfinConfig(url=self.url)).model_copy(update=more)
 
     @property
     def listen(self) -> str:
         """Where the daemon listens, or will."""
         known = self.known()
         stated = known.web.listen if known is not None and "listen" in known.web.model_fields_set else None
-        return self._listen or stated or os.environ.get("FLUXCAPTION_LISTEN") or LISTEN
+        return self._listen or stated or os.environ.get("FLUXCAPTION_LISTEN") or ACQUIRE
 
     @property
     def public_url(self) -> str:
@@ -174,7 +174,7 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | 
 
 def _port(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value and not re.fullmatch(r".+:\d{1,5}", value):
-        raise click.BadParameter(f"{value!r}: write address and port, as in {LISTEN}")
+        raise click.BadParameter(f"{value!r}: write address and port, as in {ACQUIRE}")
     return value
 
 
@@ -203,7 +203,7 @@ def _port(_: click.Context, __: click.Parameter, value: str | None) -> str | Non
     help="The address under which Jellyfin can call this daemon; else the configured, or this machine's name.",
 )
 @click.option(
-    "--listen", callback=_port, help=f"Where the daemon listens, or will; else as configured, or {LISTEN}."
+    "--listen", callback=_port, help=f"Where the daemon listens, or will; else as configured, or {ACQUIRE}."
 )
 @click.option("--yes", is_flag=True, help="Do every step without asking.")
 @click.option("--restart", is_flag=True, help="Restart the server even while somebody watches.")
@@ -255,7 +255,7 @@ async def _link(linking: Linking, user: str | None, password: Callable[[], str],
         if is_active and await _add_destination(linking, admin):
             seen = await _prove(linking, admin)
             if linking.ask("have the plugin send its news now, and arm the timers of its tasks"):
-                await admin.hurry_news(webhook_plugin())
+                await admin.trigger_webhook_tasks(webhook_plugin())
         viewers = await admin.viewers()
         await _tell_viewers(linking, admin, viewers)
     _write_config(linking, _proposed(viewers))
@@ -309,7 +309,7 @@ async def _make_key(linking: Linking, admin: JellyfinAdmin, token: str, *, is_lo
             )
         linking.key_setting = linking.given_key
         return token
-    key = await admin.key_of_ours()
+    key = await admin.ensure_api_key()
     write_file(file, key + "\n", 0o600)
     return key
 
@@ -328,7 +328,7 @@ async def _install(linking: Linking, admin: JellyfinAdmin) -> bool:
     effect = "it breaks off what is being watched" if linking.restart else "not while somebody watches"
     if not linking.ask(f"restart the server, which the plugin needs (a few seconds; {effect})"):
         return False
-    if not linking.restart and await admin.somebody_plays():
+    if not linking.restart and await admin.is_playing():
         click.echo(
             "  somebody is watching: the server is not restarted. Run link again later, or with --restart"
         )
@@ -380,7 +380,7 @@ async def _add_destination(linking: Linking, admin: JellyfinAdmin) -> bool:
         "WebhookUri": f"{linking.public_url}/webhook/jellyfin",
         "Headers": headers,
     }
-    wanted = with_destination(configuration, destination)
+    wanted = upsert_destination(configuration, destination)
     if wanted == configuration:
         click.echo("  the destination FluxCaption is right as it is")
         return True
@@ -406,16 +406,16 @@ async def _prove(linking: Linking, admin: JellyfinAdmin) -> bool | None:
     if through_daemon is not None:
         seen = await prove(admin, through_daemon, AMPLE_S)
     else:
-        async with ProofListener(linking.secret) as listener:
+        async with WebhookProbeListener(linking.secret) as transcriber:
             host, port = linking.listen.rsplit(":", 1)
             try:
-                await listener.listen(host.strip("[]"), int(port))
+                await transcriber.listen(host.strip("[]"), int(port))
             except OSError as error:
                 click.echo(
                     f"  {linking.listen} cannot be opened ({error.strerror}): the round trip is not proved. Give --listen"
                 )
                 return False
-            seen = await prove(admin, lambda device: wait_for(listener.proofs, device, AMPLE_S), AMPLE_S)
+            seen = await prove(admin, lambda device: wait_for(transcriber.proofs, device, AMPLE_S), AMPLE_S)
     if seen:
         click.echo(f"  proved: an event of the server arrived at {linking.public_url}")
     else:
@@ -449,7 +449,7 @@ def _proposed(viewers: Sequence[Viewer]) -> list[LanguageTag]:
     counts: dict[LanguageTag, int] = {}
     for viewer in viewers:
         for language in viewer.languages:
-            if (tag := normalise(language)) is not None:
+            if (tag := normalize(language)) is not None:
                 counts[tag] = counts.get(tag, 0) + 1
     return sorted(counts, key=lambda tag: (-counts[tag], str(tag))) or [LanguageTag("en")]
 

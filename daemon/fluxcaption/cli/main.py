@@ -5,7 +5,7 @@ import sys
 import click
 
 from fluxcaption.cli import config, doctor, files, items, jobs, link, run
-from fluxcaption.cli.common import guarded
+from fluxcaption.cli.common import run_guarded
 from fluxcaption.malloc import keep_memory_tight
 
 
@@ -24,4 +24,4 @@ for family in (run, files, items, jobs, link, doctor, config):
 def main() -> None:
     """Run the command line and exit with its code."""
     keep_memory_tight()
-    guarded(lambda: cli.main(standalone_mode=False), debug="--debug" in sys.argv)
+    run_guarded(lambda: cli.main(standalone_mode=False), debug="--debug" in sys.argv)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fluxcaption.cli.app_context import open_house
+from fluxcaption.cli.app_context import open_app
 from fluxcaption.cli.common import config_option, run_async, settings_for
 from fluxcaption.cli.daemon_client import call_daemon, is_running
 from fluxcaption.cli.progress import ProgressDisplay
@@ -78,15 +78,15 @@ def scan(config: Path | None, dry_run: bool, as_json: bool) -> int:
 
 async def scan_alone(settings: Settings, dry_run: bool) -> ScanReport:
     """A pass without a daemon."""
-    async with open_house(settings, reading=dry_run) as house:
-        return await house.scanner.look() if dry_run else await house.scanner.scan(full=True, lean=False)
+    async with open_app(settings, reading=dry_run) as app:
+        return await app.scanner.look() if dry_run else await app.scanner.scan(full=True, lean=False)
 
 
 def report_as_text(answer: ScanAnswer, dry_run: bool) -> str:
     """What a pass found, for people."""
     lines = [f"{answer.items} titles looked at."]
-    for target, ways in answer.gaps.items():
-        lines.append(f"  {target}: " + ", ".join(f"{count} {way}" for way, count in ways.items()))
+    for target, actions in answer.gaps.items():
+        lines.append(f"  {target}: " + ", ".join(f"{count} {action}" for action, count in actions.items()))
     lines += [f"  {line}" for line in [*answer.broken, *answer.told]]
     if not dry_run:
         lines.append(f"  {answer.queued} new job(s) queued.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fluxcaption.settings import FolderServer, JellyfinServer, Section, Settings
+from fluxcaption.settings import FolderConfig, JellyfinConfig, Section, Settings
 
 SCHEMA_LINE = "# yaml-language-server: $schema=./fluxcaption.schema.json\n"
 HEAD = """\
@@ -46,9 +46,9 @@ def example_config() -> str:
 
 def commented_config(given: Given) -> str:
     """A configuration with what is given, and every other setting as a comment with its default."""
-    parts = [HEAD, "", "server:", *_lines(JellyfinServer, given["server"])]
+    parts = [HEAD, "", "server:", *_lines(JellyfinConfig, given["server"])]
     parts += ["", "# A folder tree with sidecar files instead of a server:", "# server:", "#   type: folder"]
-    parts += [f"#   path: /media  # {FolderServer.model_fields['path'].description}"]
+    parts += [f"#   path: /media  # {FolderConfig.model_fields['path'].description}"]
     for name, field in Settings.model_fields.items():
         model = field.annotation
         if name == "server":

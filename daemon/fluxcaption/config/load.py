@@ -18,8 +18,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from fluxcaption.domain.errors import ConfigError, Problem
 from fluxcaption.settings import (
-    FolderServer,
-    JellyfinServer,
+    FolderConfig,
+    JellyfinConfig,
     LocalSpeech,
     LocalTranslation,
     OllamaTranslation,
@@ -27,9 +27,9 @@ from fluxcaption.settings import (
 )
 
 DEFAULT_PATH = Path("/etc/fluxcaption/config.yaml")
-MOST_BYTES = 2**20
-MOST_DEPTH = 20
-MOST_SOCKET_PATH = 107
+MAX_BYTES = 2**20
+MAX_DEPTH = 20
+MAX_SOCKET_PATH = 107
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]+")
@@ -91,14 +91,14 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
                 _explain(one, tree, environment)
     if settings is not None:
         _check_the_machine(settings, tree)
-    if settings is not None and len(str(settings.state / "control.sock").encode()) > MOST_SOCKET_PATH:
+    if settings is not None and len(str(settings.state / "control.sock").encode()) > MAX_SOCKET_PATH:
         tree.complain(
             ("state",),
-            f"the path is too long for a socket below it ({MOST_SOCKET_PATH} bytes with /control.sock): choose a shorter one",
+            f"the path is too long for a socket below it ({MAX_SOCKET_PATH} bytes with /control.sock): choose a shorter one",
         )
     if (
         settings is not None
-        and isinstance(settings.server, JellyfinServer)
+        and isinstance(settings.server, JellyfinConfig)
         and settings.server.ca_file is not None
     ):
         try:
@@ -120,7 +120,7 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
 def secrets_of(settings: Settings) -> Sequence[str]:
     """Every secret value, for the log's redaction."""
     secrets = [settings.web.webhook_secret]
-    if isinstance(settings.server, JellyfinServer):
+    if isinstance(settings.server, JellyfinConfig):
         secrets.append(settings.server.api_key)
     return [secret.get_secret_value() for secret in secrets if secret is not None]
 
@@ -138,7 +138,7 @@ def _text(path: Path) -> str:
                 )
             ]
         ) from error
-    if len(content) > MOST_BYTES:
+    if len(content) > MAX_BYTES:
         raise ConfigError([Problem(str(path), "", "is larger than 1 MiB: this is no configuration")])
     try:
         return content.decode("utf-8-sig")
@@ -162,7 +162,7 @@ def _composed(text: str, tree: _Tree, environment: Mapping[str, str]) -> Any:
 
 def _value(node: yaml.Node, path: KeyPath, tree: _Tree, environment: Mapping[str, str]) -> Any:
     tree.places.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
-    if len(path) > MOST_DEPTH:
+    if len(path) > MAX_DEPTH:
         tree.complain(path, "is nested too deeply")
         return None
     if isinstance(node, yaml.MappingNode):
@@ -363,7 +363,7 @@ _PATTERNS = {
 def _check_the_machine(settings: Settings, tree: _Tree) -> None:
     """What only this machine can tell: whether files that must be there are, and which time zones it knows."""
     server = settings.server
-    if isinstance(server, JellyfinServer) and server.ca_file is not None and not server.ca_file.is_file():
+    if isinstance(server, JellyfinConfig) and server.ca_file is not None and not server.ca_file.is_file():
         tree.complain(("server", "ca_file"), f"{server.ca_file} is not there")
     if settings.schedule.timezone != "auto":
         try:
@@ -389,8 +389,8 @@ def _in_file(location: tuple[str | int, ...], tree: _Tree) -> KeyPath:
 
 _TAGS = frozenset({"jellyfin", "folder", "local", "ollama"})
 _UNIONS: dict[str, type[BaseModel]] = {
-    "jellyfin": JellyfinServer,
-    "folder": FolderServer,
+    "jellyfin": JellyfinConfig,
+    "folder": FolderConfig,
     "ollama": OllamaTranslation,
 }
 

@@ -11,9 +11,9 @@ from itertools import groupby
 from fluxcaption.domain.cues import HeardSegment, Segment, Span
 from fluxcaption.domain.units import Ms
 
-NO_SPEECH = 0.6
-UNLIKELY = math.exp(-1.0)
-LOOP_LENGTH = 3
+MAX_NO_SPEECH = 0.6
+MIN_CONFIDENCE = math.exp(-1.0)
+MIN_REPETITIONS = 3
 """From this many times on, one text straight after itself is a loop of the recogniser and is kept once."""
 
 
@@ -28,7 +28,7 @@ def snap_to_speech(heard: Sequence[HeardSegment], speech: Sequence[Span]) -> tup
         if (
             not spoken
             or not segment.text
-            or (segment.no_speech > NO_SPEECH and segment.confidence < UNLIKELY)
+            or (segment.no_speech > MAX_NO_SPEECH and segment.confidence < MIN_CONFIDENCE)
         ):
             continue
         start = max(segment.start, spoken[0].start)
@@ -39,16 +39,16 @@ def snap_to_speech(heard: Sequence[HeardSegment], speech: Sequence[Span]) -> tup
     return tuple(kept)
 
 
-def gate(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+def drop_repetitions(segments: Sequence[Segment]) -> tuple[Segment, ...]:
     """Drop what a recogniser invents over a whole film: loops of one text."""
     kept: list[Segment] = []
     for _, group in groupby(segments, key=lambda segment: segment.text):
         alike = list(group)
-        kept += alike if len(alike) < LOOP_LENGTH else alike[:1]
+        kept += alike if len(alike) < MIN_REPETITIONS else alike[:1]
     return tuple(kept)
 
 
-def score(segments: Sequence[Segment]) -> float:
+def mean_confidence(segments: Sequence[Segment]) -> float:
     """How sure the recogniser was on the whole: mean confidence weighted by time, 0 to 1."""
     total = sum(segment.end - segment.start for segment in segments)
     return (

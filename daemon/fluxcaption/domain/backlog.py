@@ -45,10 +45,10 @@ def belongs_to_backlog(added_at: datetime, rules: BacklogRules, now: datetime) -
     return rules.mode is BacklogMode.RECENT and added_at >= now - rules.recent
 
 
-def titles_to_begin(standing: BacklogStanding, rules: BacklogRules) -> int:
+def titles_to_begin(target_history: BacklogStanding, rules: BacklogRules) -> int:
     """How many more titles may be begun now: one first, and when that is finished at most `per_day` in 24 hours."""
-    if not standing.has_begun:
+    if not target_history.has_begun:
         return 1
-    if not standing.has_finished:
+    if not target_history.has_finished:
         return 0
-    return max(0, rules.per_day - standing.begun_today)
+    return max(0, rules.per_day - target_history.begun_today)

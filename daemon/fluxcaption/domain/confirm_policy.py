@@ -4,40 +4,40 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-LOOKS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 30, 60, 300, 900))
+CONFIRM_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 30, 60, 300, 900))
 """When a track that is not visible yet is looked for again (server contract 7.5: usually within a second, later on slow disks)."""
 
-SECOND_UPLOAD_AFTER = timedelta(minutes=30)
+SECOND_UPLOAD_DELAY = timedelta(minutes=30)
 """And only after a finished library scan and a refresh: a second upload lies beside the first one as `.0`."""
 
-MOST_SENDS = 5
+MAX_UPLOAD_ATTEMPTS = 5
 """Then a person has to look: what cannot be seen would pile up."""
 
 REFUSAL_PAUSES = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 """After the first, second … time the server refused a track; the last one repeats."""
 
 
-def refusal_pause(sends: int) -> timedelta:
+def refusal_pause(upload_attempts: int) -> timedelta:
     """How long a refused track is left alone."""
-    return REFUSAL_PAUSES[min(max(sends, 1), len(REFUSAL_PAUSES)) - 1]
+    return REFUSAL_PAUSES[min(max(upload_attempts, 1), len(REFUSAL_PAUSES)) - 1]
 
 
-class Unseen(StrEnum):
+class ConfirmAction(StrEnum):
     """What is done."""
 
-    LOOK = "look"
+    INSPECT = "look"
     """It may still appear."""
     WAIT = "wait"
     """All looks were in vain: the server is asked to look at the folder, and a person is told."""
     WRITE = "write"
     """The file is not in its folder, which we can reach: we lay it there ourselves."""
-    PUT_BACK = "put-back"
+    RESTORE = "put-back"
     """What it replaced comes back, so that viewers have a track again."""
-    SEND_AGAIN = "send-again"
+    UPLOAD_AGAIN = "send-again"
 
 
 @dataclass(frozen=True, slots=True)
-class UnseenFacts:
+class ConfirmFacts:
     """What is known after a look in vain.
 
     Attributes:
@@ -51,8 +51,8 @@ class UnseenFacts:
         replaced_another: A track of ours was taken away for it and can be put back.
     """
 
-    looks: int
-    sends: int
+    confirm_attempts: int
+    upload_attempts: int
     since_sent: timedelta
     was_refreshed: bool
     scan_is_running: bool
@@ -61,19 +61,23 @@ class UnseenFacts:
     replaced_another: bool
 
 
-def decide_unseen(facts: UnseenFacts) -> Unseen:
+def next_confirm_action(facts: ConfirmFacts) -> ConfirmAction:
     """Decide what becomes of a track that a look did not see."""
-    if facts.looks < len(LOOKS):
-        return Unseen.LOOK
+    if facts.confirm_attempts < len(CONFIRM_DELAYS):
+        return ConfirmAction.INSPECT
     if facts.file_is_there is False:
-        return Unseen.WRITE
+        return ConfirmAction.WRITE
     if (
         facts.file_is_there
         or not facts.was_refreshed
         or facts.scan_is_running
-        or facts.since_sent < SECOND_UPLOAD_AFTER
+        or facts.since_sent < SECOND_UPLOAD_DELAY
     ):
-        return Unseen.WAIT
+        return ConfirmAction.WAIT
     if facts.replaced_another:
-        return Unseen.PUT_BACK
-    return Unseen.SEND_AGAIN if facts.was_scanned and facts.sends < MOST_SENDS else Unseen.WAIT
+        return ConfirmAction.RESTORE
+    return (
+        ConfirmAction.UPLOAD_AGAIN
+        if facts.was_scanned and facts.upload_attempts < MAX_UPLOAD_ATTEMPTS
+        else ConfirmAction.WAIT
+    )

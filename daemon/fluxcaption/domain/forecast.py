@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from fluxcaption.domain.gaps import Decision, Way
+from fluxcaption.domain.gaps import Action, Decision
 from fluxcaption.domain.media import Item
 from fluxcaption.domain.units import SourceId
 
@@ -28,7 +28,7 @@ class ItemCount:
         added_at: When it came into the library.
     """
 
-    ways: str
+    actions: str
     titles: int
     listen_ms: int
     added_at: datetime
@@ -54,23 +54,23 @@ class Tally:
 
     def add(self, item: Item, decisions: Iterable[Decision]) -> ItemCount:
         """Count the decisions of one item, and say what that was; a film is listened to once for all its targets."""
-        ways: list[str] = []
+        actions: list[str] = []
         sources: set[SourceId] = set()
         listen_ms = 0
         for decision in decisions:
-            ways.append(f"{decision.target} {decision.way}")
-            if decision.way.is_work:
+            actions.append(f"{decision.target} {decision.action}")
+            if decision.action.is_work:
                 sources.add(decision.source.id)
-            if decision.way is Way.LISTEN and decision.source.id not in self._heard:
+            if decision.action is Action.ACQUIRE and decision.source.id not in self._heard:
                 self._heard.add(decision.source.id)
                 listen_ms += decision.source.duration_ms
-        count = ItemCount(",".join(ways), len(sources), listen_ms, item.added_at)
+        count = ItemCount(",".join(actions), len(sources), listen_ms, item.added_at)
         self.add_count(count)
         return count
 
     def add_count(self, count: ItemCount) -> None:
         """Count an item again that was decided earlier and has not changed."""
-        self._by_ways[count.ways] += 1
+        self._by_ways[count.actions] += 1
         self.titles += count.titles
         self.listen_ms += count.listen_ms
         if count.titles and self.is_begun(count.added_at):
@@ -80,13 +80,13 @@ class Tally:
     def table(self) -> Mapping[str, Mapping[str, int]]:
         """Target, then way, then how many."""
         by_way: Counter[tuple[str, str]] = Counter()
-        for ways, items in self._by_ways.items():
-            for told in filter(None, ways.split(",")):
-                target, way = told.rsplit(" ", 1)
-                by_way[(target, way)] += items
+        for actions, items in self._by_ways.items():
+            for told in filter(None, actions.split(",")):
+                target, action = told.rsplit(" ", 1)
+                by_way[(target, action)] += items
         table: dict[str, dict[str, int]] = {}
-        for (target, way), count in sorted(by_way.items()):
-            table.setdefault(target, {})[way] = count
+        for (target, action), count in sorted(by_way.items()):
+            table.setdefault(target, {})[action] = count
         return table
 
 
@@ -113,7 +113,7 @@ class Forecast:
     finished_at: datetime | None
 
 
-def sentences(cost: Forecast) -> list[str]:
+def forecast_lines(cost: Forecast) -> list[str]:
     """What a person is told of it; nothing where nothing is missing."""
     if not cost.titles:
         return []

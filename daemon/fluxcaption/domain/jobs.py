@@ -9,14 +9,14 @@ from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
 
-EVERY_SETTING = "*"
+ANY_SKIP_KEY = "*"
 """Settings of a decision that no setting changes: a person's no."""
 
 
 class Stage(StrEnum):
     """What has to be done next for a job; each stage has its own bounded pool."""
 
-    LISTEN = "listen"
+    ACQUIRE = "listen"
     """Get the words of the source: hear the sound, or read the text track."""
     TRANSLATE = "translate"
     UPLOAD = "upload"
@@ -31,7 +31,7 @@ class JobState(StrEnum):
     PARKED = "parked"
     """Waits for a neighbour; the attempt was not counted."""
     DONE = "done"
-    SETTLED = "settled"
+    SKIPPED = "settled"
     """A decision that nothing is to be made; no gap until media, target or settings change, or a person asks."""
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -46,28 +46,28 @@ LEGAL_MOVES: dict[JobState, frozenset[JobState]] = {
             JobState.QUEUED,
             JobState.PARKED,
             JobState.DONE,
-            JobState.SETTLED,
+            JobState.SKIPPED,
             JobState.FAILED,
             JobState.CANCELLED,
         }
     ),
     JobState.PARKED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED}),
     JobState.DONE: frozenset({JobState.QUEUED}),
-    JobState.SETTLED: frozenset({JobState.QUEUED}),
+    JobState.SKIPPED: frozenset({JobState.QUEUED}),
     JobState.FAILED: frozenset({JobState.QUEUED}),
     JobState.CANCELLED: frozenset({JobState.QUEUED}),
 }
 """A finished job goes back to the queue only when a person or a new gap asks."""
 
 
-class Tier(StrEnum):
+class Priority(StrEnum):
     """Who waits for a job; in this order, newest first within a tier."""
 
-    ASKED = "asked"
+    REQUESTED = "asked"
     """By a person."""
-    NEXT = "next"
+    NEXT_EPISODE = "next"
     """The episode after one that was watched."""
-    SOON = "soon"
+    LATER_EPISODE = "soon"
     """The one after that."""
     NEW = "new"
     BACKLOG = "backlog"
@@ -75,11 +75,11 @@ class Tier(StrEnum):
     @property
     def rank(self) -> int:
         """Lower goes first."""
-        return list(Tier).index(self)
+        return list(Priority).index(self)
 
 
 @dataclass(frozen=True, slots=True)
-class AskedFor:
+class ManualRequest:
     """How a person wants it made, where that differs from the settings.
 
     Attributes:
@@ -93,9 +93,9 @@ class AskedFor:
     redo: bool = False
 
     @property
-    def is_plain(self) -> bool:
+    def is_default(self) -> bool:
         """Whether nothing special is asked."""
-        return self == AskedFor()
+        return self == ManualRequest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +113,15 @@ class NewJob:
     source_id: SourceId
     target: LanguageTag
     title: str
-    tier: Tier
+    priority: Priority
     added_at: datetime
     reason: str
     is_held: bool = False
-    asked: AskedFor = AskedFor()
+    request: ManualRequest = ManualRequest()
 
 
 @dataclass(frozen=True, slots=True)
-class Grade:
+class Provenance:
     """How a track was made, so that a better one may take its place.
 
     Attributes:
@@ -164,7 +164,7 @@ class Job:
     source_id: SourceId
     target: LanguageTag
     title: str
-    tier: Tier
+    priority: Priority
     added_at: datetime
     stage: Stage
     state: JobState
@@ -178,10 +178,10 @@ class Job:
     is_held: bool = False
     ready_at: datetime | None = None
     """When its track was finished and began to wait for delivery."""
-    asked: AskedFor = AskedFor()
-    grade: Grade = Grade()
-    sends: int = 0
-    looks: int = 0
+    request: ManualRequest = ManualRequest()
+    provenance: Provenance = Provenance()
+    upload_attempts: int = 0
+    confirm_attempts: int = 0
     claim: int = 0
     """Which claim of it this is: what an earlier one reports changes nothing."""
 
@@ -209,16 +209,16 @@ class Delivery:
     target: LanguageTag
     content_hash: ContentHash
     file_name: str
-    provenance: str
+    details: str
     intended_at: datetime
     uploaded_at: datetime | None = None
     confirmed_at: datetime | None = None
     item_id: ItemId = ItemId("")
     title: str = ""
     fingerprint: Fingerprint = Fingerprint("")
-    made_for: str = ""
+    media_revision: str = ""
     cues_hash: ContentHash = ContentHash("")
-    grade: Grade = Grade()
+    provenance: Provenance = Provenance()
     track_path: str = ""
     previous_ref: ContentHash | None = None
     previous: "Delivery | None" = None
@@ -226,17 +226,17 @@ class Delivery:
     state: DeliveryState = DeliveryState.INTENDED
     missing_since: datetime | None = None
     missing_passes: int = 0
-    is_asked: bool = False
+    is_requested: bool = False
 
     @property
-    def is_on_its_way(self) -> bool:
+    def is_unconfirmed(self) -> bool:
         """Whether it was sent, perhaps arrived, and was not seen yet."""
         return self.sent_at is not None and self.state in {DeliveryState.INTENDED, DeliveryState.UPLOADED}
 
     @property
     def is_expected(self) -> bool:
         """Whether a file of it should lie there."""
-        return self.is_on_its_way or self.state in {
+        return self.is_unconfirmed or self.state in {
             DeliveryState.CONFIRMED,
             DeliveryState.MISSING,
             DeliveryState.EDITED,
@@ -256,7 +256,7 @@ class Event:
     kind: str
     item_id: ItemId
     received_at: datetime
-    looks: int = 0
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +272,7 @@ class TranscriptKey:
     ordinal: int
     recognizer: str
     model_revision: str
-    settings_hash: str
+    asr_settings_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,9 +358,9 @@ class Outcome:
         return cls(JobState.DONE, None, reason=reason)
 
     @classmethod
-    def settled(cls, reason: str, code: str) -> "Outcome":
+    def skipped(cls, reason: str, code: str) -> "Outcome":
         """Nothing is to be made, and that is remembered."""
-        return cls(JobState.SETTLED, None, reason=reason, reason_code=code)
+        return cls(JobState.SKIPPED, None, reason=reason, reason_code=code)
 
     @classmethod
     def failed(cls, reason: str, code: str) -> "Outcome":

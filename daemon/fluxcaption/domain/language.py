@@ -162,7 +162,7 @@ _FILLERS = frozenset({"america", "american"})
 _WORDS = re.compile(r"[^\W\d_]+")
 
 
-MOST_SIGNS = 80
+MAX_SIGNS = 80
 """No spelling of a language is longer."""
 
 
@@ -196,7 +196,7 @@ class LanguageTag:
         return "-".join(part for part in (self.language, self.script, self.region) if part)
 
     @property
-    def written(self) -> str:
+    def file_suffix(self) -> str:
         """The spelling in a file name that every server version recognises as the language.
 
         A region or script that some version cannot read stands left of the plain code, where servers take it for a title
@@ -212,19 +212,19 @@ class LanguageTag:
         Raises:
             ValueError: It names no language.
         """
-        tag = normalise(text)
+        tag = normalize(text)
         if tag is None:
             raise ValueError(f"{text!r} names no language (write a code such as de, pt-BR or zh-Hans)")
         return cls(tag.language, tag.script, tag.region)
 
 
-def normalise(text: str | None) -> LanguageTag | None:
+def normalize(text: str | None) -> LanguageTag | None:
     """Read any spelling a server, a file or a recogniser uses; None when it names no language."""
-    return _normalised(text) if text and len(text) <= MOST_SIGNS else None
+    return _normalized(text) if text and len(text) <= MAX_SIGNS else None
 
 
 @lru_cache(maxsize=4096)
-def _normalised(text: str) -> LanguageTag | None:
+def _normalized(text: str) -> LanguageTag | None:
     """A library spells few languages many times over."""
     spelling = text.strip().replace("_", "-").lower()
     spelling = ALIASES.get(spelling) or NAMES.get(spelling) or _by_name(spelling) or spelling
@@ -265,7 +265,7 @@ def refine(tag: LanguageTag, title: str) -> LanguageTag:
         return tag
     words = title.lower().replace("(", " ").replace(")", " ").replace(".", " ").split()
     for word in words:
-        found = normalise(word) if "-" in word or "_" in word else None
+        found = normalize(word) if "-" in word or "_" in word else None
         if found is not None and found.language == tag.language and found != tag:
             return found
     for word, part in HINTS.get(tag.language, {}).items():

@@ -11,7 +11,7 @@ _SCALE = re.compile(r"\\p(\d+)")
 _NEEDLESS = re.compile(r"</([ibu])>(\s*)<\1>", re.IGNORECASE)
 
 
-def plain(text: str) -> str:
+def strip_markup(text: str) -> str:
     """The words alone: without ASS overrides, tags of SubRip and WebVTT, and entities; line breaks stay."""
     text = _STAMP.sub("", _TAG.sub("", _OVERRIDE.sub("", _with_breaks(text))))
     return "\n".join(" ".join(line.split()) for line in html.unescape(text).splitlines()).strip()
@@ -27,7 +27,7 @@ def is_drawing(text: str) -> bool:
     return any(int(scale) for override in _OVERRIDE.findall(text) for scale in _SCALE.findall(override))
 
 
-def carry(old: str, new: str) -> str:
+def transfer_markup(old: str, new: str) -> str:
     """New words in the formatting of the old ones: what stood around a word stands around the one at the same part of the text.
 
     A mark that begins inside a word is lost.

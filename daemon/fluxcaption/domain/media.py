@@ -71,7 +71,7 @@ class SubtitleTrack:
         return self.path or f"embedded {self.ordinal} {self.codec} {self.title}"
 
     @property
-    def could_serve(self) -> bool:
+    def has_full_dialogue(self) -> bool:
         """Whether it has the whole dialogue as text, in whatever language."""
         return self.is_text and not self.is_forced and not self.is_commentary and not self.is_signs
 
@@ -166,7 +166,7 @@ class Item:
     """Why its media cannot be read, with what to do; it is looked at again each time. Empty for an ordinary one."""
     is_folder: bool = False
     """A series or season: its episodes are meant."""
-    is_settling: bool = False
+    is_probe_pending: bool = False
     """Whether the library has not read its streams yet: it is looked at again whether or not it seems changed."""
 
     def source(self, source_id: SourceId) -> MediaSource | None:
@@ -225,4 +225,4 @@ class FinishedTrack:
 
     def file_name(self, stem: str) -> str:
         """`<stem>.<marker>.<lang>.<ext>`: the marker left of the language, so that every server reads both."""
-        return f"{stem}.{self.marker}.{self.target.written}.{self.extension}"
+        return f"{stem}.{self.marker}.{self.target.file_suffix}.{self.extension}"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from fluxcaption.domain.units import ItemId, SourceId
 
-QUIET_AFTER_PLAY = timedelta(minutes=10)
+QUIET_PERIOD_AFTER_PLAYBACK = timedelta(minutes=10)
 """Nothing of an item is changed while it is played and this long after: a change renumbers its tracks under the viewer (contract 4.6)."""
 
 CHECK_IN_WITHIN = timedelta(seconds=90)
@@ -31,7 +31,7 @@ class Playing:
     seen_at: datetime
 
 
-def quiet_until(
+def do_not_disturb_until(
     item_id: ItemId, source_ids: Collection[SourceId], seen: Sequence[Playing]
 ) -> datetime | None:
     """Until when an item is left alone because somebody watches it or just did; None when nobody does."""
@@ -42,4 +42,4 @@ def quiet_until(
         or playing.source_id in source_ids
         or SourceId(playing.item_id) in source_ids
     ]
-    return max(moments) + QUIET_AFTER_PLAY if moments else None
+    return max(moments) + QUIET_PERIOD_AFTER_PLAYBACK if moments else None

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-LONG_ENOUGH = timedelta(hours=24)
+MIN_MISSING_TIME = timedelta(hours=24)
 """Between the first complete pass that did not list it and the one that concludes: a library scan drops good tracks by itself (contract 7.6)."""
 
 
-class Absence(StrEnum):
+class MissingTrackVerdict(StrEnum):
     """What is concluded from a track that is not listed."""
 
     WAIT = "wait"
@@ -20,7 +20,7 @@ class Absence(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class AbsenceFacts:
+class MissingTrackFacts:
     """What is known at the end of a look that the server was made to look at its files for.
 
     Attributes:
@@ -38,18 +38,18 @@ class AbsenceFacts:
     file_is_there: bool | None
 
 
-def is_long_missed(missing_since: datetime | None, passes: int, now: datetime) -> bool:
+def is_missing_long_enough(missing_since: datetime | None, passes: int, now: datetime) -> bool:
     """Whether complete passes missed a track long enough for it to be looked for a last time."""
-    return passes >= 2 and missing_since is not None and now - missing_since >= LONG_ENOUGH
+    return passes >= 2 and missing_since is not None and now - missing_since >= MIN_MISSING_TIME
 
 
-def conclude(facts: AbsenceFacts, now: datetime) -> Absence:
+def classify_missing_track(facts: MissingTrackFacts, now: datetime) -> MissingTrackVerdict:
     """Say what an unlisted track means; a "no" needs two complete passes a day apart and everything else in order."""
     if facts.file_is_there:
-        return Absence.UNLISTED
+        return MissingTrackVerdict.UNLISTED
     is_sure = (
-        is_long_missed(facts.missing_since, facts.passes, now)
+        is_missing_long_enough(facts.missing_since, facts.passes, now)
         and not facts.scan_is_running
         and facts.media_is_there
     )
-    return Absence.REFUSED if is_sure else Absence.WAIT
+    return MissingTrackVerdict.REFUSED if is_sure else MissingTrackVerdict.WAIT

@@ -20,7 +20,7 @@ GONE_PAUSE = timedelta(seconds=60)
 LONGEST_PAUSE = timedelta(days=1)
 """No job and no event waits longer than this: one that is due later was written by a clock that went ahead."""
 
-MOST_CRASHES = 3
+MAX_CRASHES = 3
 """So many times in a row may the process die while it works at a job that gets no further."""
 
 SUSPECT_PAUSE = timedelta(minutes=10)
@@ -47,9 +47,9 @@ def after_failure(error: JobError, job: Job) -> Outcome:
 
 def after_crash(crashes: int, suspects: int) -> Outcome:
     """Decide what becomes of a job that was in hand when the process died for the `crashes`-th time, behind so many others that may be the cause."""
-    if crashes >= MOST_CRASHES:
+    if crashes >= MAX_CRASHES:
         return Outcome.failed(
             f"the daemon died {crashes} times while it worked at this: `fluxcaption jobs retry` lets it try again",
             POISON,
         )
-    return Outcome.again(SUSPECT_PAUSE * suspects if crashes == MOST_CRASHES - 1 else timedelta(0), "")
+    return Outcome.again(SUSPECT_PAUSE * suspects if crashes == MAX_CRASHES - 1 else timedelta(0), "")

@@ -9,7 +9,7 @@ from fluxcaption.domain.media import Item, MediaSource
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class TargetRule:
     """A language the household reads.
 
     Attributes:
@@ -39,7 +39,7 @@ class Rule:
     tag: str = ""
     collection: str = ""
     kind: str = ""
-    targets: tuple[Wish, ...] = ()
+    targets: tuple[TargetRule, ...] = ()
     sources: tuple[LanguageTag, ...] = ()
     skip: bool = False
     allows_remote: bool = False
@@ -74,7 +74,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class EffectivePolicy:
     """What the household wants, as the decisions need it.
 
     Attributes:
@@ -85,7 +85,7 @@ class Wishes:
         rule: The rule these come from; empty for the defaults.
     """
 
-    targets: tuple[Wish, ...]
+    targets: tuple[TargetRule, ...]
     understood: tuple[LanguageTag, ...]
     makes_spoken: bool
     strictness: Strictness
@@ -98,7 +98,9 @@ class Wishes:
     rule: str = ""
 
 
-def wishes_for(item: Item, source: MediaSource, defaults: Wishes, rules: tuple[Rule, ...]) -> Wishes:
+def policy_for(
+    item: Item, source: MediaSource, defaults: EffectivePolicy, rules: tuple[Rule, ...]
+) -> EffectivePolicy:
     """The defaults, with what the first matching rule names put in their place."""
     rule = next((rule for rule in rules if rule.matches(item, source)), None)
     if rule is None:

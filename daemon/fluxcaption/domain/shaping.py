@@ -23,11 +23,11 @@ CHAIN_MS = 500
 LINGER_MS = 500
 """A cue may stay this long after the speech, for reading speed."""
 
-MOST_LINES = 2
+MAX_LINES = 2
 PAUSE_MS = 1_000
-MOST_SENTENCE_CUES = 4
-MOST_SENTENCE_CHARACTERS = 240
-MOST_AWAY = 70
+MAX_SENTENCE_CUES = 4
+MAX_SENTENCE_CHARACTERS = 240
+MAX_AWAY = 70
 """Characters by which a share of a sentence may miss its aim for the sake of a better break."""
 
 FINAL = ".?!…。？！｡؟।"
@@ -252,7 +252,7 @@ class Sentence:
             TextUnit(UnitId(f"{self.id}.{number}"), words) for number, (_, words) in enumerate(turns, 1)
         )
 
-    def told(self, texts: Mapping[UnitId, str]) -> str:
+    def rendered(self, texts: Mapping[UnitId, str]) -> str:
         """The sentence put together from the texts of its units; each speaker begins a line."""
         words = [" ".join(texts[unit.id].split()) for unit in self.units]
         if len(words) == 1:
@@ -270,7 +270,7 @@ class _Word:
     ends_segment: bool
 
 
-def shape(segments: Sequence[Segment], language: LanguageTag) -> tuple[Cue, ...]:
+def build_cues(segments: Sequence[Segment], language: LanguageTag) -> tuple[Cue, ...]:
     """Make readable cues of a transcript; cues of one sentence share its number."""
     cues: list[Cue] = []
     for number, words in enumerate(_sentences_of_words(segments, language)):
@@ -281,7 +281,7 @@ def shape(segments: Sequence[Segment], language: LanguageTag) -> tuple[Cue, ...]
     return _timed(cues, language)
 
 
-def sentences(cues: Sequence[Cue]) -> tuple[Sentence, ...]:
+def group_into_sentences(cues: Sequence[Cue]) -> tuple[Sentence, ...]:
     """Group cues into sentences: by their number, and on while nothing ends the sentence."""
     groups: list[list[Cue]] = []
     for cue in cues:
@@ -295,7 +295,7 @@ def sentences(cues: Sequence[Cue]) -> tuple[Sentence, ...]:
     )
 
 
-def fit(text: str, cues: Sequence[Cue], target: LanguageTag) -> tuple[Cue, ...]:
+def fit_translation(text: str, cues: Sequence[Cue], target: LanguageTag) -> tuple[Cue, ...]:
     """Show a translated sentence in the time of its cues: they never begin or end at other times.
 
     The words are shared out by the source's characters. Text that needs more than two lines is shown in steps inside the cue's own time.
@@ -315,7 +315,7 @@ def fit(text: str, cues: Sequence[Cue], target: LanguageTag) -> tuple[Cue, ...]:
     )
 
 
-def spread(text: str, cues: Sequence[Cue], target: LanguageTag) -> tuple[str, ...]:
+def distribute_lines(text: str, cues: Sequence[Cue], target: LanguageTag) -> tuple[str, ...]:
     """Text with line breaks for each cue of a sentence, one for one; too few words are shown in all of them."""
     if len(cues) == 1:
         return ("\n".join(line for turn in text.split("\n") for line in wrap(turn, target)),)
@@ -391,7 +391,7 @@ def _parts(words: list[_Word], language: LanguageTag) -> Iterator[list[_Word]]:
     """A sentence in pieces that each fit a cue."""
     text = _joined([word.text for word in words], language)
     is_long = words[-1].end - words[0].start > LONGEST_MS and len(words) > 1
-    if not is_long and len(wrap(text, language)) <= MOST_LINES:
+    if not is_long and len(wrap(text, language)) <= MAX_LINES:
         yield words
         return
     if len(words) == 1:
@@ -453,8 +453,8 @@ def _goes_on(group: Sequence[Cue], cue: Cue) -> bool:
         # What is shown at the same time, or in another way, is somebody else's.
         and last.style == cue.style
         and 0 <= cue.start - last.end < PAUSE_MS
-        and len(group) < MOST_SENTENCE_CUES
-        and sum(len(part.text) for part in group) + len(cue.text) <= MOST_SENTENCE_CHARACTERS
+        and len(group) < MAX_SENTENCE_CUES
+        and sum(len(part.text) for part in group) + len(cue.text) <= MAX_SENTENCE_CHARACTERS
     )
 
 
@@ -494,7 +494,7 @@ def _share(words: list[str], weights: Sequence[int], language: LanguageTag) -> l
     for number, passed in enumerate(accumulate(weights[:-1]), 1):
         aim = ends[-1] * passed / whole
         # Further away than this no pause is worth it.
-        near = range(bisect_left(ends, aim - MOST_AWAY) + 1, bisect_right(ends, aim + MOST_AWAY) + 1)
+        near = range(bisect_left(ends, aim - MAX_AWAY) + 1, bisect_right(ends, aim + MAX_AWAY) + 1)
         first, last = at + 1, len(words) - (len(weights) - number)
         choices = range(min(max(near.start, first), last), max(min(near.stop - 1, last), first) + 1)
         best = min(
@@ -523,12 +523,12 @@ def _in_steps(cue: Cue, turns: list[list[str]], language: LanguageTag) -> list[C
     texts = [_joined(words, language) for words in turns]
     lines = tuple(line for text in texts for line in wrap(text, language))
     length_ms = cue.end - cue.start
-    if len(lines) <= MOST_LINES or length_ms < len(lines):
+    if len(lines) <= MAX_LINES or length_ms < len(lines):
         return [replace(cue, lines=lines)]
     parts = [
         [words]
         for words in (
-            turns if len(turns) > 1 else _share(turns[0], [1] * ((len(lines) + 1) // MOST_LINES), language)
+            turns if len(turns) > 1 else _share(turns[0], [1] * ((len(lines) + 1) // MAX_LINES), language)
         )
     ]
     count = len(parts)

@@ -5,7 +5,7 @@ Source: server contract, section 7.6: the dot is the only delimiter, tokens are 
 
 from dataclasses import dataclass
 
-from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.language import LanguageTag, normalize
 from fluxcaption.domain.sources import MACHINE_MARKS
 
 EXTENSIONS = ("ass", "sami", "smi", "srt", "ssa", "ttml", "vtt")
@@ -49,7 +49,7 @@ def read_sidecar_name(stem: str, file_name: str) -> SidecarName | None:
     title: list[str] = []
     for token in reversed(tokens):
         lower = token.lower()
-        tag = normalise(token) if lower not in _NO_LANGUAGES else None
+        tag = normalize(token) if lower not in _NO_LANGUAGES else None
         if "default" in lower:
             continue
         if "forced" in lower or "foreign" in lower:

@@ -61,7 +61,7 @@ class KnownTracks:
 
     languages: Mapping[str, LanguageTag | None] = field(default_factory=dict)
     ours: frozenset[str] = frozenset()
-    misfits: Mapping[str, str] = field(default_factory=dict)
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
     def applied_to(self, source: MediaSource) -> MediaSource:
         """The media source as if its tracks had said themselves what reading them told."""
@@ -131,7 +131,7 @@ def _signature(track: SubtitleTrack) -> str:
     return f"{track.title} {track.suffix}".lower()
 
 
-def lies_beside(track: SubtitleTrack, source: MediaSource, item: Item) -> bool:
+def belongs_to_version(track: SubtitleTrack, source: MediaSource, item: Item) -> bool:
     """Whether an external track belongs to this version: not when its name begins with another version's longer one."""
     if not track.is_external:
         return True
@@ -140,7 +140,7 @@ def lies_beside(track: SubtitleTrack, source: MediaSource, item: Item) -> bool:
     return not stems or max(stems, key=len) == source.stem.lower()
 
 
-def spoken_track(item: Item, source: MediaSource) -> AudioTrack | None:
+def original_audio(item: Item, source: MediaSource) -> AudioTrack | None:
     """The sound track to listen to: the original one, else the default, else the first; never commentary or audio description."""
     tracks = [track for track in source.audio if not track.is_commentary]
     if not tracks:
@@ -182,15 +182,15 @@ def choose_source(
     texts = [
         (track, track.language)
         for track in source.subtitles
-        if track.could_serve
+        if track.has_full_dialogue
         and track.language is not None
-        and track.key not in known.misfits
+        and track.key not in known.unusable
         and not is_machine_made(track, marker, known)
-        and lies_beside(track, source, item)
+        and belongs_to_version(track, source, item)
     ]
     if accepted:
         return _among(accepted, item, source, target, texts, reads)
-    spoken = spoken_track(item, source)
+    spoken = original_audio(item, source)
     spoken_language = spoken.language if spoken else None
 
     def order(entry: tuple[SubtitleTrack, LanguageTag]) -> tuple[object, ...]:
@@ -245,7 +245,7 @@ def _among(
     texts: Sequence[tuple[SubtitleTrack, LanguageTag]],
     reads: Reads,
 ) -> SourceChoice:
-    spoken = spoken_track(item, source)
+    spoken = original_audio(item, source)
     for wanted in accepted:
         if reads(wanted, target) is None and not satisfies(wanted, target):
             continue
@@ -290,10 +290,12 @@ def _why_no_text(
     target: LanguageTag,
     known: KnownTracks,
 ) -> str:
-    misfit = next((reason for track in source.subtitles if (reason := known.misfits.get(track.key))), None)
+    unusable_reason = next(
+        (reason for track in source.subtitles if (reason := known.unusable.get(track.key))), None
+    )
     pictures = [track for track in source.subtitles if not track.is_text]
-    if misfit:
-        return f"a text track is no source ({misfit})"
+    if unusable_reason:
+        return f"a text track is no source ({unusable_reason})"
     if texts:
         return f"no translation backend knows {texts[0][1]} to {target}"
     if pictures:

@@ -70,12 +70,12 @@ _IMPAIRED = _any_of(
 )
 
 
-def tells_commentary(title: str) -> bool:
+def is_commentary_title(title: str) -> bool:
     """Whether a title is that of a commentary or an audio description."""
     return bool(_COMMENTARY.search(title))
 
 
-def told_by_title(track: SubtitleTrack) -> SubtitleTrack:
+def apply_title(track: SubtitleTrack) -> SubtitleTrack:
     """The track with what its title tells beyond its flags and its language code; tokens of a file name are a title, too."""
     title = track.title
     if not title:
@@ -85,6 +85,6 @@ def told_by_title(track: SubtitleTrack) -> SubtitleTrack:
         language=refine(track.language, title) if track.language is not None else None,
         is_forced=track.is_forced or bool(_FORCED.search(title)),
         is_hearing_impaired=track.is_hearing_impaired or bool(_IMPAIRED.search(title)),
-        is_commentary=track.is_commentary or tells_commentary(title),
+        is_commentary=track.is_commentary or is_commentary_title(title),
         is_signs=bool(_SIGNS.search(title)) and not _WHOLE.search(title),
     )

@@ -41,11 +41,11 @@ from fluxcaption.domain.media import (
 )
 from fluxcaption.domain.playback import Playing
 from fluxcaption.domain.sidecars import read_sidecar_name, suffix_of
-from fluxcaption.domain.track_titles import told_by_title
+from fluxcaption.domain.track_titles import apply_title
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
 from fluxcaption.mounts import Mounts
 from fluxcaption.ports.media import MediaLocation, MediaReader
-from fluxcaption.ports.media_server import Glance, LibraryScan
+from fluxcaption.ports.media_server import ItemRevision, LibraryScan
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ NO_LIBRARY = frozenset({"lost+found", "$RECYCLE.BIN", "#recycle", "System Volume
 """Folders that systems keep on their disks, often for themselves alone: nobody's films."""
 
 PAGE = 50
-MOST_LISTINGS = 256
+MAX_LISTINGS = 256
 SETTLED_NS = 2 * 10**9
 """A folder that changed more recently may change again within the same tick of its clock: its names are not kept."""
 
@@ -86,7 +86,7 @@ class FolderTree:
             raise ServiceUnreachable("the library folder", str(self._root), "it is not there or not a folder")
         return ServerIdentity(self._server_id, self._root.name, "folder")
 
-    async def path_problem(self) -> str:
+    async def check_path_map(self) -> str:
         """There is only one path."""
         return ""
 
@@ -102,12 +102,12 @@ class FolderTree:
             page = [await self._run(self._describe, path) for path in paths[first : first + PAGE]]
             yield [item for item in page if item is not None]
 
-    async def glances(self, library: Library) -> AsyncIterator[Sequence[Glance]]:
+    async def item_revisions(self, library: Library) -> AsyncIterator[Sequence[ItemRevision]]:
         """Names, sizes and times of the media and of what lies beside it."""
         paths = await self._run(self._media_files)
         for first in range(0, len(paths), PAGE):
             yield [
-                Glance(self._id_of(path), etag)
+                ItemRevision(self._id_of(path), etag)
                 for path in paths[first : first + PAGE]
                 if (etag := await self._run(self._etag, path))
             ]
@@ -122,7 +122,7 @@ class FolderTree:
         ]
         return [item for item in found if item is not None]
 
-    async def expand(self, item_id: ItemId) -> Sequence[ItemId]:
+    async def episodes_of(self, item_id: ItemId) -> Sequence[ItemId]:
         """Every item is a file."""
         return [item_id]
 
@@ -130,7 +130,7 @@ class FolderTree:
         """Nobody else keeps a list of this folder."""
         return LibraryScan()
 
-    async def hurry_news(self) -> None:
+    async def trigger_webhook_tasks(self) -> None:
         """Nobody sends any."""
 
     async def playing(self) -> Sequence[Playing]:
@@ -141,11 +141,11 @@ class FolderTree:
         """Nobody tells."""
         return []
 
-    async def is_there(self, source: MediaSource) -> bool:
+    async def media_exists(self, source: MediaSource) -> bool:
         """Whether the file is there and not empty."""
         return await self._run(lambda: bool(self._etag(Path(source.path))))
 
-    async def track_file(self, source: MediaSource, name: str) -> Path | None:
+    async def sidecar_path(self, source: MediaSource, name: str) -> Path | None:
         """Beside the media."""
         return Path(source.path).parent / name
 
@@ -170,7 +170,7 @@ class FolderTree:
         """Write the sidecar: temporary name, fsync, rename; a reader sees all of it or nothing."""
         await self._run(write_sidecar, Path(source.path), track.file_name(source.stem), track.content)
 
-    async def write_beside(self, source: MediaSource, name: str, content: bytes) -> bool:
+    async def write_sidecar_file(self, source: MediaSource, name: str, content: bytes) -> bool:
         """The same under a name that is given."""
         await self._run(write_sidecar, Path(source.path), name, content)
         return True
@@ -291,7 +291,7 @@ class _Listings:
         known = self._known.get(media.parent)
         if known is None or known[0] != changed_at:
             known = (changed_at, sorted(os.listdir(media.parent), key=str.lower))
-            if len(self._known) >= MOST_LISTINGS:
+            if len(self._known) >= MAX_LISTINGS:
                 self._known.clear()
             if time.time_ns() - changed_at > SETTLED_NS:
                 self._known[media.parent] = known
@@ -320,7 +320,7 @@ def _sidecars(path: Path, stem: str, names: Sequence[str]) -> Iterator[SubtitleT
             continue
         if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
             continue
-        yield told_by_title(
+        yield apply_title(
             SubtitleTrack(
                 handle=legible,
                 language=facts.language,

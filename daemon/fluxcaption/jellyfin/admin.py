@@ -50,7 +50,7 @@ class InstalledPlugin:
     status: str
 
 
-def with_destination(configuration: Json, destination: Json) -> dict[str, Any]:
+def upsert_destination(configuration: Json, destination: Json) -> dict[str, Any]:
     """The plugin's whole configuration with our destination added, or repaired where it is; everything else as it was."""
     options: list[dict[str, Any]] = []
     is_placed = False
@@ -64,7 +64,7 @@ def with_destination(configuration: Json, destination: Json) -> dict[str, Any]:
     return {**configuration, "GenericOptions": options if is_placed else [*options, dict(destination)]}
 
 
-def our_destination(configuration: Json, name: str) -> Json | None:
+def find_destination(configuration: Json, name: str) -> Json | None:
     """Our destination in the plugin's configuration."""
     return next(
         (option for option in configuration.get("GenericOptions") or [] if option.get("WebhookName") == name),
@@ -151,7 +151,7 @@ class JellyfinAdmin:
             headers={"Authorization": f'MediaBrowser Token="{token}", Client="{KEY_NAME}"'},
         )
 
-    async def key_of_ours(self) -> str:
+    async def ensure_api_key(self) -> str:
         """The API key that carries our name, made if there is none."""
         for _ in range(2):
             answer = await self._client.call("GET", "/Auth/Keys")
@@ -247,7 +247,7 @@ class JellyfinAdmin:
             "POST", "/Sessions/Capabilities", headers={"Authorization": authorization}, timeout_s=timeout_s
         )
 
-    async def hurry_news(self, plugin: WebhookPlugin) -> None:
+    async def trigger_webhook_tasks(self, plugin: WebhookPlugin) -> None:
         """Have the plugin send its news now, and arm the timers of tasks that have never completed a run (9.3)."""
         tasks = await self._tasks(plugin)
         for task in tasks:
@@ -298,7 +298,7 @@ class JellyfinAdmin:
             return False
         return True
 
-    async def somebody_plays(self) -> bool:
+    async def is_playing(self) -> bool:
         """Whether something is on."""
         rows = (await self._client.call("GET", "/Sessions", params={"activeWithinSeconds": "120"})).rows(
             self._client.url

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from fluxcaption.domain.errors import FluxCaptionError, KeyRejected, ServiceUnreachable
-from fluxcaption.jellyfin.admin import NO_JELLYFIN, PROXY, JellyfinAdmin, our_destination, with_destination
+from fluxcaption.jellyfin.admin import NO_JELLYFIN, PROXY, JellyfinAdmin, find_destination, upsert_destination
 from fluxcaption.jellyfin.client import (
     NO_TLS,
     NOT_IN_TIME,
@@ -21,7 +21,7 @@ from fluxcaption.jellyfin.client import (
 from fluxcaption.jellyfin.parse import read_item, read_version
 from fluxcaption.jellyfin.paths import local_path
 from fluxcaption.plugin_manifest import webhook_plugin
-from fluxcaption.settings import JellyfinServer as Server
+from fluxcaption.settings import JellyfinConfig as Server
 from fluxcaption.settings import Settings
 
 REFUSES_ALL_UPLOADS = (10, 11, 7)
@@ -32,7 +32,7 @@ Watch = Callable[[str], Awaitable[bool]]
 """Waits until a device id came back to us as a webhook."""
 
 
-class Grade(StrEnum):
+class Severity(StrEnum):
     """How a check came out."""
 
     OK = "ok"
@@ -50,7 +50,7 @@ class Finding:
     """
 
     name: str
-    grade: Grade
+    severity: Severity
     text: str
     fix: str = ""
 
@@ -76,9 +76,9 @@ async def _check(
         return [_unreachable(server, error)]
     running = read_version(identity.version)
     findings += [
-        Finding("address", Grade.OK, f"{identity.name} answers at {client.url}"),
-        Finding("base path", Grade.OK, "the base path is right"),
-        Finding("service", Grade.OK, f"it is Jellyfin {identity.version}"),
+        Finding("address", Severity.OK, f"{identity.name} answers at {client.url}"),
+        Finding("base path", Severity.OK, "the base path is right"),
+        Finding("service", Severity.OK, f"it is Jellyfin {identity.version}"),
     ]
     findings.append(_certificate(server))
     findings.append(_version(running, server))
@@ -90,7 +90,7 @@ async def _check(
         findings.append(
             Finding(
                 "key",
-                Grade.PROBLEM,
+                Severity.PROBLEM,
                 "the key is not accepted, or is not an administrator's",
                 "make a new one: fluxcaption link, or Dashboard > API Keys",
             )
@@ -99,7 +99,7 @@ async def _check(
     except ServiceUnreachable as error:
         # A server that starts says who it is and no more, at any base path.
         return [_unreachable(server, error)]
-    findings.append(Finding("key", Grade.OK, "the key is accepted"))
+    findings.append(Finding("key", Severity.OK, "the key is accepted"))
     checks: tuple[tuple[str, Callable[[], Awaitable[Finding]]], ...] = (
         ("webhook", lambda: _webhook(admin, settings)),
         ("public_url", lambda: _round_trip(admin, settings, watch)),
@@ -110,40 +110,40 @@ async def _check(
         try:
             findings.append(await check())
         except FluxCaptionError as error:
-            findings.append(Finding(title, Grade.PROBLEM, str(error), "see the server's log"))
+            findings.append(Finding(title, Severity.PROBLEM, str(error), "see the server's log"))
     return findings
 
 
 CAUSES = {
     NOT_TRUSTED: (
         "certificate",
-        Grade.PROBLEM,
+        Severity.PROBLEM,
         "set server.ca_file to the certificate authority of the server, and use the name the certificate is for",
     ),
     NO_TLS: (
         "certificate",
-        Grade.PROBLEM,
+        Severity.PROBLEM,
         "write server.url with http://, or turn on HTTPS in Dashboard > Networking",
     ),
     REDIRECTS: (
         "base path",
-        Grade.PROBLEM,
+        Severity.PROBLEM,
         "put the base path of Dashboard > Networking into server.url, and http or https as the browser uses it",
     ),
-    PAGE: ("base path", Grade.PROBLEM, "put the base path of Dashboard > Networking into server.url"),
+    PAGE: ("base path", Severity.PROBLEM, "put the base path of Dashboard > Networking into server.url"),
     NO_JELLYFIN: (
         "service",
-        Grade.PROBLEM,
+        Severity.PROBLEM,
         "server.url must be the address with which a browser opens Jellyfin, with its base path",
     ),
     PROXY: (
         "proxy",
-        Grade.PROBLEM,
+        Severity.PROBLEM,
         "let this machine pass it: no login of the proxy's own, and the Authorization header as it was sent",
     ),
     STARTING: (
         "address",
-        Grade.WARNING,
+        Severity.WARNING,
         "wait until it has started; a first start after an upgrade may take hours",
     ),
 }
@@ -153,11 +153,11 @@ CAUSES = {
 def _unreachable(server: Server, error: ServiceUnreachable) -> Finding:
     known = next((found for cause, found in CAUSES.items() if error.detail.startswith(cause)), None)
     if known is not None:
-        name, grade, fix = known
-        return Finding(name, grade, error.detail, fix)
+        name, severity, fix = known
+        return Finding(name, severity, error.detail, fix)
     return Finding(
         "address",
-        Grade.PROBLEM,
+        Severity.PROBLEM,
         f"{server.url}: {error.detail}",
         "check that the server runs and that server.url can be reached from here",
     )
@@ -165,33 +165,33 @@ def _unreachable(server: Server, error: ServiceUnreachable) -> Finding:
 
 def _certificate(server: Server) -> Finding:
     if not server.url.startswith("https://"):
-        return Finding("certificate", Grade.SKIPPED, "the server is reached over http")
+        return Finding("certificate", Severity.SKIPPED, "the server is reached over http")
     if not server.tls_verify and server.ca_file is None:
         return Finding(
             "certificate",
-            Grade.WARNING,
+            Severity.WARNING,
             "the server's certificate is not checked",
             "set server.ca_file and remove tls_verify: false",
         )
-    return Finding("certificate", Grade.OK, "the certificate is trusted")
+    return Finding("certificate", Severity.OK, "the certificate is trusted")
 
 
 def _version(running: tuple[int, int, int], server: Server) -> Finding:
     if running < OLDEST:
-        return Finding("version", Grade.PROBLEM, "it is older than 10.10", "update Jellyfin")
+        return Finding("version", Severity.PROBLEM, "it is older than 10.10", "update Jellyfin")
     if running == REFUSES_ALL_UPLOADS:
-        way = (
+        action = (
             "sidecars are written through path_map meanwhile"
             if server.path_map
             else "set server.path_map meanwhile"
         )
         return Finding(
             "version",
-            Grade.PROBLEM,
+            Severity.PROBLEM,
             "10.11.7 refuses every subtitle upload",
-            f"update Jellyfin to 10.11.8 or newer; {way}",
+            f"update Jellyfin to 10.11.8 or newer; {action}",
         )
-    return Finding("version", Grade.OK, "the version takes uploads")
+    return Finding("version", Severity.OK, "the version takes uploads")
 
 
 async def _webhook(admin: JellyfinAdmin, settings: Settings) -> Finding:
@@ -200,21 +200,23 @@ async def _webhook(admin: JellyfinAdmin, settings: Settings) -> Finding:
     if installed is None:
         return Finding(
             "webhook",
-            Grade.WARNING,
+            Severity.WARNING,
             "the Webhook plugin is not installed: new films are found by scans only",
             "run fluxcaption link",
         )
     if installed.status != "Active":
         fix = "restart Jellyfin" if installed.status == "Restart" else "run fluxcaption link"
-        return Finding("webhook", Grade.WARNING, f"the Webhook plugin is {installed.status}", fix)
+        return Finding("webhook", Severity.WARNING, f"the Webhook plugin is {installed.status}", fix)
     configuration = await admin.configuration(plugin)
     if configuration is None:
-        return Finding("webhook", Grade.WARNING, "the Webhook plugin is not loaded yet", "restart Jellyfin")
-    ours = our_destination(configuration, plugin.destination["WebhookName"])
+        return Finding(
+            "webhook", Severity.WARNING, "the Webhook plugin is not loaded yet", "restart Jellyfin"
+        )
+    ours = find_destination(configuration, plugin.destination["WebhookName"])
     if ours is None:
         return Finding(
             "webhook",
-            Grade.WARNING,
+            Severity.WARNING,
             "the Webhook plugin has no destination FluxCaption",
             "run fluxcaption link",
         )
@@ -226,14 +228,14 @@ async def _webhook(admin: JellyfinAdmin, settings: Settings) -> Finding:
     if settings.web.public_url and ours.get("WebhookUri") != wanted:
         return Finding(
             "webhook",
-            Grade.PROBLEM,
+            Severity.PROBLEM,
             f"the destination calls {ours.get('WebhookUri')} instead of {wanted}",
             "run fluxcaption link",
         )
     if sent.get("authorization") != f"Bearer {secret}" or not secret:
         return Finding(
             "webhook",
-            Grade.PROBLEM,
+            Severity.PROBLEM,
             "the destination sends another secret than web.webhook_secret",
             "run fluxcaption link",
         )
@@ -244,11 +246,11 @@ async def _webhook(admin: JellyfinAdmin, settings: Settings) -> Finding:
     if wrong:
         return Finding(
             "webhook",
-            Grade.PROBLEM,
+            Severity.PROBLEM,
             f"the destination is not as it should be: {', '.join(wrong)}",
             "run fluxcaption link",
         )
-    return Finding("webhook", Grade.OK, f"the Webhook plugin {installed.version} is set up")
+    return Finding("webhook", Severity.OK, f"the Webhook plugin {installed.version} is set up")
 
 
 def _differences(ours: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -264,29 +266,29 @@ async def _round_trip(admin: JellyfinAdmin, settings: Settings, watch: Watch | N
     if not settings.web.public_url:
         return Finding(
             "public_url",
-            Grade.WARNING,
+            Severity.WARNING,
             "web.public_url is not set",
             "set it to the address under which Jellyfin can call this daemon",
         )
     if watch is None:
         return Finding(
             "public_url",
-            Grade.SKIPPED,
+            Severity.SKIPPED,
             "no daemon runs here that the server could call",
             "start it, then run fluxcaption doctor again",
         )
     seen = await prove(admin, watch, AMPLE_S)
     if seen is None:
-        return Finding("public_url", Grade.SKIPPED, "there is no destination to try")
+        return Finding("public_url", Severity.SKIPPED, "there is no destination to try")
     if not seen:
         fix = "web.listen must be reachable from the server (0.0.0.0, a published port, no firewall), and public_url must name this machine from there"
         return Finding(
             "public_url",
-            Grade.PROBLEM,
+            Severity.PROBLEM,
             f"the server called {settings.web.public_url}, and nothing arrived within 15 s",
             fix,
         )
-    return Finding("public_url", Grade.OK, "an event came the whole way round")
+    return Finding("public_url", Severity.OK, "an event came the whole way round")
 
 
 async def prove(admin: JellyfinAdmin, watch: Watch, patience_s: float) -> bool | None:
@@ -315,10 +317,10 @@ async def _subscribe(admin: JellyfinAdmin, kinds: Sequence[str]) -> bool:
     """Change nothing but what our destination is told of, in the configuration as it is now; false where there is no destination."""
     plugin = webhook_plugin()
     configuration = await admin.configuration(plugin) or {}
-    ours = our_destination(configuration, plugin.destination["WebhookName"])
+    ours = find_destination(configuration, plugin.destination["WebhookName"])
     if ours is not None:
         await admin.save_configuration(
-            plugin, with_destination(configuration, {**ours, "NotificationTypes": list(kinds)})
+            plugin, upsert_destination(configuration, {**ours, "NotificationTypes": list(kinds)})
         )
     return ours is not None
 
@@ -326,7 +328,7 @@ async def _subscribe(admin: JellyfinAdmin, kinds: Sequence[str]) -> bool:
 async def check_paths(client: JellyfinClient, server: Server) -> Finding:
     """Whether a file of each library is where the map says."""
     if not server.path_map:
-        return Finding("path_map", Grade.OK, "no folders are mapped: sound is streamed from the server")
+        return Finding("path_map", Severity.OK, "no folders are mapped: sound is streamed from the server")
     pairs = [(pair.server, pair.local) for pair in server.path_map]
     answer = await client.call("GET", "/Library/VirtualFolders")
     bad = []
@@ -355,21 +357,21 @@ async def check_paths(client: JellyfinClient, server: Server) -> Finding:
     if bad:
         return Finding(
             "path_map",
-            Grade.PROBLEM,
+            Severity.PROBLEM,
             "; ".join(bad[:3]),
             "each pair of server.path_map must name one folder as both sides see it",
         )
-    return Finding("path_map", Grade.OK, "a file of each library was found under its mapped path")
+    return Finding("path_map", Severity.OK, "a file of each library was found under its mapped path")
 
 
 async def _viewers(admin: JellyfinAdmin) -> Finding:
     plain = [viewer.name for viewer in await admin.viewers() if viewer.mode == "Default"]
     if not plain:
-        return Finding("viewers", Grade.OK, "no viewer has subtitles in mode Default")
+        return Finding("viewers", Severity.OK, "no viewer has subtitles in mode Default")
     text = f"{', '.join(plain[:5])}: with mode Default any file beside a film plays by itself, in whatever language"
     return Finding(
         "viewers",
-        Grade.WARNING,
+        Severity.WARNING,
         text,
         "run fluxcaption link, or set the mode to Smart: User > Subtitles > Subtitle mode",
     )

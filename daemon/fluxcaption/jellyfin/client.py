@@ -25,10 +25,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from fluxcaption.domain.errors import JobError, KeyRejected, ServiceUnreachable
-from fluxcaption.settings import JellyfinServer
+from fluxcaption.settings import JellyfinConfig
 
 SERVICE = "Jellyfin"
-CALLS_AT_ONCE = 2
+CALL_CONCURRENCY = 2
 """The server's database does not like more (contract 12)."""
 
 LONG_S = 120.0
@@ -47,7 +47,7 @@ STARTING = "it is starting, or does not let this address in"
 CONNECT_S = 10.0
 LEFT_ALONE_S = 10.0
 """How long a server that answers with an error is left alone by those who can wait."""
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 CHUNK = 64 * 1024
 
 
@@ -163,12 +163,12 @@ class _Adapter(HTTPAdapter):
 class JellyfinClient:
     """Blocking requests on two threads of its own, and one for long calls; one library client for each thread."""
 
-    def __init__(self, settings: JellyfinServer, version: str) -> None:
+    def __init__(self, settings: JellyfinConfig, version: str) -> None:
         self._settings = settings
         self._version = version
         self.url = settings.url.rstrip("/")
         self.verify: bool | str = str(settings.ca_file) if settings.ca_file else settings.tls_verify
-        self._threads = ThreadPoolExecutor(max_workers=CALLS_AT_ONCE, thread_name_prefix="jellyfin")
+        self._threads = ThreadPoolExecutor(max_workers=CALL_CONCURRENCY, thread_name_prefix="jellyfin")
         self._long_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jellyfin-long")
         self._local = threading.local()
         self._opened: list[Any] = []
@@ -184,7 +184,7 @@ class JellyfinClient:
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
         expected: frozenset[int] = frozenset(),
-        most_bytes: int = MOST_BYTES,
+        max_bytes: int = MAX_BYTES,
     ) -> Answer:
         """Make one request, never repeated by itself.
 
@@ -196,7 +196,7 @@ class JellyfinClient:
             headers: Beside those of every request.
             timeout_s: Longest silence before the answer, and longest time for all of it.
             expected: Statuses of 400 and above that the caller reads itself.
-            most_bytes: A longer answer is refused.
+            max_bytes: A longer answer is refused.
 
         Raises:
             ServiceUnreachable: No answer, an error of the server, a redirect, or a page instead of data.
@@ -205,7 +205,7 @@ class JellyfinClient:
         threads = self._threads if timeout_s <= LONG_S else self._long_thread
         return await asyncio.get_running_loop().run_in_executor(
             threads,
-            lambda: self._call(method, path, params, body, headers or {}, timeout_s, expected, most_bytes),
+            lambda: self._call(method, path, params, body, headers or {}, timeout_s, expected, max_bytes),
         )
 
     def authorization(self) -> str:
@@ -229,7 +229,7 @@ class JellyfinClient:
         more_headers: Mapping[str, str],
         timeout_s: float,
         expected: frozenset[int],
-        most_bytes: int,
+        max_bytes: int,
     ) -> Answer:
         client = self._client()
         headers = {
@@ -253,7 +253,7 @@ class JellyfinClient:
                 verify=self.verify,
                 stream=True,
             ) as response:
-                content = _read(response, most_bytes, time.monotonic() + timeout_s)
+                content = _read(response, max_bytes, time.monotonic() + timeout_s)
                 answer = Answer(
                     response.status_code, response.headers.get("Content-Type", ""), content, response.headers
                 )
@@ -312,7 +312,7 @@ class JellyfinClient:
         return client
 
 
-def _new_client(settings: JellyfinServer, version: str) -> Any:
+def _new_client(settings: JellyfinConfig, version: str) -> Any:
     from jellyfin_apiclient_python import JellyfinClient as LibraryClient
 
     for name in ("Jellyfin", "JELLYFIN"):
@@ -337,16 +337,16 @@ def _new_client(settings: JellyfinServer, version: str) -> Any:
     return client
 
 
-def _read(response: requests.Response, most_bytes: int, deadline: float) -> bytes:
+def _read(response: requests.Response, max_bytes: int, deadline: float) -> bytes:
     try:
-        return _bounded(response, most_bytes, deadline)
+        return _bounded(response, max_bytes, deadline)
     except urllib3.exceptions.TimeoutError as error:
         raise requests.exceptions.ReadTimeout(str(error)) from error
     except urllib3.exceptions.HTTPError as error:
         raise requests.exceptions.ConnectionError(str(error)) from error
 
 
-def _bounded(response: requests.Response, most_bytes: int, deadline: float) -> bytes:
+def _bounded(response: requests.Response, max_bytes: int, deadline: float) -> bytes:
     """The body, read as it comes: one that drips holds its thread no longer than one that stays away."""
     parts: list[bytes] = []
     size = 0
@@ -354,9 +354,9 @@ def _bounded(response: requests.Response, most_bytes: int, deadline: float) -> b
         size += len(chunk)
         if time.monotonic() > deadline:
             raise urllib3.exceptions.TimeoutError(f"the answer was not complete after {size} bytes")
-        if size > most_bytes:
+        if size > max_bytes:
             raise AnswerTooLarge(
-                SERVICE, response.url.split("?", 1)[0], f"its answer has more than {most_bytes} bytes"
+                SERVICE, response.url.split("?", 1)[0], f"its answer has more than {max_bytes} bytes"
             )
         parts.append(chunk)
     return b"".join(parts)

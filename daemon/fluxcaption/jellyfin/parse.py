@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.language import LanguageTag, normalize
 from fluxcaption.domain.media import (
     AudioTrack,
     Item,
@@ -23,7 +23,7 @@ from fluxcaption.domain.media import (
 )
 from fluxcaption.domain.playback import CHECK_IN_WITHIN, Playing
 from fluxcaption.domain.sidecars import suffix_of
-from fluxcaption.domain.track_titles import tells_commentary, told_by_title
+from fluxcaption.domain.track_titles import apply_title, is_commentary_title
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
 
 TICKS_PER_MS = 10_000
@@ -85,7 +85,7 @@ def read_item(
         etag=read_etag(value, collections or {}, series_tags or {}),
         added_at=read_time(value.get("DateCreated")),
         sources=sources,
-        original_language=normalise(_text(value.get("OriginalLanguage"))),
+        original_language=normalize(_text(value.get("OriginalLanguage"))),
         series=_text(value.get("SeriesName")),
         series_id=_text(value.get("SeriesId")),
         season=_number(value.get("ParentIndexNumber")),
@@ -95,7 +95,7 @@ def read_item(
         skipped=f"{UNREADABLE} ({unreadable})" if unreadable else why_skipped(value, sources),
         is_folder=str(value.get("Type")) in FOLDERS,
         # A stream address has none before somebody plays it.
-        is_settling=bool(unreadable)
+        is_probe_pending=bool(unreadable)
         or (not _has_streams(value, sources) and not any(source.is_remote for source in sources)),
     )
 
@@ -236,12 +236,12 @@ def _audio(ordinal: int, stream: Json) -> AudioTrack:
     title = _text(stream.get("Title"))
     return AudioTrack(
         ordinal=ordinal,
-        language=normalise(_text(stream.get("Language"))),
+        language=normalize(_text(stream.get("Language"))),
         title=title,
         codec=_text(stream.get("Codec")),
         is_default=bool(stream.get("IsDefault")),
         is_original=bool(stream.get("IsOriginal")),
-        is_commentary=tells_commentary(title),
+        is_commentary=is_commentary_title(title),
     )
 
 
@@ -269,7 +269,7 @@ def _subtitle(stream: Json, ordinal: int, stem: str) -> SubtitleTrack:
     codec = _text(stream.get("Codec")).lower()
     is_external = bool(stream.get("IsExternal"))
     path = _text(stream.get("Path")) if is_external else None
-    return told_by_title(
+    return apply_title(
         SubtitleTrack(
             handle=str(stream.get("Index", "")),
             language=_subtitle_language(stream, title, path),
@@ -287,10 +287,10 @@ def _subtitle(stream: Json, ordinal: int, stem: str) -> SubtitleTrack:
 
 def _subtitle_language(stream: Json, title: str, path: str | None) -> LanguageTag | None:
     """What the server says; where an older one left the code in a sidecar's title, the right-most word that is one."""
-    language = normalise(_text(stream.get("Language")))
+    language = normalize(_text(stream.get("Language")))
     if language is None and path is not None:
         language = next(
-            (tag for token in reversed(title.split(".")) if (tag := normalise(token)) is not None), None
+            (tag for token in reversed(title.split(".")) if (tag := normalize(token)) is not None), None
         )
     return language
 

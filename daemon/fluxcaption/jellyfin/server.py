@@ -24,7 +24,7 @@ from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaSource, 
 from fluxcaption.domain.playback import Playing
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.jellyfin.admin import JellyfinAdmin
-from fluxcaption.jellyfin.checks import Grade, check_paths
+from fluxcaption.jellyfin.checks import Severity, check_paths
 from fluxcaption.jellyfin.client import SERVICE, Answer, AnswerTooLarge, JellyfinClient
 from fluxcaption.jellyfin.parse import (
     FOLDERS,
@@ -45,15 +45,15 @@ from fluxcaption.mounts import Mounts
 from fluxcaption.plugin_manifest import webhook_plugin
 from fluxcaption.ports.files import SidecarWriter
 from fluxcaption.ports.media import MediaLocation
-from fluxcaption.ports.media_server import Glance, LibraryScan
+from fluxcaption.ports.media_server import ItemRevision, LibraryScan
 from fluxcaption.ports.storage import ItemRecord
-from fluxcaption.settings import JellyfinServer as Settings
+from fluxcaption.settings import JellyfinConfig as Settings
 
 log = logging.getLogger(__name__)
 
 PAGE = 200
 LEAN_PAGE = 500
-IDS_AT_ONCE = 50
+IDS_PER_REQUEST = 50
 OVERLAP = 20
 """Items that go away while we read shift the rest forward: so many are read twice, and a page none of which was seen before is stepped back from."""
 
@@ -117,12 +117,12 @@ class JellyfinServer:
         await self._client.call("GET", "/System/Info")
         return identity
 
-    async def path_problem(self) -> str:
+    async def check_path_map(self) -> str:
         """The doctor's own look at one file of each library."""
         if not self._settings.path_map:
             return ""
         found = await check_paths(self._client, self._settings)
-        return f"{found.text}: {found.fix}" if found.grade is Grade.PROBLEM else ""
+        return f"{found.text}: {found.fix}" if found.severity is Severity.PROBLEM else ""
 
     async def libraries(self) -> Sequence[Library]:
         """Libraries of films, episodes and home videos (3.2)."""
@@ -149,11 +149,11 @@ class JellyfinServer:
         async for rows in self._pages(library, PAGE, more):
             yield await self._looked_at([self._item(row, library.name) for row in rows])
 
-    async def glances(self, library: Library) -> AsyncIterator[Sequence[Glance]]:
+    async def item_revisions(self, library: Library) -> AsyncIterator[Sequence[ItemRevision]]:
         """Ids and Etags alone: an eighth of the cost (3.3)."""
         async for rows in self._pages(library, LEAN_PAGE, {"fields": "Etag"}):
             yield [
-                Glance(ItemId(row["Id"]), read_etag(row, self._collections, self._series_tags))
+                ItemRevision(ItemId(row["Id"]), read_etag(row, self._collections, self._series_tags))
                 for row in rows
             ]
 
@@ -198,8 +198,8 @@ class JellyfinServer:
     async def fetch_items(self, ids: Sequence[ItemId], library: Library | None = None) -> Sequence[Item]:
         """Read items by a list of ids; an answer with others in it is refused, since a list without a valid id is no filter at all (3.3)."""
         found: list[Item] = []
-        for first in range(0, len(ids), IDS_AT_ONCE):
-            part = [item_id for item_id in ids[first : first + IDS_AT_ONCE] if is_id(item_id)]
+        for first in range(0, len(ids), IDS_PER_REQUEST):
+            part = [item_id for item_id in ids[first : first + IDS_PER_REQUEST] if is_id(item_id)]
             if part:
                 rows = await self._rows_of(part)
                 places = {} if library is not None else await self._places_of(rows)
@@ -227,12 +227,12 @@ class JellyfinServer:
         rows = _items_in(
             (await self._client.call("GET", "/Items", params=params, timeout_s=PAGE_S)).json(self._client.url)
         )
-        asked = set(ids)
-        if any(row["Id"] not in asked for row in rows):
+        request = set(ids)
+        if any(row["Id"] not in request for row in rows):
             raise ServiceUnreachable(SERVICE, self._client.url, "it answered with items nobody asked for")
         return rows
 
-    async def expand(self, item_id: ItemId) -> Sequence[ItemId]:
+    async def episodes_of(self, item_id: ItemId) -> Sequence[ItemId]:
         """The episodes of a series or season (A4)."""
         if not is_id(item_id):
             return []
@@ -240,7 +240,7 @@ class JellyfinServer:
         if not rows or rows[0].get("Type") not in FOLDERS:
             return [item_id]
         library = Library(item_id, "")
-        return [glance.id async for page in self.glances(library) for glance in page]
+        return [glance.id async for page in self.item_revisions(library) for glance in page]
 
     async def library_scan(self) -> LibraryScan:
         """The task `RefreshLibrary` (8.4)."""
@@ -258,9 +258,9 @@ class JellyfinServer:
                 )
         return LibraryScan()
 
-    async def hurry_news(self) -> None:
+    async def trigger_webhook_tasks(self) -> None:
         """Kick the webhook plugin's tasks, and arm timers that a start left waiting an hour (9.3)."""
-        await JellyfinAdmin(self._client).hurry_news(webhook_plugin())
+        await JellyfinAdmin(self._client).trigger_webhook_tasks(webhook_plugin())
 
     async def playing(self) -> Sequence[Playing]:
         """Sessions with something on, that reported lately (11)."""
@@ -280,7 +280,7 @@ class JellyfinServer:
             and is_id(str(row.get("ItemId", "")))
         ]
 
-    async def is_there(self, source: MediaSource) -> bool:
+    async def media_exists(self, source: MediaSource) -> bool:
         """The mapped file, and whether the server would stream it where it is the one that writes: either may have lost its mount."""
         if (path := local_path(source.path, self._pairs)) is not None:
             is_file = await asyncio.to_thread(_is_file, path)
@@ -294,7 +294,7 @@ class JellyfinServer:
         )
         return answer.status in {200, 206}
 
-    async def track_file(self, source: MediaSource, name: str) -> Path | None:
+    async def sidecar_path(self, source: MediaSource, name: str) -> Path | None:
         """Beside the mapped media."""
         mapped = await asyncio.to_thread(self._mapped, source)
         return mapped.parent / name if mapped is not None else None
@@ -407,7 +407,7 @@ class JellyfinServer:
                 f"/Videos/{source.id}/{source.id}/Subtitles/{track.handle}/Stream.{extension if extension in SERVED_AS_THEY_ARE else 'srt'}",
                 timeout_s=30.0 if track.is_external else EXTRACTION_S,
                 expected=frozenset({400, 404, 500}),
-                most_bytes=SUBTITLE_CAP_BYTES,
+                max_bytes=SUBTITLE_CAP_BYTES,
             )
         except AnswerTooLarge as error:
             raise SubtitleUnreadable(track.file_name or source.stem, "it is larger than 4 MiB") from error
@@ -446,7 +446,7 @@ class JellyfinServer:
             await self._write_beside(mapped, source, track)
             return
         body = {
-            "Language": f"{track.marker}.{track.target.written}",
+            "Language": f"{track.marker}.{track.target.file_suffix}",
             "Format": track.extension,
             "IsForced": False,
             "IsHearingImpaired": False,
@@ -476,7 +476,7 @@ class JellyfinServer:
         await asyncio.to_thread(self._write_sidecar, mapped, track.file_name(source.stem), track.content)
         await self.refresh(ItemId(source.id))
 
-    async def write_beside(self, source: MediaSource, name: str, content: bytes) -> bool:
+    async def write_sidecar_file(self, source: MediaSource, name: str, content: bytes) -> bool:
         """By the mapped path, unless the owner wants uploads alone; the server is then asked to look."""
         mapped = await asyncio.to_thread(self._mapped, source)
         if mapped is None or self._settings.write == "upload":

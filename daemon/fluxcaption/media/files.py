@@ -14,20 +14,20 @@ import numpy as np
 
 from fluxcaption.domain.cues import Cue, SubtitleText
 from fluxcaption.domain.errors import JobError, MediaUnreadable, SubtitleUnreadable
-from fluxcaption.domain.language import normalise
-from fluxcaption.domain.markup import is_drawing, plain
+from fluxcaption.domain.language import normalize
+from fluxcaption.domain.markup import is_drawing, strip_markup
 from fluxcaption.domain.media import TEXT_CODECS, AudioTrack, MediaIdentity, SubtitleTrack
-from fluxcaption.domain.track_titles import tells_commentary, told_by_title
+from fluxcaption.domain.track_titles import apply_title, is_commentary_title
 from fluxcaption.domain.units import Ms
 from fluxcaption.media.fingerprint import identify
 from fluxcaption.media.remote import RemoteFile
 from fluxcaption.ports.media import SAMPLE_RATE_HZ, MediaLocation, Samples
 
 BLOCK_MS = 10_000
-MOST_BAD_PACKETS = 200
+MAX_BAD_PACKETS = 200
 """A damaged file is heard around its damage; with more than this it is no use."""
 
-MOST_CUES = 20_000
+MAX_CUES = 20_000
 DISCARD_ALL = 48
 """AVDISCARD_ALL of FFmpeg."""
 
@@ -188,21 +188,21 @@ def _audio_track(ordinal: int, stream: Any) -> AudioTrack:
     title = _title(stream)
     return AudioTrack(
         ordinal=ordinal,
-        language=normalise(stream.metadata.get("language")),
+        language=normalize(stream.metadata.get("language")),
         title=title,
         codec=stream.codec_context.name if stream.codec_context else "",
         is_default=_has(stream, "default"),
         is_original=_has(stream, "original"),
-        is_commentary=_is_commentary(stream) or tells_commentary(title),
+        is_commentary=_is_commentary(stream) or is_commentary_title(title),
     )
 
 
 def _subtitle_track(ordinal: int, stream: Any) -> SubtitleTrack:
     codec = stream.codec_context.name if stream.codec_context else ""
-    return told_by_title(
+    return apply_title(
         SubtitleTrack(
             handle=f"embedded:{ordinal}",
-            language=normalise(stream.metadata.get("language")),
+            language=normalize(stream.metadata.get("language")),
             codec=codec,
             title=_title(stream),
             ordinal=ordinal,
@@ -235,7 +235,7 @@ def _blocks(
             frames = packet.decode()
         except FFmpegError as error:
             bad += 1
-            if bad > MOST_BAD_PACKETS:
+            if bad > MAX_BAD_PACKETS:
                 raise MediaUnreadable(name, "too much of its sound is damaged") from error
             continue
         for frame in frames:
@@ -362,12 +362,12 @@ def _cues(container: Any, stream: Any, name: str) -> list[Cue]:
         lines = (
             ()
             if is_ass and is_drawing(text)
-            else tuple(line for line in plain(text).splitlines() if line.strip())
+            else tuple(line for line in strip_markup(text).splitlines() if line.strip())
         )
         start = Ms(int((float(packet.pts * packet.time_base) - origin_s) * 1000))
         end = Ms(start + int(float((packet.duration or 0) * packet.time_base) * 1000))
         if lines and end > start >= 0:
             cues.append(Cue(start, end, lines, len(cues), style))
-        if len(cues) > MOST_CUES:
-            raise SubtitleUnreadable(name, f"it has more than {MOST_CUES} cues")
+        if len(cues) > MAX_CUES:
+            raise SubtitleUnreadable(name, f"it has more than {MAX_CUES} cues")
     return sorted(cues, key=lambda cue: cue.start)

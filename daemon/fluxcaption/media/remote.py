@@ -14,7 +14,7 @@ from fluxcaption.domain.errors import JobError, KeyRejected, MediaUnreadable, Se
 from fluxcaption.ports.media import MediaLocation
 
 SERVICE = "the media stream"
-FIRST_CHUNK_BYTES, MOST_CHUNK_BYTES = 256 * 1024, 4 * 2**20
+FIRST_CHUNK_BYTES, MAX_CHUNK_BYTES = 256 * 1024, 4 * 2**20
 """After a jump so much is fetched, then twice as much each time: sparse tracks need little of a large file."""
 
 TIMEOUT_S = (10.0, 60.0)
@@ -23,7 +23,7 @@ RETRY_PAUSES_S = (0.2, 2.0, 8.0, 20.0)
 
 
 class RemoteFile:
-    """The `read`, `seek` and `tell` of a file; every method blocks.
+    """The `read`, `seek` and `detect` of a file; every method blocks.
 
     Raises:
         ServiceUnreachable: No answer, a redirect, an untrusted certificate, or no ranges.
@@ -49,7 +49,7 @@ class RemoteFile:
             return b""
         if not self._start <= self._position < self._start + len(self._chunk):
             goes_on = self._position == self._start + len(self._chunk)
-            self._chunk_bytes = min(MOST_CHUNK_BYTES, self._chunk_bytes * 2) if goes_on else FIRST_CHUNK_BYTES
+            self._chunk_bytes = min(MAX_CHUNK_BYTES, self._chunk_bytes * 2) if goes_on else FIRST_CHUNK_BYTES
             self._guarded_fetch(self._position)
         first = self._position - self._start
         part = self._chunk[first : first + size]
@@ -61,7 +61,7 @@ class RemoteFile:
         self._position = max(0, offset + (0, self._position, self.size_bytes)[whence])
         return self._position
 
-    def tell(self) -> int:
+    def detect(self) -> int:
         """Where the next byte comes from."""
         return self._position
 

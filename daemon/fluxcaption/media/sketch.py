@@ -11,7 +11,7 @@ STRETCHES = 6
 STRETCH_MS = 10_000
 FRAME = SAMPLE_RATE_HZ // 20
 FRAMES = STRETCH_MS // 50
-MOST_SHIFT = 10
+MAX_SHIFT = 10
 """Frames of 50 ms by which a remux may move the sound."""
 
 ALIKE = 0.95
@@ -67,7 +67,7 @@ def alike(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool 
     if one.std() < 0.05 and other.std() < 0.05:
         return None
     best = 0.0
-    for shift in range(-MOST_SHIFT, MOST_SHIFT + 1):
+    for shift in range(-MAX_SHIFT, MAX_SHIFT + 1):
         a = one[max(0, shift) : FRAMES + min(0, shift)]
         b = other[max(0, -shift) : FRAMES + min(0, -shift)]
         if a.std() > 0 and b.std() > 0:

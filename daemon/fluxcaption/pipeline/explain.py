@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from fluxcaption.domain.gaps import Decision, Memory
+from fluxcaption.domain.gaps import Decision, SourceHistory
 from fluxcaption.domain.jobs import OPEN_STATES, Delivery, Job
 from fluxcaption.domain.media import MediaSource
 from fluxcaption.domain.sources import FromSound, FromText, KnownTracks, is_machine_made, is_ours
@@ -33,7 +33,7 @@ class JobStanding(BaseModel):
     id: int
     state: str
     stage: str
-    tier: str
+    priority: str
     place: int | None
     next_try_at: datetime
     attempts: int
@@ -55,7 +55,7 @@ class DecisionView(BaseModel):
     """One wanted language: what is done about it, and why."""
 
     target: str
-    way: str
+    action: str
     reason: str
     rule: str
     source: str
@@ -88,7 +88,7 @@ async def explain(server: MediaServer, store: Store, planner: Planner, item_id: 
         ItemGone: The library does not know it.
     """
     item = await server.fetch_item(item_id)
-    memory = await store.recall([item], planner.settings_hash)
+    memory = await store.load_history([item], planner.skip_key)
     decisions = planner.decide(item, memory)
     versions = []
     for source in item.sources:
@@ -99,12 +99,12 @@ async def explain(server: MediaServer, store: Store, planner: Planner, item_id: 
                 job = jobs.get(decision.target)
                 delivery = await store.delivery(item.server_id, source.id, decision.target)
                 views.append(_decision(decision, await _standing(store, job) if job else None, delivery))
-        known = memory.get(source.id, Memory()).tracks
+        known = memory.get(source.id, SourceHistory()).tracks
         versions.append(
             SourceView(
                 id=source.id,
                 path=source.path,
-                tracks=_tracks(source, known, planner.wishes.marker),
+                tracks=_tracks(source, known, planner.policy.marker),
                 decisions=views,
             )
         )
@@ -116,7 +116,7 @@ async def _standing(store: Store, job: Job) -> JobStanding:
         id=job.id,
         state=job.state.value,
         stage=job.stage.value,
-        tier=job.tier.value,
+        priority=job.priority.value,
         place=await store.place_in_queue(job) + 1 if job.state in OPEN_STATES and not job.is_held else None,
         next_try_at=job.next_try_at,
         attempts=job.attempts,
@@ -134,7 +134,7 @@ def _decision(decision: Decision, job: JobStanding | None, delivery: Delivery | 
         source = f"audio {decision.choice.track.ordinal + 1}"
     return DecisionView(
         target=str(decision.target),
-        way=decision.way.value,
+        action=decision.action.value,
         reason=decision.reason,
         rule=decision.rule,
         source=source,
@@ -144,7 +144,7 @@ def _decision(decision: Decision, job: JobStanding | None, delivery: Delivery | 
         else DeliveryView(
             state=delivery.state.value,
             file=delivery.file_name,
-            how=str(delivery.grade),
+            how=str(delivery.provenance),
             confirmed_at=delivery.confirmed_at,
             missing_since=delivery.missing_since,
         ),
@@ -183,7 +183,7 @@ def _tracks(source: MediaSource, known: KnownTracks, marker: str) -> list[TrackV
             ("signs only", track.is_signs),
             ("ours", is_ours(track, marker, known)),
             ("machine-made", is_machine_made(track, marker, known)),
-            (f"no source: {known.misfits.get(track.key)}", track.key in known.misfits),
+            (f"no source: {known.unusable.get(track.key)}", track.key in known.unusable),
             (
                 "language read from its text",
                 track.key in known.languages and known.languages[track.key] is not None,
@@ -218,12 +218,12 @@ def as_text(told: Explanation) -> str:
             )
         for decision in version.decisions:
             rule = f" [rule for {decision.rule}]" if decision.rule else ""
-            lines.append(f"    {decision.target}: {decision.way}: {decision.reason}{rule}")
+            lines.append(f"    {decision.target}: {decision.action}: {decision.reason}{rule}")
             if decision.job is not None:
                 job = decision.job
                 place = f", place {job.place} in the queue" if job.place else ""
                 lines.append(
-                    f"      job {job.id}: {job.state} in {job.stage} ({job.tier}){place}, next try {job.next_try_at:%Y-%m-%d %H:%M}: {job.reason}"
+                    f"      job {job.id}: {job.state} in {job.stage} ({job.priority}){place}, next try {job.next_try_at:%Y-%m-%d %H:%M}: {job.reason}"
                 )
             if decision.delivery is not None:
                 lines.append(

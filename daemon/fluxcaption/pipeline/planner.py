@@ -3,32 +3,32 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from fluxcaption.domain.gaps import Decision, Household, Memory, decide
+from fluxcaption.domain.gaps import Decision, LanguagePolicy, SourceHistory, decide
 from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import Item
-from fluxcaption.domain.rules import Rule, Wish, Wishes
+from fluxcaption.domain.rules import EffectivePolicy, Rule, TargetRule
 from fluxcaption.domain.units import SourceId
 from fluxcaption.ports.storage import Store
 from fluxcaption.ports.translation import Translator
 from fluxcaption.settings import RuleEntry, Settings, Target
 
 
-def household_of(settings: Settings) -> Household:
+def language_policy_of(settings: Settings) -> LanguagePolicy:
     """Translate the settings into what the decisions need."""
     languages = settings.languages
-    defaults = Wishes(
-        targets=_wishes(languages.targets),
+    defaults = EffectivePolicy(
+        targets=_target_rules(languages.targets),
         understood=languages.understood,
         makes_spoken=languages.when_spoken == "make",
         strictness=languages.strictness,
         marker=settings.subtitles.marker,
         yields_to_human=settings.subtitles.yield_to_human,
     )
-    return Household(defaults, tuple(_rule(entry) for entry in settings.rules))
+    return LanguagePolicy(defaults, tuple(_rule(entry) for entry in settings.rules))
 
 
-def _wishes(targets: Sequence[Target]) -> tuple[Wish, ...]:
-    return tuple(Wish(target.language, target.when == "foreign") for target in targets)
+def _target_rules(targets: Sequence[Target]) -> tuple[TargetRule, ...]:
+    return tuple(TargetRule(target.language, target.when == "foreign") for target in targets)
 
 
 def _rule(entry: RuleEntry) -> Rule:
@@ -39,7 +39,7 @@ def _rule(entry: RuleEntry) -> Rule:
         tag=entry.tag,
         collection=entry.collection,
         kind=entry.type or "",
-        targets=_wishes(entry.targets),
+        targets=_target_rules(entry.targets),
         sources=entry.sources,
         skip=entry.skip,
         allows_remote=entry.remote,
@@ -52,13 +52,13 @@ class Planner:
 
     def __init__(
         self,
-        household: Household,
+        language_policy: LanguagePolicy,
         translators: Sequence[Translator],
         store: Store,
         hearing: Callable[[], str] = lambda: "",
     ) -> None:
-        self.household = household
-        self.wishes = household.defaults
+        self.language_policy = language_policy
+        self.policy = language_policy.defaults
         self.translators = tuple(translators)
         self._store = store
         self._hearing = hearing
@@ -71,30 +71,30 @@ class Planner:
         )
 
     @property
-    def settings_hash(self) -> str:
+    def skip_key(self) -> str:
         """Names every setting by which an earlier decision to make nothing could come out otherwise."""
-        return f"{self._hearing()}/{self.wishes.makes_spoken}"
+        return f"{self._hearing()}/{self.policy.makes_spoken}"
 
     async def plan(self, items: Sequence[Item]) -> Sequence[Sequence[Decision]]:
         """Decide every wanted language of every media source, item by item, with what is remembered of them."""
-        memory = await self._store.recall(items, self.settings_hash)
+        memory = await self._store.load_history(items, self.skip_key)
         return [self.decide(item, memory) for item in items]
 
-    def decide(self, item: Item, memory: Mapping[SourceId, Memory]) -> Sequence[Decision]:
+    def decide(self, item: Item, memory: Mapping[SourceId, SourceHistory]) -> Sequence[Decision]:
         """The pure decision of one item."""
-        return decide(item, self.household, self.reads, memory)
+        return decide(item, self.language_policy, self.reads, memory)
 
     def naming(self, targets: Collection[LanguageTag]) -> "Planner":
         """The same planner for other targets than the household's; with none named, itself."""
         if not targets:
             return self
-        wishes = tuple(Wish(target) for target in targets)
-        household = Household(
-            replace(self.household.defaults, targets=wishes, makes_spoken=True),
-            tuple(replace(rule, targets=(), skip=False) for rule in self.household.rules),
+        policy = tuple(TargetRule(target) for target in targets)
+        language_policy = LanguagePolicy(
+            replace(self.language_policy.defaults, targets=policy, makes_spoken=True),
+            tuple(replace(rule, targets=(), skip=False) for rule in self.language_policy.rules),
         )
-        return Planner(household, self.translators, self._store, self._hearing)
+        return Planner(language_policy, self.translators, self._store, self._hearing)
 
     def serves(self, have: LanguageTag, want: LanguageTag) -> bool:
         """Whether text in one language is what the household asked for."""
-        return satisfies(have, want, self.wishes.strictness)
+        return satisfies(have, want, self.policy.strictness)

@@ -4,8 +4,14 @@ import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from fluxcaption.domain.jobs import Tier
-from fluxcaption.domain.playback import FOLLOWED_FOR, NEXT_EPISODES, QUIET_AFTER_PLAY, Playing, quiet_until
+from fluxcaption.domain.jobs import Priority
+from fluxcaption.domain.playback import (
+    FOLLOWED_FOR,
+    NEXT_EPISODES,
+    QUIET_PERIOD_AFTER_PLAYBACK,
+    Playing,
+    do_not_disturb_until,
+)
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.media_server import MediaServer
@@ -16,10 +22,10 @@ log = logging.getLogger(__name__)
 GAP = timedelta(seconds=90)
 """After a longer time without a look the activity log is asked, too."""
 
-NEXT_TIERS = (Tier.NEXT, Tier.SOON)
+NEXT_TIERS = (Priority.NEXT_EPISODE, Priority.LATER_EPISODE)
 
 
-class Watcher:
+class PlaybackMonitor:
     """Knows who watches; every answer for a delivery is fresh from the server."""
 
     def __init__(self, server: MediaServer, store: Store, clock: Clock) -> None:
@@ -31,13 +37,13 @@ class Watcher:
         self.now_playing: tuple[Playing, ...] = ()
 
     @property
-    def somebody_watches(self) -> bool:
+    def is_anyone_watching(self) -> bool:
         """Whether something was on at the last look."""
         return bool(self.now_playing)
 
     async def look(self) -> bool:
         """Ask the server what is on; returns whether that began or ended."""
-        before = self.somebody_watches
+        before = self.is_anyone_watching
         now = self._clock.now()
         if self._looked_at is None or now - self._looked_at > GAP:
             await self._catch_up(now - FOLLOWED_FOR if self._looked_at is None else self._looked_at)
@@ -48,38 +54,40 @@ class Watcher:
         await self._store.save_watched(
             self.server_id, [(playing.item_id, playing.source_id, now) for playing in self.now_playing]
         )
-        return before != self.somebody_watches
+        return before != self.is_anyone_watching
 
-    async def quiet_until(self, item_id: ItemId, source_ids: Collection[SourceId]) -> datetime | None:
+    async def do_not_disturb_until(
+        self, item_id: ItemId, source_ids: Collection[SourceId]
+    ) -> datetime | None:
         """Until when an item is left alone; asked of the server at this moment."""
         await self.look()
         now = self._clock.now()
         seen = [
             Playing(*watched)
-            for watched in await self._store.watched_since(self.server_id, now - QUIET_AFTER_PLAY)
+            for watched in await self._store.watched_since(self.server_id, now - QUIET_PERIOD_AFTER_PLAYBACK)
         ]
-        until = quiet_until(item_id, source_ids, [*seen, *self.now_playing])
+        until = do_not_disturb_until(item_id, source_ids, [*seen, *self.now_playing])
         return until if until is not None and until > now else None
 
-    async def refresh_quietly(self, item_id: ItemId, source_id: SourceId) -> bool:
+    async def refresh_unless_playing(self, item_id: ItemId, source_id: SourceId) -> bool:
         """Have the server look at an item's files again, unless somebody watches it; returns whether it was asked."""
-        if await self.quiet_until(item_id, [source_id]) is not None:
+        if await self.do_not_disturb_until(item_id, [source_id]) is not None:
             return False
         await self._server.refresh(ItemId(source_id))
         return True
 
-    async def next_episodes(self) -> Mapping[ItemId, Tier]:
+    async def next_episodes(self) -> Mapping[ItemId, Priority]:
         """The two episodes after each that was watched in the last 48 hours, with how far forward they go."""
-        wanted: dict[ItemId, Tier] = {}
+        wanted: dict[ItemId, Priority] = {}
         watched = await self._store.watched_since(self.server_id, self._clock.now() - FOLLOWED_FOR)
         for item_id, _, _ in watched:
-            for tier, following in zip(
+            for priority, following in zip(
                 NEXT_TIERS,
                 await self._store.next_episodes(self.server_id, item_id, NEXT_EPISODES),
                 strict=False,
             ):
-                if following not in wanted or tier.rank < wanted[following].rank:
-                    wanted[following] = tier
+                if following not in wanted or priority.rank < wanted[following].rank:
+                    wanted[following] = priority
         for item_id, _, _ in watched:
             wanted.pop(item_id, None)
         return wanted

@@ -15,8 +15,8 @@ FORMAT_VERSION = 1
 class WorkKind(StrEnum):
     """What a unit asks for."""
 
-    HEAR = "hear"
-    TELL_LANGUAGE = "tell-language"
+    TRANSCRIBE = "hear"
+    DETECT_LANGUAGE = "tell-language"
     """Which language is spoken in a window, and how sure that is."""
     TRANSLATE = "translate"
 
@@ -54,7 +54,7 @@ class WorkUnit:
     attempt: int
     language: str
     model_revision: str
-    settings_hash: str
+    asr_settings_key: str
     sound: Sound | None = None
     texts: tuple[TextUnit, ...] = ()
     target_language: str = ""
@@ -77,7 +77,7 @@ class UnitResult:
     attempt: int
     language: str
     model_revision: str
-    settings_hash: str
+    asr_settings_key: str
     segments: tuple[HeardSegment, ...] = ()
     texts: dict[UnitId, str] = field(default_factory=dict)
     refusals: dict[UnitId, str] = field(default_factory=dict)
@@ -87,15 +87,15 @@ class UnitResult:
 
     def answers(self, unit: WorkUnit) -> bool:
         """Whether this is the result of exactly that attempt at that unit."""
-        asked = (unit.id, unit.kind, unit.attempt, unit.version, unit.settings_hash, unit.model_revision)
+        request = (unit.id, unit.kind, unit.attempt, unit.version, unit.asr_settings_key, unit.model_revision)
         return (
             self.id,
             self.kind,
             self.attempt,
             self.version,
-            self.settings_hash,
+            self.asr_settings_key,
             self.model_revision,
-        ) == asked
+        ) == request
 
 
 class BlockStore(Protocol):

@@ -13,7 +13,7 @@ from fluxcaption.ports.media import MediaLocation
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class ItemRevision:
     """An item as a lean look shows it."""
 
     id: ItemId
@@ -44,7 +44,7 @@ class MediaServer(Protocol):
     async def connect(self) -> ServerIdentity:
         """Make sure the right kind of server answers and takes our key."""
 
-    async def path_problem(self) -> str:
+    async def check_path_map(self) -> str:
         """What is wrong with the way from the library's paths to ours; empty where nothing is."""
 
     async def libraries(self) -> Sequence[Library]:
@@ -53,19 +53,19 @@ class MediaServer(Protocol):
     def items(self, library: Library, since: datetime | None = None) -> AsyncIterator[Sequence[Item]]:
         """Read a library page by page, each item once; with `since`, only what was saved after it."""
 
-    def glances(self, library: Library) -> AsyncIterator[Sequence[Glance]]:
+    def item_revisions(self, library: Library) -> AsyncIterator[Sequence[ItemRevision]]:
         """Read only the ids of a library and what tells whether an item changed, page by page; much cheaper than `items`."""
 
     async def fetch_items(self, ids: Sequence[ItemId], library: Library | None = None) -> Sequence[Item]:
         """Read some items in full; those that are gone are left out. Whoever walks a library says which one that is."""
 
-    async def expand(self, item_id: ItemId) -> Sequence[ItemId]:
+    async def episodes_of(self, item_id: ItemId) -> Sequence[ItemId]:
         """The episodes of a series or season; the id itself for anything else."""
 
     async def library_scan(self) -> LibraryScan:
         """How the server's own pass over its folders stands."""
 
-    async def hurry_news(self) -> None:
+    async def trigger_webhook_tasks(self) -> None:
         """Have the server send what it knows to be new, where it has something that does."""
 
     async def playing(self) -> Sequence[Playing]:
@@ -74,10 +74,10 @@ class MediaServer(Protocol):
     async def played_since(self, since: datetime) -> Sequence[Playing]:
         """What was watched since then, as the server has written down."""
 
-    async def is_there(self, source: MediaSource) -> bool:
+    async def media_exists(self, source: MediaSource) -> bool:
         """Whether the media itself can be seen now: nothing is written beside a file whose disk is away."""
 
-    async def track_file(self, source: MediaSource, name: str) -> Path | None:
+    async def sidecar_path(self, source: MediaSource, name: str) -> Path | None:
         """Where a track of that name lies on this machine; None when its folder cannot be seen from here."""
 
     async def fetch_item(self, item_id: ItemId) -> Item:
@@ -107,7 +107,7 @@ class MediaServer(Protocol):
             DiskLow: There is no room.
         """
 
-    async def write_beside(self, source: MediaSource, name: str, content: bytes) -> bool:
+    async def write_sidecar_file(self, source: MediaSource, name: str, content: bytes) -> bool:
         """Write a file beside the media, over one of that name; False where its folder cannot be reached from here, or may not be written.
 
         Raises:

@@ -62,10 +62,10 @@ class Recognizer(Protocol):
         """
 
     @property
-    def settings_hash(self) -> str:
+    def asr_settings_key(self) -> str:
         """Names every setting that changes what is heard."""
 
-    def hear(self, unit: WorkUnit) -> UnitResult:
+    def transcribe(self, unit: WorkUnit) -> UnitResult:
         """Recognise one window, whose sound lies in the block store; times are on the film's clock.
 
         Raises:
@@ -73,8 +73,8 @@ class Recognizer(Protocol):
             OutOfMemory: The window did not fit.
         """
 
-    def tell_language(self, unit: WorkUnit) -> UnitResult:
-        """What is spoken in a window, and how sure that is; raises as `hear` does."""
+    def detect_language(self, unit: WorkUnit) -> UnitResult:
+        """What is spoken in a window, and how sure that is; raises as `transcribe` does."""
 
     @property
     def is_loaded(self) -> bool:

@@ -7,25 +7,25 @@ from typing import Protocol
 
 from fluxcaption.domain.backlog import BacklogStanding
 from fluxcaption.domain.forecast import ItemCount
-from fluxcaption.domain.gaps import DeliveryState, Memory
+from fluxcaption.domain.gaps import DeliveryState, SourceHistory
 from fluxcaption.domain.jobs import (
     Delivery,
     Event,
-    Grade,
     HeardWindow,
     Job,
     JobState,
     NewJob,
     Outcome,
+    Priority,
+    Provenance,
     SavedTranscript,
     Stage,
-    Tier,
     TranscriptKey,
     TranslationKey,
 )
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item, MediaIdentity, MediaSource
-from fluxcaption.domain.sync_check import Stretch
+from fluxcaption.domain.sync_check import SpeechSample
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
 
 
@@ -45,7 +45,7 @@ class ItemRecord:
     id: ItemId
     library: str
     etag: str
-    basis: str
+    decision_inputs_hash: str
     look_again: bool
     missed_since: datetime | None
     count: ItemCount | None
@@ -68,7 +68,7 @@ class TrackFact:
     revision: str
     language: LanguageTag | None = None
     cues_hash: ContentHash = ContentHash("")
-    misfit: str = ""
+    unusable_reason: str = ""
     is_compared: bool = False
     media: str = ""
 
@@ -90,8 +90,8 @@ class Store(Protocol):
         asked for.
         """
 
-    async def claim(self, stage: Stage, now: datetime, limit_to: Tier | None = None) -> Job | None:
-        """Take the first due job of a stage and count the attempt, in one transaction: by tier, newest first; with `limit_to`, none of a later tier."""
+    async def claim(self, stage: Stage, now: datetime, lowest: Priority | None = None) -> Job | None:
+        """Take the first due job of a stage and count the attempt, in one transaction: by tier, newest first; with `lowest`, none of a later tier."""
 
     async def record(self, job: Job, outcome: Outcome, now: datetime) -> Job | None:
         """Write what became of a claimed job; done and settled are promises. One that ends with nothing made has its item read again by the next complete pass.
@@ -103,16 +103,16 @@ class Store(Protocol):
             ValueError: The move is not legal.
         """
 
-    async def note(
+    async def update_progress(
         self,
         job_id: JobId,
         *,
         fingerprint: Fingerprint | None = None,
         source_ref: ContentHash | None = None,
         track_ref: ContentHash | None = None,
-        grade: Grade | None = None,
-        sends: int | None = None,
-        looks: int | None = None,
+        provenance: Provenance | None = None,
+        upload_attempts: int | None = None,
+        confirm_attempts: int | None = None,
     ) -> None:
         """Remember what a stage found, before it ends; what is not named stays."""
 
@@ -129,7 +129,7 @@ class Store(Protocol):
     ) -> Sequence[Job]:
         """Jobs, newest id first, one page."""
 
-    async def ask_again(self, job_id: JobId, now: datetime) -> Job | None:
+    async def retry(self, job_id: JobId, now: datetime) -> Job | None:
         """Queue a job that ended or waits, as asked for; None when there is none."""
 
     async def cancel(self, job_id: JobId, now: datetime) -> Job | None:
@@ -138,7 +138,7 @@ class Store(Protocol):
     async def jobs_of_source(self, server_id: ServerId, source_id: SourceId) -> Sequence[Job]:
         """All jobs of one media source."""
 
-    async def hurry_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
+    async def release_waiting_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
         """Finished tracks of a media source that wait for each other look again now."""
 
     async def place_in_queue(self, job: Job) -> int:
@@ -153,7 +153,7 @@ class Store(Protocol):
     async def requeue_interrupted(self, now: datetime, *, by_crash: bool = True) -> int:
         """Stages that were running are due again; after a crash each is counted that got no further since the last one, and the third ends the job."""
 
-    async def mend_times(self, now: datetime) -> None:
+    async def clamp_future_times(self, now: datetime) -> None:
         """What was written by a clock that went ahead counts as written now; cheap where there is nothing of that kind."""
 
     async def unpark(self, code: str, now: datetime) -> int:
@@ -165,7 +165,7 @@ class Store(Protocol):
     async def release_backlog(self, titles: int, newest_first: bool, now: datetime) -> int:
         """Make all held jobs of the next titles due, and say how many titles that were."""
 
-    async def hold_none(self, now: datetime) -> int:
+    async def release_all(self, now: datetime) -> int:
         """Make every held job due now, whatever the day's share."""
 
     async def prune(self, now: datetime) -> None:
@@ -179,7 +179,7 @@ class Store(Protocol):
     async def open_events(self, now: datetime, limit: int = 100) -> Sequence[Event]:
         """Events that are due and not handled yet, oldest first."""
 
-    async def put_off_event(self, event_id: int, until: datetime) -> None:
+    async def reschedule_event(self, event_id: int, until: datetime) -> None:
         """Look at an event again later; the looks are counted."""
 
     async def close_events(self, event_ids: Sequence[int], now: datetime) -> None:
@@ -190,7 +190,9 @@ class Store(Protocol):
     async def item_records(self, server_id: ServerId, ids: Sequence[ItemId]) -> Mapping[ItemId, ItemRecord]:
         """What is known of some items, by id."""
 
-    async def save_items(self, items: Sequence[tuple[Item, bool, ItemCount]], basis: str) -> None:
+    async def save_items(
+        self, items: Sequence[tuple[Item, bool, ItemCount]], decision_inputs_hash: str
+    ) -> None:
         """Remember items as they were read on that basis, each with whether it is looked at again however unchanged; equal rows are left alone."""
 
     async def look_again_at_failed(self, now: datetime) -> int:
@@ -226,10 +228,10 @@ class Store(Protocol):
     ) -> Sequence[tuple[ItemId, SourceId, datetime]]:
         """What was played since then, latest first."""
 
-    async def follow_new_ids(self, items: Sequence[Item]) -> int:
+    async def rebind_moved_media(self, items: Sequence[Item]) -> int:
         """Where a file that was known by path and size has a new id, everything about it moves there; returns how many moved."""
 
-    async def recall(self, items: Sequence[Item], settings_hash: str) -> Mapping[SourceId, Memory]:
+    async def load_history(self, items: Sequence[Item], skip_key: str) -> Mapping[SourceId, SourceHistory]:
         """What is remembered about every media source of some items of one server; one that nothing is known of is left out."""
 
     async def track_facts(self, server_id: ServerId, source_id: SourceId) -> Sequence[TrackFact]:
@@ -237,11 +239,16 @@ class Store(Protocol):
 
     async def speech_map(
         self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int
-    ) -> Sequence[Stretch] | None:
+    ) -> Sequence[SpeechSample] | None:
         """Where somebody speaks in some stretches of a sound track of that file, if they were listened to."""
 
     async def save_speech_map(
-        self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int, heard: Sequence[Stretch]
+        self,
+        server_id: ServerId,
+        source_id: SourceId,
+        revision: str,
+        ordinal: int,
+        heard: Sequence[SpeechSample],
     ) -> None:
         """Remember it, in the place of an older one."""
 
@@ -278,7 +285,7 @@ class Store(Protocol):
     async def sketches(self, duration_ms: Ms, tolerance_ms: int) -> Sequence[tuple[Fingerprint, int, bytes]]:
         """Sketches of sounds of about that length: fingerprint, audio ordinal, sketch."""
 
-    async def same_sound(
+    async def alias_sound(
         self, fingerprint: Fingerprint, ordinal: int, known: Fingerprint, known_ordinal: int
     ) -> None:
         """From now on the first is looked up as the second."""
@@ -328,7 +335,7 @@ class Store(Protocol):
         source_id: SourceId,
         target: LanguageTag,
         track_path: str,
-        made_for: str,
+        media_revision: str,
         now: datetime,
     ) -> None:
         """The track was seen where it belongs, for that revision of the media; a promise."""
@@ -338,40 +345,40 @@ class Store(Protocol):
     ) -> None:
         """Confirmed tracks that a complete pass did not list; the passes are counted."""
 
-    async def mark_delivery(
+    async def set_delivery_state(
         self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState
     ) -> None:
         """What became of a track of ours; a promise. Nothing is put back any more."""
 
-    async def settle(
+    async def remember_skip(
         self,
         fingerprint: Fingerprint,
         target: LanguageTag,
-        settings_hash: str,
+        skip_key: str,
         code: str,
         reason: str,
         now: datetime,
     ) -> None:
         """Remember that nothing is to be made of this media in this language with these settings; a promise."""
 
-    async def settled(
-        self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str
+    async def skip_reason(
+        self, fingerprint: Fingerprint, target: LanguageTag, skip_key: str
     ) -> tuple[str, str] | None:
         """Code and reason of such a decision."""
 
-    async def unsettle(self, fingerprint: Fingerprint, target: LanguageTag) -> None:
+    async def forget_skip(self, fingerprint: Fingerprint, target: LanguageTag) -> None:
         """A person asked: forget the decision."""
 
     # -- the rest ---------------------------------------------------------------------------------------------------
 
-    async def flag(self, name: str) -> str | None:
+    async def state_value(self, name: str) -> str | None:
         """A small fact about the daemon itself, such as a scan cursor."""
 
-    async def set_flag(self, name: str, value: str) -> None:
+    async def set_state_value(self, name: str, value: str) -> None:
         """Remember it."""
 
-    async def record_speed(self, way: str, media_ms: Ms, took_ms: Ms) -> None:
+    async def record_speed(self, activity: str, media_ms: Ms, took_ms: Ms) -> None:
         """Add a measurement: so much media took so long."""
 
-    async def speed(self, way: str) -> float | None:
+    async def speed(self, activity: str) -> float | None:
         """Seconds of media done in a second, over the recent measurements."""

@@ -32,5 +32,5 @@ class SubtitleCodec(Protocol):
 class TextLanguage(Protocol):
     """Tells what language a text is in; blocking."""
 
-    def tell(self, text: str) -> LanguageTag | None:
+    def detect(self, text: str) -> LanguageTag | None:
         """The language; None where it cannot be told."""

@@ -20,7 +20,7 @@ class Translator(Protocol):
         """Names the exact model where that can be known."""
 
     @property
-    def settings_hash(self) -> str:
+    def backend_id(self) -> str:
         """Names this backend among all: every setting of it, and so where it is."""
 
     def knows(self, source: LanguageTag, target: LanguageTag) -> bool:

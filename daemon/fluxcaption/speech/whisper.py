@@ -105,13 +105,13 @@ class WhisperRecognizer:
         return self._revision
 
     @property
-    def settings_hash(self) -> str:
+    def asr_settings_key(self) -> str:
         """Everything here that changes what is heard."""
         return hashlib.sha256(
             json.dumps([SETTINGS_VERSION, BEAM_SIZE, self._settings.compute_type]).encode()
         ).hexdigest()[:12]
 
-    def hear(self, unit: WorkUnit) -> UnitResult:
+    def transcribe(self, unit: WorkUnit) -> UnitResult:
         """Recognise one window; times are on the film's clock."""
         samples = self._samples_of(unit)
         starts_at = unit.sound.starts_at if unit.sound else Ms(0)
@@ -136,12 +136,12 @@ class WhisperRecognizer:
             attempt=unit.attempt,
             language=info.language or unit.language,
             model_revision=unit.model_revision,
-            settings_hash=unit.settings_hash,
+            asr_settings_key=unit.asr_settings_key,
             segments=segments,
             took_ms=Ms(int((time.monotonic() - began) * 1000)),
         )
 
-    def tell_language(self, unit: WorkUnit) -> UnitResult:
+    def detect_language(self, unit: WorkUnit) -> UnitResult:
         """What is spoken in a window, and how sure that is."""
         try:
             with self._in_use() as model:
@@ -154,7 +154,7 @@ class WhisperRecognizer:
             unit.attempt,
             code,
             unit.model_revision,
-            unit.settings_hash,
+            unit.asr_settings_key,
             sureness=float(sureness),
         )
 

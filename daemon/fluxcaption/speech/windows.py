@@ -10,7 +10,7 @@ from fluxcaption.domain.units import Ms
 from fluxcaption.ports.media import SAMPLE_RATE_HZ, Samples
 
 PER_MS = SAMPLE_RATE_HZ // 1000
-MOST_WINDOW_MS = 28_000
+MAX_WINDOW_MS = 28_000
 """The recogniser hears 30 s at a time; a window leaves it room to see the end."""
 
 LOOK_MS = 60_000
@@ -74,7 +74,7 @@ class SilenceCutter:
             if number < len(pieces):
                 # A pause may be shorter than lead and trail: its middle belongs to nobody's word.
                 end = min(end, (last + pieces[number][0]) // 2)
-            elif not is_last and (last + TRAIL_MS >= length_ms or length_ms - first < MOST_WINDOW_MS):
+            elif not is_last and (last + TRAIL_MS >= length_ms or length_ms - first < MAX_WINDOW_MS):
                 # It may go on, or have company, in what comes; being shorter than a window it is never held for long.
                 return self._keep(sound, windows, start)
             windows.append(self._window(sound, start, end, spans))
@@ -102,7 +102,7 @@ def _grouped(speech: Sequence[Span]) -> Iterator[Sequence[Span]]:
     """Neighbouring spans that fit into one window together."""
     group: list[Span] = []
     for span in speech:
-        if group and span.end - group[0].start > MOST_WINDOW_MS - LEAD_MS - TRAIL_MS:
+        if group and span.end - group[0].start > MAX_WINDOW_MS - LEAD_MS - TRAIL_MS:
             yield group
             group = []
         group.append(span)
@@ -113,8 +113,8 @@ def _grouped(speech: Sequence[Span]) -> Iterator[Sequence[Span]]:
 def _split(group: Sequence[Span], sound: Samples) -> Iterator[_Piece]:
     """One group as it is, or a single span that is too long cut at its quietest moments."""
     first, last = group[0].start, group[-1].end
-    while last - first > MOST_WINDOW_MS:
-        limit = first + MOST_WINDOW_MS
+    while last - first > MAX_WINDOW_MS:
+        limit = first + MAX_WINDOW_MS
         cut = _quietest(sound, limit - SEARCH_MS, limit)
         yield first, cut, [Span(Ms(first), Ms(cut))]
         first = Ms(cut)

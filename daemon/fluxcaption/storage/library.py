@@ -9,13 +9,13 @@ import aiosqlite
 
 from fluxcaption.domain.cues import Span
 from fluxcaption.domain.forecast import ItemCount
-from fluxcaption.domain.gaps import DeliveryState, Memory, Standing
-from fluxcaption.domain.jobs import EVERY_SETTING, Delivery
+from fluxcaption.domain.gaps import DeliveryState, SourceHistory, TargetHistory
+from fluxcaption.domain.jobs import ANY_SKIP_KEY, Delivery
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item, MediaIdentity, MediaSource
 from fluxcaption.domain.retry import POISON, REVIVAL_PAUSES
 from fluxcaption.domain.sources import KnownTracks
-from fluxcaption.domain.sync_check import Stretch
+from fluxcaption.domain.sync_check import SpeechSample
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.ports.storage import ItemRecord, TrackFact
 from fluxcaption.storage.database import Database
@@ -38,7 +38,9 @@ class LibraryRecords:
         )
         return {ItemId(row["id"]): _item_record(row) for row in rows}
 
-    async def save_items(self, items: Sequence[tuple[Item, bool, ItemCount]], basis: str) -> None:
+    async def save_items(
+        self, items: Sequence[tuple[Item, bool, ItemCount]], decision_inputs_hash: str
+    ) -> None:
         """Remember items as they were read, each with whether it is looked at again however unchanged; equal rows are left alone."""
 
         async def body(connection: aiosqlite.Connection) -> None:
@@ -57,13 +59,19 @@ class LibraryRecords:
                             item.id,
                             item.library,
                             item.etag,
-                            basis,
+                            decision_inputs_hash,
                             item.name,
                             item.series_id,
                             item.season,
                             item.episode,
                         ),
-                        *(int(look_again), count.ways, count.titles, count.listen_ms, as_ms(count.added_at)),
+                        *(
+                            int(look_again),
+                            count.actions,
+                            count.titles,
+                            count.listen_ms,
+                            as_ms(count.added_at),
+                        ),
                     )
                     for item, look_again, count in items
                 ],
@@ -205,7 +213,7 @@ class LibraryRecords:
             ),
         )
 
-    async def follow_new_ids(self, items: Sequence[Item]) -> int:
+    async def rebind_moved_media(self, items: Sequence[Item]) -> int:
         """Where a file that was known by path and size has a new id, everything about it moves there; returns how many moved."""
         sources = [
             (item, source) for item in items for source in item.sources if source.path and source.size_bytes
@@ -258,7 +266,7 @@ class LibraryRecords:
                 fact.revision,
                 str(fact.language) if fact.language else None,
                 fact.cues_hash,
-                fact.misfit,
+                fact.unusable_reason,
                 int(fact.is_compared),
                 fact.media,
             ),
@@ -266,7 +274,7 @@ class LibraryRecords:
 
     async def speech_map(
         self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int
-    ) -> Sequence[Stretch] | None:
+    ) -> Sequence[SpeechSample] | None:
         """Where somebody speaks in some stretches of a sound track of that file, if they were listened to."""
         rows = await self._db.read(
             "SELECT heard FROM speech_maps WHERE server_id=? AND source_id=? AND ordinal=? AND revision=?",
@@ -275,12 +283,17 @@ class LibraryRecords:
         if not rows:
             return None
         return [
-            Stretch(Ms(start), Ms(stop), tuple(Span(Ms(first), Ms(last)) for first, last in speech))
+            SpeechSample(Ms(start), Ms(stop), tuple(Span(Ms(first), Ms(last)) for first, last in speech))
             for start, stop, speech in json.loads(rows[0]["heard"])
         ]
 
     async def save_speech_map(
-        self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int, heard: Sequence[Stretch]
+        self,
+        server_id: ServerId,
+        source_id: SourceId,
+        revision: str,
+        ordinal: int,
+        heard: Sequence[SpeechSample],
     ) -> None:
         """Remember it, in the place of an older one."""
         told = json.dumps(
@@ -294,7 +307,7 @@ class LibraryRecords:
             (server_id, source_id, ordinal, revision, told),
         )
 
-    async def recall(self, items: Sequence[Item], settings_hash: str) -> Mapping[SourceId, Memory]:
+    async def load_history(self, items: Sequence[Item], skip_key: str) -> Mapping[SourceId, SourceHistory]:
         """What is remembered about every media source of some items of one server; one that nothing is known of is left out."""
         sources = [(item, source) for item in items for source in item.sources]
         if not sources:
@@ -309,31 +322,34 @@ class LibraryRecords:
             f"SELECT * FROM deliveries WHERE server_id=? AND source_id IN ({marks})",
             (server_id, *ids),
         )
-        settled = await self._db.read(
+        skips = await self._db.read(
             f"SELECT i.source_id, i.revision, s.target, s.reason FROM identities AS i JOIN settled AS s ON s.fingerprint=i.fingerprint"
             f" WHERE i.server_id=? AND i.source_id IN ({marks}) AND s.settings_hash IN (?, ?)",
-            (server_id, *ids, settings_hash, EVERY_SETTING),
+            (server_id, *ids, skip_key, ANY_SKIP_KEY),
         )
-        if not (facts or deliveries or settled):
+        if not (facts or deliveries or skips):
             return {}
         ours = await self._hashes_of_ours([row["cues_hash"] for row in facts if row["cues_hash"]])
-        memory: dict[SourceId, Memory] = {}
+        memory: dict[SourceId, SourceHistory] = {}
         for item, source in sources:
             own_facts = [row for row in facts if row["source_id"] == source.id]
-            standings: dict[LanguageTag, Standing] = {}
-            for row in settled:
+            targets: dict[LanguageTag, TargetHistory] = {}
+            for row in skips:
                 # A decision is about the media that was read: of another file behind the same id it says nothing.
                 if (row["source_id"], row["revision"]) == (source.id, source.revision):
-                    standings[tag_of(row["target"])] = Standing(settled=row["reason"])
+                    targets[tag_of(row["target"])] = TargetHistory(skip_reason=row["reason"])
             for row in deliveries:
                 if row["source_id"] == source.id:
                     target = tag_of(row["target"])
-                    before = standings.get(target, Standing())
-                    standings[target] = Standing(
-                        before.settled, DeliveryState(row["state"]), row["made_for"], bool(row["is_asked"])
+                    before = targets.get(target, TargetHistory())
+                    targets[target] = TargetHistory(
+                        before.skip_reason,
+                        DeliveryState(row["state"]),
+                        row["made_for"],
+                        bool(row["is_asked"]),
                     )
-            if own_facts or standings:
-                memory[source.id] = Memory(_known(own_facts, ours, item, source), standings)
+            if own_facts or targets:
+                memory[source.id] = SourceHistory(_known(own_facts, ours, item, source), targets)
         return memory
 
     async def _hashes_of_ours(self, hashes: Collection[str]) -> frozenset[str]:
@@ -403,14 +419,14 @@ class LibraryRecords:
         source_id: SourceId,
         target: LanguageTag,
         track_path: str,
-        made_for: str,
+        media_revision: str,
         now: datetime,
     ) -> None:
         """The track was seen where it belongs, for that revision of the media."""
         await self._promise_write(
             "UPDATE deliveries SET confirmed_at=coalesce(confirmed_at, ?), state='confirmed', track_path=?, made_for=?, missing_since=NULL, missing_passes=0,"
             " previous_ref=NULL, previous='' WHERE server_id=? AND source_id=? AND target=?",
-            (as_ms(now), track_path, made_for, server_id, source_id, str(target)),
+            (as_ms(now), track_path, media_revision, server_id, source_id, str(target)),
         )
 
     async def mark_missing(
@@ -427,7 +443,7 @@ class LibraryRecords:
 
         await self._db.checkpoint(body)
 
-    async def mark_delivery(
+    async def set_delivery_state(
         self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState
     ) -> None:
         """What became of a track of ours; a promise. Nothing is put back any more."""
@@ -436,11 +452,11 @@ class LibraryRecords:
             (state.value, server_id, source_id, str(target)),
         )
 
-    async def settle(
+    async def remember_skip(
         self,
         fingerprint: Fingerprint,
         target: LanguageTag,
-        settings_hash: str,
+        skip_key: str,
         code: str,
         reason: str,
         now: datetime,
@@ -448,20 +464,20 @@ class LibraryRecords:
         """Remember that nothing is to be made; a promise."""
         await self._promise_write(
             "INSERT OR REPLACE INTO settled VALUES (?,?,?,?,?,?)",
-            (fingerprint, str(target), settings_hash, code, reason, as_ms(now)),
+            (fingerprint, str(target), skip_key, code, reason, as_ms(now)),
         )
 
-    async def settled(
-        self, fingerprint: Fingerprint, target: LanguageTag, settings_hash: str
+    async def skip_reason(
+        self, fingerprint: Fingerprint, target: LanguageTag, skip_key: str
     ) -> tuple[str, str] | None:
         """Code and reason of such a decision."""
         rows = await self._db.read(
             "SELECT code, reason FROM settled WHERE fingerprint=? AND target=? AND settings_hash IN (?, ?)",
-            (fingerprint, str(target), settings_hash, EVERY_SETTING),
+            (fingerprint, str(target), skip_key, ANY_SKIP_KEY),
         )
         return (rows[0]["code"], rows[0]["reason"]) if rows else None
 
-    async def unsettle(self, fingerprint: Fingerprint, target: LanguageTag) -> None:
+    async def forget_skip(self, fingerprint: Fingerprint, target: LanguageTag) -> None:
         """A person asked: forget the decision."""
         await self._write("DELETE FROM settled WHERE fingerprint=? AND target=?", (fingerprint, str(target)))
 
@@ -494,7 +510,7 @@ def _known(
             if row["language"] or (row["media"] and not row["is_compared"])
         },
         ours=frozenset(row["track"] for row in facts if row["cues_hash"] in ours),
-        misfits={
+        unusable={
             row["track"]: row["misfit"]
             for row in of_this_media
             if row["misfit"] and row["revision"] == item.etag
@@ -521,7 +537,7 @@ def _item_record(row: aiosqlite.Row) -> ItemRecord:
         id=ItemId(row["id"]),
         library=row["library"],
         etag=row["etag"],
-        basis=row["basis"],
+        decision_inputs_hash=row["basis"],
         look_again=bool(row["look_again"]),
         missed_since=maybe_time(row["missed_since"]),
         count=None
@@ -538,16 +554,16 @@ def _columns(delivery: Delivery) -> dict[str, Any]:
         "target": str(delivery.target),
         "content_hash": delivery.content_hash,
         "file_name": delivery.file_name,
-        "provenance": delivery.provenance,
+        "provenance": delivery.details,
         "intended_at": as_ms(delivery.intended_at),
         "uploaded_at": _maybe_ms(delivery.uploaded_at),
         "confirmed_at": _maybe_ms(delivery.confirmed_at),
         "item_id": delivery.item_id,
         "title": delivery.title,
         "fingerprint": delivery.fingerprint,
-        "made_for": delivery.made_for,
+        "made_for": delivery.media_revision,
         "cues_hash": delivery.cues_hash,
-        "grade": grade_text(delivery.grade),
+        "grade": grade_text(delivery.provenance),
         "track_path": delivery.track_path,
         "previous_ref": delivery.previous_ref,
         "previous": json.dumps(_columns(delivery.previous)) if delivery.previous else "",
@@ -555,7 +571,7 @@ def _columns(delivery: Delivery) -> dict[str, Any]:
         "state": delivery.state.value,
         "missing_since": _maybe_ms(delivery.missing_since),
         "missing_passes": delivery.missing_passes,
-        "is_asked": int(delivery.is_asked),
+        "is_asked": int(delivery.is_requested),
     }
 
 
@@ -570,16 +586,16 @@ def _delivery(row: aiosqlite.Row | Mapping[str, Any]) -> Delivery:
         target=tag_of(row["target"]),
         content_hash=ContentHash(row["content_hash"]),
         file_name=row["file_name"],
-        provenance=row["provenance"],
+        details=row["provenance"],
         intended_at=as_time(row["intended_at"]),
         uploaded_at=maybe_time(row["uploaded_at"]),
         confirmed_at=maybe_time(row["confirmed_at"]),
         item_id=ItemId(row["item_id"] or row["source_id"]),
         title=row["title"],
         fingerprint=Fingerprint(row["fingerprint"]),
-        made_for=row["made_for"],
+        media_revision=row["made_for"],
         cues_hash=ContentHash(row["cues_hash"]),
-        grade=grade_of(row["grade"]),
+        provenance=grade_of(row["grade"]),
         track_path=row["track_path"],
         previous_ref=ContentHash(row["previous_ref"]) if row["previous_ref"] else None,
         previous=_delivery(json.loads(row["previous"])) if row["previous"] else None,
@@ -587,5 +603,5 @@ def _delivery(row: aiosqlite.Row | Mapping[str, Any]) -> Delivery:
         state=DeliveryState(row["state"]),
         missing_since=maybe_time(row["missing_since"]),
         missing_passes=row["missing_passes"],
-        is_asked=bool(row["is_asked"]),
+        is_requested=bool(row["is_asked"]),
     )

@@ -13,38 +13,38 @@ from fluxcaption.domain.cues import Segment
 from fluxcaption.domain.jobs import (
     LEGAL_MOVES,
     OPEN_STATES,
-    AskedFor,
     Event,
-    Grade,
     HeardWindow,
     Job,
     JobState,
+    ManualRequest,
     NewJob,
     Outcome,
+    Priority,
+    Provenance,
     SavedTranscript,
     Stage,
-    Tier,
     TranscriptKey,
     TranslationKey,
 )
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.retry import LONGEST_PAUSE, MOST_CRASHES, POISON, REVIVAL_PAUSES, after_crash
+from fluxcaption.domain.retry import LONGEST_PAUSE, MAX_CRASHES, POISON, REVIVAL_PAUSES, after_crash
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.library import LibraryRecords
 from fluxcaption.storage.values import as_ms, as_time, grade_of, grade_text, maybe_time, tag_of
 
-PROMISED = frozenset({JobState.DONE, JobState.SETTLED})
+PROMISED = frozenset({JobState.DONE, JobState.SKIPPED})
 REPEATED_WITHIN = timedelta(minutes=10)
 """An event that comes again this soon after it was handled is the same one; the plugin sends doubles within minutes."""
 
-MOST_VALUES = 500
+MAX_VALUES = 500
 """Values asked for in one query; SQLite takes at least 999."""
 
 EVENTS_KEPT = timedelta(days=30)
 """Handled events, and what was watched."""
 
-PRUNED_AT_ONCE = 500
+PRUNE_BATCH = 500
 
 
 class SqliteStore(LibraryRecords):
@@ -76,17 +76,17 @@ class SqliteStore(LibraryRecords):
                         job.source_id,
                         str(job.target),
                         job.title,
-                        job.tier.value,
-                        job.tier.rank,
+                        job.priority.value,
+                        job.priority.rank,
                         as_ms(job.added_at),
-                        Stage.LISTEN.value,
+                        Stage.ACQUIRE.value,
                         JobState.QUEUED.value,
                         as_ms(now),
                         int(job.is_held),
                         job.reason,
                         as_ms(now),
                         as_ms(now),
-                        _asked_text(job.asked),
+                        _asked_text(job.request),
                     ),
                 )
                 added += cursor.rowcount
@@ -100,14 +100,14 @@ class SqliteStore(LibraryRecords):
     async def _gap_again(connection: aiosqlite.Connection, job: NewJob, now: datetime) -> int:
         """A gap that has a job already: an open one may move up; an ended one starts again, unless a person cancelled it or it failed just now."""
         key = (job.server_id, job.source_id, str(job.target))
-        rank = job.tier.rank
+        rank = job.priority.rank
         await connection.execute(
             "UPDATE jobs SET item_id=?, tier=iif(tier_rank>?, ?, tier), is_held=iif(tier_rank>?, ?, is_held), tier_rank=min(tier_rank, ?), updated_at=?"
             " WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked','running') AND (item_id<>? OR tier_rank>?)",
             (
                 job.item_id,
                 rank,
-                job.tier.value,
+                job.priority.value,
                 rank,
                 int(job.is_held),
                 rank,
@@ -117,8 +117,8 @@ class SqliteStore(LibraryRecords):
                 rank,
             ),
         )
-        is_asked = job.tier is Tier.ASKED
-        if is_asked:
+        is_requested = job.priority is Priority.REQUESTED
+        if is_requested:
             await _hurry(connection, job, now)
         pauses = " ".join(
             f"WHEN {number} THEN {int(pause.total_seconds() * 1000)}"
@@ -135,26 +135,26 @@ class SqliteStore(LibraryRecords):
         cursor = await connection.execute(
             statement,
             (
-                job.tier.value,
-                job.tier.rank,
+                job.priority.value,
+                job.priority.rank,
                 int(job.is_held),
                 as_ms(now),
                 as_ms(now),
                 job.reason,
                 int(not job.is_held),
-                _asked_text(job.asked),
+                _asked_text(job.request),
                 job.item_id,
                 *key,
-                int(is_asked),
+                int(is_requested),
                 as_ms(now),
-                int(is_asked),
+                int(is_requested),
             ),
         )
         return cursor.rowcount
 
-    async def claim(self, stage: Stage, now: datetime, limit_to: Tier | None = None) -> Job | None:
-        """Take the first due job of a stage and count the attempt; with `limit_to`, of that tier or an earlier one."""
-        values = [stage.value, as_ms(now), (limit_to or list(Tier)[-1]).rank]
+    async def claim(self, stage: Stage, now: datetime, lowest: Priority | None = None) -> Job | None:
+        """Take the first due job of a stage and count the attempt; with `lowest`, of that tier or an earlier one."""
+        values = [stage.value, as_ms(now), (lowest or list(Priority)[-1]).rank]
         query = (
             "SELECT id FROM jobs WHERE stage=? AND state IN ('queued','parked') AND is_held=0 AND next_try_at<=? AND tier_rank<=?"
             " ORDER BY tier_rank, added_at DESC, id LIMIT 1"
@@ -176,26 +176,34 @@ class SqliteStore(LibraryRecords):
                     "SELECT * FROM jobs WHERE id=? AND claims=?", (job.id, job.claim)
                 )
             )
-            return await _move(connection, _job(rows[0]), job.asked, outcome, now) if rows else None
+            return await _move(connection, _job(rows[0]), job.request, outcome, now) if rows else None
 
         return await (self._db.promise(body) if outcome.state in PROMISED else self._db.checkpoint(body))
 
-    async def note(
+    async def update_progress(
         self,
         job_id: JobId,
         *,
         fingerprint: Fingerprint | None = None,
         source_ref: ContentHash | None = None,
         track_ref: ContentHash | None = None,
-        grade: Grade | None = None,
-        sends: int | None = None,
-        looks: int | None = None,
+        provenance: Provenance | None = None,
+        upload_attempts: int | None = None,
+        confirm_attempts: int | None = None,
     ) -> None:
         """Remember what a stage found."""
         await self._write(
             "UPDATE jobs SET fingerprint=coalesce(?, fingerprint), source_ref=coalesce(?, source_ref), track_ref=coalesce(?, track_ref),"
             " grade=coalesce(?, grade), sends=coalesce(?, sends), looks=coalesce(?, looks) WHERE id=?",
-            (fingerprint, source_ref, track_ref, grade_text(grade) if grade else None, sends, looks, job_id),
+            (
+                fingerprint,
+                source_ref,
+                track_ref,
+                grade_text(provenance) if provenance else None,
+                upload_attempts,
+                confirm_attempts,
+                job_id,
+            ),
         )
 
     async def job(self, job_id: JobId) -> Job | None:
@@ -222,7 +230,7 @@ class SqliteStore(LibraryRecords):
         )
         return [_job(row) for row in rows]
 
-    async def ask_again(self, job_id: JobId, now: datetime) -> Job | None:
+    async def retry(self, job_id: JobId, now: datetime) -> Job | None:
         """Queue a job that ended or waits, as asked for."""
 
         async def body(connection: aiosqlite.Connection) -> Job | None:
@@ -263,7 +271,7 @@ class SqliteStore(LibraryRecords):
         )
         return [_job(row) for row in rows]
 
-    async def hurry_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
+    async def release_waiting_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
         """Finished tracks of a media source that wait for each other look again now."""
         return await self._write(
             "UPDATE jobs SET next_try_at=? WHERE server_id=? AND source_id=? AND stage='upload' AND state='queued' AND reason_code='together'",
@@ -274,7 +282,7 @@ class SqliteStore(LibraryRecords):
         """How many jobs of its stage go before it."""
         rows = await self._db.read(
             "SELECT count(*) AS n FROM jobs WHERE stage=? AND state IN ('queued','parked') AND is_held=0 AND (tier_rank, -added_at, id) < (?, ?, ?)",
-            (job.stage.value, job.tier.rank, -as_ms(job.added_at), job.id),
+            (job.stage.value, job.priority.rank, -as_ms(job.added_at), job.id),
         )
         return int(rows[0]["n"])
 
@@ -311,7 +319,7 @@ class SqliteStore(LibraryRecords):
                     else row["crashes"] + 1
                 )
                 outcome = after_crash(crashes, suspects)
-                suspects += outcome.wait > timedelta(0) or crashes == MOST_CRASHES - 1
+                suspects += outcome.wait > timedelta(0) or crashes == MAX_CRASHES - 1
                 await connection.execute(
                     "UPDATE jobs SET state=?, crashes=?, windows_at_crash=?, next_try_at=?, updated_at=?, reason=coalesce(nullif(?, ''), reason),"
                     " reason_code=coalesce(nullif(?, ''), reason_code) WHERE id=?",
@@ -337,7 +345,7 @@ class SqliteStore(LibraryRecords):
             (as_ms(now), code, as_ms(now)),
         )
 
-    async def mend_times(self, now: datetime) -> None:
+    async def clamp_future_times(self, now: datetime) -> None:
         """What was written by a clock that went ahead counts as written now."""
         latest = (as_ms(now), as_ms(now + LONGEST_PAUSE))
         far = "next_try_at>? AND state IN ('queued','parked') AND is_held=0"
@@ -382,7 +390,7 @@ class SqliteStore(LibraryRecords):
 
         return await self._db.checkpoint(body)
 
-    async def hold_none(self, now: datetime) -> int:
+    async def release_all(self, now: datetime) -> int:
         """Make every held job due now."""
         return await self._write(
             "UPDATE jobs SET is_held=0, begun_at=?, next_try_at=? WHERE is_held=1", (as_ms(now), as_ms(now))
@@ -409,7 +417,7 @@ class SqliteStore(LibraryRecords):
             ),
         ):
             # In parts: an acknowledgement never waits behind years of leftovers.
-            while await self._write(statement, (*values, PRUNED_AT_ONCE)) == PRUNED_AT_ONCE:
+            while await self._write(statement, (*values, PRUNE_BATCH)) == PRUNE_BATCH:
                 pass
 
     # -- events -----------------------------------------------------------------------------------------------------
@@ -449,7 +457,7 @@ class SqliteStore(LibraryRecords):
             for row in rows
         ]
 
-    async def put_off_event(self, event_id: int, until: datetime) -> None:
+    async def reschedule_event(self, event_id: int, until: datetime) -> None:
         """Look at an event again later; the looks are counted."""
         await self._write("UPDATE events SET due_at=?, looks=looks+1 WHERE id=?", (as_ms(until), event_id))
 
@@ -532,7 +540,7 @@ class SqliteStore(LibraryRecords):
         )
         return [(Fingerprint(row["fingerprint"]), row["ordinal"], row["sketch"]) for row in rows]
 
-    async def same_sound(
+    async def alias_sound(
         self, fingerprint: Fingerprint, ordinal: int, known: Fingerprint, known_ordinal: int
     ) -> None:
         """From now on the first is looked up as the second."""
@@ -552,7 +560,7 @@ class SqliteStore(LibraryRecords):
             rows[0]["known_ordinal"],
             key.recognizer,
             key.model_revision,
-            key.settings_hash,
+            key.asr_settings_key,
         )
 
     async def _saved(self, row: aiosqlite.Row) -> SavedTranscript:
@@ -579,8 +587,8 @@ class SqliteStore(LibraryRecords):
         """Earlier translations by source text."""
         found: dict[str, str] = {}
         wanted = sorted(texts)
-        for first in range(0, len(wanted), MOST_VALUES):
-            part = wanted[first : first + MOST_VALUES]
+        for first in range(0, len(wanted), MAX_VALUES):
+            part = wanted[first : first + MAX_VALUES]
             marks = ",".join("?" * len(part))
             rows = await self._db.read(
                 f"SELECT text, translated FROM translations WHERE text IN ({marks}) AND source=? AND target=? AND backend=? AND model_revision=? AND glossary=?",
@@ -613,43 +621,43 @@ class SqliteStore(LibraryRecords):
 
     # -- the rest ---------------------------------------------------------------------------------------------------
 
-    async def flag(self, name: str) -> str | None:
+    async def state_value(self, name: str) -> str | None:
         """A small fact about the daemon itself."""
         rows = await self._db.read("SELECT value FROM flags WHERE name=?", (name,))
         return rows[0]["value"] if rows else None
 
-    async def set_flag(self, name: str, value: str) -> None:
+    async def set_state_value(self, name: str, value: str) -> None:
         """Remember it."""
-        if await self.flag(name) != value:
+        if await self.state_value(name) != value:
             await self._write("INSERT OR REPLACE INTO flags VALUES (?,?)", (name, value))
 
-    async def record_speed(self, way: str, media_ms: Ms, took_ms: Ms) -> None:
+    async def record_speed(self, activity: str, media_ms: Ms, took_ms: Ms) -> None:
         """Add a measurement; old ones fade by half once ten hours are in the sum."""
         await self._write(
             "INSERT INTO speeds VALUES (?,?,?) ON CONFLICT (way) DO UPDATE SET"
             " media_ms=iif(media_ms>36000000, media_ms/2, media_ms)+excluded.media_ms, took_ms=iif(media_ms>36000000, took_ms/2, took_ms)+excluded.took_ms",
-            (way, media_ms, took_ms),
+            (activity, media_ms, took_ms),
         )
 
-    async def speed(self, way: str) -> float | None:
+    async def speed(self, activity: str) -> float | None:
         """Seconds of media done in a second."""
-        rows = await self._db.read("SELECT media_ms, took_ms FROM speeds WHERE way=?", (way,))
+        rows = await self._db.read("SELECT media_ms, took_ms FROM speeds WHERE way=?", (activity,))
         return rows[0]["media_ms"] / rows[0]["took_ms"] if rows and rows[0]["took_ms"] else None
 
 
 async def _hurry(connection: aiosqlite.Connection, job: NewJob, now: datetime) -> None:
     """A person asks for an open job: it is due now, and one that is wanted in another way begins anew; a running one does when its attempt ends."""
     key = (job.server_id, job.source_id, str(job.target))
-    asked = _asked_text(job.asked)
-    if asked:
+    request = _asked_text(job.request)
+    if request:
         await connection.execute(
             "UPDATE jobs SET stage='listen', attempts=0, source_ref=NULL, track_ref=NULL, ready_at=NULL, grade='', sends=0, looks=0"
             " WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked') AND asked<>?",
-            (*key, asked),
+            (*key, request),
         )
     await connection.execute(
         "UPDATE jobs SET asked=?, next_try_at=?, updated_at=? WHERE server_id=? AND source_id=? AND target=? AND state IN ('queued','parked','running')",
-        (asked, as_ms(now), as_ms(now), *key),
+        (request, as_ms(now), as_ms(now), *key),
     )
 
 
@@ -670,13 +678,13 @@ def _taking(job_id: int, now: datetime) -> Callable[[aiosqlite.Connection], Awai
 
 
 async def _move(
-    connection: aiosqlite.Connection, job: Job, asked: AskedFor, outcome: Outcome, now: datetime
+    connection: aiosqlite.Connection, job: Job, request: ManualRequest, outcome: Outcome, now: datetime
 ) -> Job | None:
     """Let a claimed job make the move its attempt decided, unless a person has decided otherwise meanwhile."""
     if job.state is not JobState.RUNNING:
         return job if job.state is JobState.CANCELLED else None
-    if job.asked != asked and not job.asked.is_plain:
-        outcome = Outcome.next(Stage.LISTEN, "it was asked for in another way meanwhile")
+    if job.request != request and not job.request.is_default:
+        outcome = Outcome.next(Stage.ACQUIRE, "it was asked for in another way meanwhile")
     stage = outcome.stage or job.stage
     if outcome.gives_back_attempt:
         attempts = max(0, job.attempts - 1)
@@ -701,7 +709,7 @@ async def _move(
             ),
         )
     )
-    if outcome.state is JobState.CANCELLED or (outcome.state in PROMISED and job.stage is Stage.LISTEN):
+    if outcome.state is JobState.CANCELLED or (outcome.state in PROMISED and job.stage is Stage.ACQUIRE):
         # Nothing was made, so nothing changes in the library: only this tells the next complete pass that another decision may hold now.
         await connection.execute(
             "UPDATE items SET look_again=1 WHERE server_id=? AND id=? AND look_again=0",
@@ -711,7 +719,7 @@ async def _move(
 
 
 def _key_values(key: TranscriptKey) -> tuple[object, ...]:
-    return (key.fingerprint, key.ordinal, key.recognizer, key.model_revision, key.settings_hash)
+    return (key.fingerprint, key.ordinal, key.recognizer, key.model_revision, key.asr_settings_key)
 
 
 def _translation_values(key: TranslationKey) -> tuple[object, ...]:
@@ -726,7 +734,7 @@ def _job(row: aiosqlite.Row) -> Job:
         source_id=SourceId(row["source_id"]),
         target=tag_of(row["target"]),
         title=row["title"],
-        tier=Tier(row["tier"]),
+        priority=Priority(row["tier"]),
         added_at=as_time(row["added_at"]),
         stage=Stage(row["stage"]),
         state=JobState(row["state"]),
@@ -739,17 +747,17 @@ def _job(row: aiosqlite.Row) -> Job:
         track_ref=ContentHash(row["track_ref"]) if row["track_ref"] else None,
         is_held=bool(row["is_held"]),
         ready_at=maybe_time(row["ready_at"]),
-        asked=AskedFor(**json.loads(row["asked"])) if row["asked"] else AskedFor(),
-        grade=grade_of(row["grade"]),
-        sends=row["sends"],
-        looks=row["looks"],
+        request=ManualRequest(**json.loads(row["asked"])) if row["asked"] else ManualRequest(),
+        provenance=grade_of(row["grade"]),
+        upload_attempts=row["sends"],
+        confirm_attempts=row["looks"],
         claim=row["claims"],
     )
 
 
-def _asked_text(asked: AskedFor) -> str:
+def _asked_text(request: ManualRequest) -> str:
     return (
         ""
-        if asked.is_plain
-        else json.dumps({"source": asked.source, "model": asked.model, "redo": asked.redo})
+        if request.is_default
+        else json.dumps({"source": request.source, "model": request.model, "redo": request.redo})
     )

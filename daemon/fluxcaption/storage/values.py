@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from fluxcaption.domain.jobs import Grade
+from fluxcaption.domain.jobs import Provenance
 from fluxcaption.domain.language import LanguageTag
 
 
@@ -23,14 +23,14 @@ def maybe_time(ms: int | None) -> datetime | None:
     return None if ms is None else as_time(ms)
 
 
-def grade_text(grade: Grade) -> str:
+def grade_text(provenance: Provenance) -> str:
     """How a track was made, as JSON; empty where that is not known."""
-    return json.dumps(asdict(grade), ensure_ascii=False) if grade != Grade() else ""
+    return json.dumps(asdict(provenance), ensure_ascii=False) if provenance != Provenance() else ""
 
 
-def grade_of(text: str) -> Grade:
+def grade_of(text: str) -> Provenance:
     """And back."""
-    return Grade(**json.loads(text)) if text else Grade()
+    return Provenance(**json.loads(text)) if text else Provenance()
 
 
 def tag_of(text: str) -> LanguageTag:

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from fluxcaption.domain.cues import Cue, SubtitleText
 from fluxcaption.domain.errors import SubtitleUnreadable
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.markup import carry, is_drawing, plain, without_overrides
+from fluxcaption.domain.markup import is_drawing, strip_markup, transfer_markup, without_overrides
 from fluxcaption.domain.units import Ms
 from fluxcaption.subtitles.encodings import decode
 
-MOST_BYTES = 4 * 2**20
-MOST_CUES = 20_000
-MOST_LINES = 200_000
-MOST_MARKED = 20_000
+MAX_BYTES = 4 * 2**20
+MAX_CUES = 20_000
+MAX_LINES = 200_000
+MAX_MARKED = 20_000
 """Characters of one cue with its tags; checked before the tags are looked at."""
 
-MOST_CHARACTERS = 2_000
+MAX_CHARACTERS = 2_000
 """Of one cue's words: many times what anybody can read."""
 
 _FORMATS = {
@@ -130,7 +130,7 @@ def _format_of(name: str, text: str) -> str:
 def _decoded(name: str, content: bytes, language: LanguageTag | None) -> str:
     if not content:
         raise SubtitleUnreadable(name, "it is empty")
-    if len(content) > MOST_BYTES:
+    if len(content) > MAX_BYTES:
         raise SubtitleUnreadable(name, "it is larger than 4 MiB")
     if b"\x00" in content[:4096] and not content.startswith(_BOMS):
         raise SubtitleUnreadable(name, "it is not text")
@@ -153,10 +153,10 @@ def _newline_of(content: bytes) -> str:
 
 def _shown(name: str, form: str, text: str) -> list[_Shown]:
     """The cues that say something, in the order in which they are read: as they lie in SubRip and WebVTT, by time elsewhere."""
-    if text.count("\n") > MOST_LINES:
-        raise SubtitleUnreadable(name, f"it has more than {MOST_LINES} lines")
-    if sum(1 for _ in _TIMING.finditer(text)) > MOST_CUES:
-        raise SubtitleUnreadable(name, f"it has more than {MOST_CUES} cues")
+    if text.count("\n") > MAX_LINES:
+        raise SubtitleUnreadable(name, f"it has more than {MAX_LINES} lines")
+    if sum(1 for _ in _TIMING.finditer(text)) > MAX_CUES:
+        raise SubtitleUnreadable(name, f"it has more than {MAX_CUES} cues")
     if "<!ENTITY" in text or "<!DOCTYPE" in text:
         raise SubtitleUnreadable(name, "it declares XML entities, which no honest subtitle does")
     if form in {"srt", "vtt"}:
@@ -167,8 +167,8 @@ def _shown(name: str, form: str, text: str) -> list[_Shown]:
 
 def _words(name: str, marked: str) -> str:
     """The words of one cue, which are bounded."""
-    if len(without_overrides(marked)) > MOST_MARKED or len(words := plain(marked)) > MOST_CHARACTERS:
-        raise SubtitleUnreadable(name, f"it has a cue of more than {MOST_CHARACTERS} characters")
+    if len(without_overrides(marked)) > MAX_MARKED or len(words := strip_markup(marked)) > MAX_CHARACTERS:
+        raise SubtitleUnreadable(name, f"it has a cue of more than {MAX_CHARACTERS} characters")
     return words
 
 
@@ -220,17 +220,19 @@ def _ass_events(name: str, lines: Sequence[str]) -> Iterator[_Shown]:
 def _spelled(form: str, cue: _Shown, new: str) -> str:
     """New words as the format spells them, in the formatting of the old ones."""
     if form == "vtt":
-        return carry(cue.marked, html.escape(new, quote=False))
+        return transfer_markup(cue.marked, html.escape(new, quote=False))
     return (
-        carry(cue.marked, new) if form == "srt" else cue.before + carry(cue.marked, new).replace("\n", "\\N")
+        transfer_markup(cue.marked, new)
+        if form == "srt"
+        else cue.before + transfer_markup(cue.marked, new).replace("\n", "\\N")
     )
 
 
 def _by_library(name: str, form: str, text: str) -> Iterator[_Shown]:
     import pysubs2
 
-    if form == "microdvd" and any(len(line) > MOST_MARKED for line in text.split("\n")):
-        raise SubtitleUnreadable(name, f"it has a cue of more than {MOST_CHARACTERS} characters")
+    if form == "microdvd" and any(len(line) > MAX_MARKED for line in text.split("\n")):
+        raise SubtitleUnreadable(name, f"it has a cue of more than {MAX_CHARACTERS} characters")
     rate = _FRAME_RATE.match(text) if form == "microdvd" else None
     try:
         if form == "microdvd":

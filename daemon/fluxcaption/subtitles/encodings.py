@@ -23,14 +23,14 @@ _CODE_PAGES: dict[str, Sequence[str]] = {
 }
 _TRADITIONAL = ("big5hkscs", "gb18030")
 _ODD_SIGNS = frozenset("¢£¤¥¦§¨©¬®¯±²³´µ¶¸¹¼½¾×÷¿¡€‚ƒ„…†‡ˆ‰‹›™")
-MOST_ACCENTED = 0.35
+MAX_ACCENTED = 0.35
 """Of a Latin text's letters; more are another script's bytes. Vietnamese alone comes near, and has a code page of its own."""
 
-MOST_ODD = 0.05
+MAX_ODD = 0.05
 LATIN, OTHER_ALPHABET, SYLLABLES = range(3)
 """Scripts as far as it matters: nobody mixes the first two in a word."""
 
-MOST_LOOKED_AT = 200_000
+MAX_LOOKED_AT = 200_000
 """Characters; more tell no more."""
 
 
@@ -42,7 +42,7 @@ def decode(content: bytes, language: LanguageTag | None) -> str | None:
         return text
     for encoding in _code_pages(language):
         text = _by_line(content, encoding) if _is_mostly_utf8(content) else _tried(content, encoding)
-        if text is not None and _is_plausible(text[:MOST_LOOKED_AT]):
+        if text is not None and _is_plausible(text[:MAX_LOOKED_AT]):
             return text
     return None
 
@@ -100,7 +100,7 @@ def _is_plausible(text: str) -> bool:
             is_start = True
         before = sign
     is_latin = all(_script(sign) == LATIN for sign in text if sign.isalpha())
-    return odd <= max(1, MOST_ODD * letters) and not (is_latin and foreign > MOST_ACCENTED * letters)
+    return odd <= max(1, MAX_ODD * letters) and not (is_latin and foreign > MAX_ACCENTED * letters)
 
 
 def _script(letter: str) -> int:

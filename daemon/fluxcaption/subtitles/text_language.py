@@ -3,12 +3,12 @@
 import threading
 from typing import Any
 
-from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.language import LanguageTag, normalize
 
-MOST_LETTERS = 6000
+MAX_LETTERS = 6000
 """A longer text tells no more."""
 
-LEAST_LETTERS = 40
+MIN_LETTERS = 40
 SURE = 0.8
 
 
@@ -19,17 +19,17 @@ class TextLanguageDetector:
         self._identifier: Any = None
         self._lock = threading.Lock()
 
-    def tell(self, text: str) -> LanguageTag | None:
+    def detect(self, text: str) -> LanguageTag | None:
         """The language; None for a text that is too short or could be several."""
-        if len(text) < LEAST_LETTERS:
+        if len(text) < MIN_LETTERS:
             return None
         with self._lock:
             if self._identifier is None:
                 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
                 self._identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-            language, sureness = self._identifier.classify(text[:MOST_LETTERS])
-        return normalise(str(language)) if float(sureness) >= SURE else None
+            language, sureness = self._identifier.classify(text[:MAX_LETTERS])
+        return normalize(str(language)) if float(sureness) >= SURE else None
 
     @property
     def is_loaded(self) -> bool:

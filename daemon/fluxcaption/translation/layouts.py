@@ -9,7 +9,7 @@ from fluxcaption.domain.errors import ModelMissing
 from fluxcaption.domain.language import LanguageTag
 
 CARD = "fluxcaption.json"
-MOST_TOKENS = 250
+MAX_TOKENS = 250
 NAMES = ("m2m100", "nllb", "madlad")
 """Source and target token; the same with other names; the target token alone, before the source."""
 
@@ -21,13 +21,13 @@ class Layout:
     Attributes:
         languages: Our tag to the model's own token.
         pairs: The only pairs it knows; empty: all of `languages`.
-        most_tokens: What it can write at most.
+        max_tokens: What it can write at most.
     """
 
     name: str
     languages: dict[str, str] = field(default_factory=dict)
     pairs: tuple[tuple[str, str], ...] = ()
-    most_tokens: int = MOST_TOKENS
+    max_tokens: int = MAX_TOKENS
 
     def knows(self, source: LanguageTag, target: LanguageTag) -> bool:
         """Whether the pair can be asked."""
@@ -68,7 +68,7 @@ def read_layout(directory: Path, wanted: str) -> Layout:
                 raise ValueError(f"layout {name} is none of {', '.join(NAMES)}")
             pairs = tuple((str(source), str(target)) for source, target in value.get("pairs", ()))
             return Layout(
-                name, dict(value.get("languages", {})), pairs, int(value.get("max_length", MOST_TOKENS))
+                name, dict(value.get("languages", {})), pairs, int(value.get("max_length", MAX_TOKENS))
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelMissing(str(directory), f"its card {card} cannot be read ({error})") from error

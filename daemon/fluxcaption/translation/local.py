@@ -65,7 +65,7 @@ class LocalTranslator:
         return self._revision
 
     @property
-    def settings_hash(self) -> str:
+    def backend_id(self) -> str:
         """Everything that tells this backend from another."""
         return hashlib.sha256(self._settings.model_dump_json().encode()).hexdigest()[:12]
 
@@ -105,15 +105,15 @@ class LocalTranslator:
         layout = self._read_layout()
         self._load()
         try:
-            asked = [
+            request = [
                 layout.asks(self._pieces.encode(unit.text, out_type=str), source, target) for unit in units
             ]
             answers = self._model.translate_batch(
-                [tokens for tokens, _ in asked],
-                target_prefix=[prefix for _, prefix in asked] if asked and asked[0][1] else None,
+                [tokens for tokens, _ in request],
+                target_prefix=[prefix for _, prefix in request] if request and request[0][1] else None,
                 beam_size=BEAM_SIZE,
                 max_batch_size=32,
-                max_decoding_length=layout.most_tokens,
+                max_decoding_length=layout.max_tokens,
             )
         except (MemoryError, RuntimeError) as error:
             raise _translated(self.name, error) from error

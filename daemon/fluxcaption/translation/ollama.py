@@ -13,7 +13,7 @@ from fluxcaption.domain.units import UnitId
 from fluxcaption.settings import OllamaTranslation
 from fluxcaption.translation.replies import read_reply, schema_for
 
-MOST_REPLY_BYTES = 2**20
+MAX_REPLY_BYTES = 2**20
 CHARACTERS_PER_TOKEN = 2
 """Careful for scripts that need a token for each sign; too much context costs only memory."""
 
@@ -40,7 +40,7 @@ class OllamaTranslator:
         return self._settings.model
 
     @property
-    def settings_hash(self) -> str:
+    def backend_id(self) -> str:
         """Everything that tells this backend from another."""
         return hashlib.sha256(self._settings.model_dump_json().encode()).hexdigest()[:12]
 
@@ -117,7 +117,7 @@ class OllamaTranslator:
         buffer = b""
         async for chunk in answer.content.iter_any():
             size += len(chunk)
-            if size > MOST_REPLY_BYTES:
+            if size > MAX_REPLY_BYTES:
                 raise ReplyUnusable(f"{self.name} answered more than 1 MiB")
             *lines, buffer = (buffer + chunk).split(b"\n")
             parts += [self._part(line) for line in lines if line.strip()]

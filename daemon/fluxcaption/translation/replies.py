@@ -14,8 +14,8 @@ from fluxcaption.domain.cues import TextUnit
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import UnitId
 
-MOST_RATIO = 4
-MOST_EXTRA = 40
+MAX_RATIO = 4
+MAX_EXTRA = 40
 CLEARLY_MORE_ALIKE = 1.6
 """By so much a reply must suit the neighbours better than its own sentences; a number counts two, a name or a question one."""
 
@@ -112,7 +112,7 @@ def refusal(text: str, echo: str, translated: str, source: LanguageTag, target: 
         return "it holds signs that are no text"
     if _letters(echo) != _letters(text):
         return "it answers another sentence"
-    if len(words) > MOST_RATIO * len(text) + MOST_EXTRA:
+    if len(words) > MAX_RATIO * len(text) + MAX_EXTRA:
         return "it is far too long"
     if source.language != target.language and _letters(words) == _letters(text) and len(text.split()) > 2:
         return "it is the source again"

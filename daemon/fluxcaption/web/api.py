@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
-from fluxcaption.domain.forecast import sentences
+from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.gaps import Decision
 from fluxcaption.domain.jobs import OPEN_STATES, Job, JobState
 from fluxcaption.domain.units import ItemId, JobId
@@ -21,7 +21,7 @@ from fluxcaption.web.problems import problem
 from fluxcaption.web.routes import Handler
 from fluxcaption.web.webhook import Proofs
 
-MOST_JOBS = 500
+MAX_JOBS = 500
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -34,7 +34,7 @@ class JobView(BaseModel):
     source_id: str
     title: str
     target: str
-    tier: str
+    priority: str
     stage: str
     state: str
     attempts: int
@@ -51,7 +51,7 @@ class JobView(BaseModel):
             source_id=job.source_id,
             title=job.title,
             target=str(job.target),
-            tier=job.tier.value,
+            priority=job.priority.value,
             stage=job.stage.value,
             state=job.state.value,
             attempts=job.attempts,
@@ -95,7 +95,7 @@ class ScanAnswer(BaseModel):
         """What there is to say of a report."""
         cost = report.forecast
         assert cost is not None
-        gaps = {target: dict(ways) for target, ways in report.tally.table().items()}
+        gaps = {target: dict(actions) for target, actions in report.tally.table().items()}
         forecast = ForecastAnswer(
             titles=cost.titles,
             listening_hours=round(cost.listening_hours, 2),
@@ -111,7 +111,7 @@ class ScanAnswer(BaseModel):
             gaps=gaps,
             broken=report.broken,
             forecast=forecast,
-            told=sentences(cost),
+            told=forecast_lines(cost),
         )
 
 
@@ -149,7 +149,7 @@ class AskedDecision(BaseModel):
     """What is done about one language."""
 
     target: str
-    way: str
+    action: str
     reason: str
 
 
@@ -171,7 +171,7 @@ class Api:
         *,
         scan: Callable[[], Awaitable[ScanReport]],
         wake: Callable[[], None],
-        abandon: Callable[[JobId], None],
+        cancel_running: Callable[[JobId], None],
         set_paused: Callable[[bool], Awaitable[None]],
         why: Callable[[ItemId], Awaitable[Explanation]],
         undo: Callable[[ItemId | None, bool], Awaitable[Sequence[str]]],
@@ -182,7 +182,7 @@ class Api:
         self._health = health
         self._scan = scan
         self._wake = wake
-        self._abandon = abandon
+        self._abandon = cancel_running
         self._set_paused = set_paused
         self._why = why
         self._undo = undo
@@ -205,7 +205,7 @@ class Api:
         """One page of jobs, newest first."""
         try:
             states = [JobState(text) for text in request.query.get("state", "").split(",") if text]
-            limit = max(1, min(MOST_JOBS, int(request.query.get("limit", "100"))))
+            limit = max(1, min(MAX_JOBS, int(request.query.get("limit", "100"))))
             before = JobId(int(request.query["cursor"])) if "cursor" in request.query else None
             if before is not None and not 0 <= before < 2**63:
                 raise ValueError("cursor must be one that an earlier page gave")
@@ -227,7 +227,7 @@ class Api:
 
     async def retry(self, request: web.Request) -> web.Response:
         """Queue a job again, as asked for."""
-        found = await self._store.ask_again(_job_id(request), self._clock.now())
+        found = await self._store.retry(_job_id(request), self._clock.now())
         self._wake()
         return _answer(JobView.of(found)) if found else _no_such_job()
 
@@ -288,7 +288,7 @@ class Api:
         decisions = await self._ask(body)
         self._wake()
         told = [
-            AskedDecision(target=str(decision.target), way=decision.way.value, reason=decision.reason)
+            AskedDecision(target=str(decision.target), action=decision.action.value, reason=decision.reason)
             for decision in decisions
         ]
         jobs = [job.id for job in await self._store.jobs(item_id=ItemId(body.item_id), states=OPEN_STATES)]

@@ -35,7 +35,7 @@ class Route:
         accepts: Model of the JSON body, if there is one.
         answers: Model of the JSON answer, if it is JSON.
         errors: Stable codes of the problems it can answer with.
-        most_bytes: The largest body read.
+        max_bytes: The largest body read.
     """
 
     method: str
@@ -47,4 +47,4 @@ class Route:
     accepts: type[BaseModel] | None = None
     answers: type[BaseModel] | None = None
     errors: tuple[str, ...] = ()
-    most_bytes: int = 64 * 1024
+    max_bytes: int = 64 * 1024

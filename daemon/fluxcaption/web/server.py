@@ -185,7 +185,7 @@ class WebServer:
     async def _runner(self, where: Where) -> web.AppRunner:
         rows = [route for route in self._routes if where in route.where]
         app = web.Application(
-            client_max_size=max(route.most_bytes for route in rows), middlewares=[_say_problems]
+            client_max_size=max(route.max_bytes for route in rows), middlewares=[_say_problems]
         )
         for route in rows:
             app.router.add_route(route.method, route.path, route.handler)

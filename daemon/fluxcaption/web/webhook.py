@@ -18,14 +18,14 @@ from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.storage import Store
 from fluxcaption.web.problems import problem
 
-MOST_DEPTH = 20
+MAX_DEPTH = 20
 KINDS = frozenset({"ItemAdded", "ItemDeleted"}) | PLAYBACK
 _ID = re.compile(r"[0-9a-f]{32}")
 _BRACKETS = re.compile(r"[\[\]{}]")
 _STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 """An end that is missing is the text's end, so that no place is looked at twice."""
 
-MOST_PROOFS = 64
+MAX_PROOFS = 64
 
 
 class Proofs:
@@ -37,7 +37,7 @@ class Proofs:
     def add(self, device: str) -> None:
         """One came back."""
         self._seen[device[:200]] = None
-        while len(self._seen) > MOST_PROOFS:
+        while len(self._seen) > MAX_PROOFS:
             self._seen.popitem(last=False)
 
     def __contains__(self, device: str) -> bool:
@@ -70,7 +70,7 @@ class Webhook:
                 "webhook-not-configured",
                 "set web.webhook_secret in the config and send it as Authorization: Bearer",
             )
-        if not bears(request, self._secret):
+        if not has_bearer_token(request, self._secret):
             return problem(
                 401, "webhook-secret-wrong", "the Authorization header must be Bearer and web.webhook_secret"
             )
@@ -105,7 +105,7 @@ class Webhook:
         return web.json_response({"id": event_id}, status=202)
 
 
-def bears(request: web.Request, secret: str) -> bool:
+def has_bearer_token(request: web.Request, secret: str) -> bool:
     """Whether a request carries the secret as a bearer token; compared in constant time."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     # A header may hold any bytes; aiohttp keeps those that are no UTF-8 as surrogates.
@@ -127,7 +127,7 @@ def read_payload(body: bytes, content_type: str) -> dict[str, object]:
         raise ValueError("the body is not UTF-8") from error
     if content_type == "application/x-www-form-urlencoded":
         return dict(parse_qsl(text))
-    if _depth(text) > MOST_DEPTH:
+    if _depth(text) > MAX_DEPTH:
         raise ValueError("the body is nested too deeply")
     try:
         # A template puts names and overviews in as they are, line breaks included (9.4).

@@ -5,10 +5,10 @@ import asyncio
 from aiohttp import web
 
 from fluxcaption.web.problems import problem
-from fluxcaption.web.webhook import Proofs, bears, read_payload
+from fluxcaption.web.webhook import Proofs, has_bearer_token, read_payload
 
 
-class ProofListener:
+class WebhookProbeListener:
     """Takes the webhook while no daemon runs: `link` listens itself."""
 
     def __init__(self, secret: str) -> None:
@@ -16,7 +16,7 @@ class ProofListener:
         self._secret = secret
         self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> "ProofListener":
+    async def __aenter__(self) -> "WebhookProbeListener":
         return self
 
     async def listen(self, host: str, port: int) -> None:
@@ -36,7 +36,7 @@ class ProofListener:
             await self._runner.cleanup()
 
     async def _receive(self, request: web.Request) -> web.Response:
-        if not bears(request, self._secret):
+        if not has_bearer_token(request, self._secret):
             return problem(
                 401, "webhook-secret-wrong", "the Authorization header must be Bearer and the secret"
             )

@@ -3,7 +3,7 @@
 import random
 
 from fluxcaption.domain.cues import Cue, Span
-from fluxcaption.domain.sync_check import Stretch, misfit, stretches
+from fluxcaption.domain.sync_check import SpeechSample, sample_ranges, sync_problem
 from fluxcaption.domain.units import Ms
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,14 +22,14 @@ def talk(seed: int) -> list[tuple[int, int]]:
     return spans
 
 
-def heard(spans: list[tuple[int, int]]) -> list[Stretch]:
+def heard(spans: list[tuple[int, int]]) -> list[SpeechSample]:
     return [
-        Stretch(
+        SpeechSample(
             start,
             stop,
             tuple(Span(Ms(max(a, start)), Ms(min(b, stop))) for a, b in spans if b > start and a < stop),
         )
-        for start, stop in stretches(DURATION)
+        for start, stop in sample_ranges(DURATION)
     ]
 
 
@@ -44,32 +44,34 @@ def text(spans: list[tuple[int, int]], shift: int = 0, rate: float = 1.0) -> lis
 @given(st.integers(0, 40), st.integers(-300, 600))
 @settings(deadline=None, max_examples=20)
 def test_a_text_in_time_fits(seed: int, shift: int) -> None:
-    assert misfit(text(talk(seed), shift), heard(talk(seed)), DURATION) == ""
+    assert sync_problem(text(talk(seed), shift), heard(talk(seed)), DURATION) == ""
 
 
 @given(st.integers(0, 40), st.sampled_from([-20_000, -8000, 5000, 12_000, 40_000]))
 @settings(deadline=None, max_examples=20)
 def test_a_text_that_is_seconds_off_is_named_with_how_much(seed: int, shift: int) -> None:
-    said = misfit(text(talk(seed), shift), heard(talk(seed)), DURATION)
+    said = sync_problem(text(talk(seed), shift), heard(talk(seed)), DURATION)
     assert said.endswith("s late" if shift > 0 else "s early")
     assert abs(float(said.split()[2]) * 1000 - abs(shift)) < 1000
 
 
 def test_another_films_text_is_no_source() -> None:
     for seed in range(20):
-        assert "does not follow the speech" in misfit(text(talk(100 + seed)), heard(talk(seed)), DURATION)
+        assert "does not follow the speech" in sync_problem(
+            text(talk(100 + seed)), heard(talk(seed)), DURATION
+        )
 
 
 @given(st.integers(0, 20))
 @settings(deadline=None, max_examples=10)
 def test_another_speed_drifts(seed: int) -> None:
-    assert "drifts" in misfit(text(talk(seed), rate=25 / 23.976 - 0.034), heard(talk(seed)), DURATION)
+    assert "drifts" in sync_problem(text(talk(seed), rate=25 / 23.976 - 0.034), heard(talk(seed)), DURATION)
 
 
 def test_a_text_longer_than_the_film_and_one_without_words_are_refused() -> None:
-    assert "after the end" in misfit(text([(DURATION + 600_000, DURATION + 601_000)]), [], DURATION)
-    assert misfit([], [], DURATION) == "it has no text"
+    assert "after the end" in sync_problem(text([(DURATION + 600_000, DURATION + 601_000)]), [], DURATION)
+    assert sync_problem([], [], DURATION) == "it has no text"
 
 
 def test_little_speech_or_text_says_nothing() -> None:
-    assert misfit(text([(60_000, 61_000)]), heard([(60_000, 62_000)]), DURATION) == ""
+    assert sync_problem(text([(60_000, 61_000)]), heard([(60_000, 62_000)]), DURATION) == ""

@@ -1,7 +1,7 @@
 """What is kept of a recogniser's answer."""
 
 import pytest
-from fluxcaption.domain.asr_filter import gate
+from fluxcaption.domain.asr_filter import drop_repetitions
 from fluxcaption.domain.cues import Segment
 from fluxcaption.domain.units import Ms
 
@@ -17,4 +17,4 @@ from fluxcaption.domain.units import Ms
 )
 def test_a_loop_of_one_text_is_kept_once(said: list[str], kept: list[str]) -> None:
     segments = [Segment(Ms(at * 1000), Ms(at * 1000 + 900), text) for at, text in enumerate(said)]
-    assert [segment.text for segment in gate(segments)] == kept
+    assert [segment.text for segment in drop_repetitions(segments)] == kept

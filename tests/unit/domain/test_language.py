@@ -1,7 +1,7 @@
 """One spelling for every language."""
 
 import pytest
-from fluxcaption.domain.language import LanguageTag, Strictness, normalise, refine, satisfies
+from fluxcaption.domain.language import LanguageTag, Strictness, normalize, refine, satisfies
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from fluxcaption.domain.language import LanguageTag, Strictness, normalise, refi
     ],
 )  # fmt: skip
 def test_every_spelling_of_a_language_is_one_tag(spelling: str, expected: str) -> None:
-    assert str(normalise(spelling)) == expected
+    assert str(normalize(spelling)) == expected
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_every_spelling_of_a_language_is_one_tag(spelling: str, expected: str) -
     ],
 )
 def test_what_names_no_language_is_none(spelling: str | None) -> None:
-    assert normalise(spelling) is None
+    assert normalize(spelling) is None
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_we_write_is_read_back_as_what_we_meant_by_every_server(
     from tests.fakes.jellyfin import Source
 
     tag = LanguageTag.parse(target)
-    name = f"Film.fluxcaption.{tag.written.lower()}.srt"
+    name = f"Film.fluxcaption.{tag.file_suffix.lower()}.srt"
     source = Source("5" * 32, "/m/Film.mkv", [], sidecars={name: b"1\n00:00:01,000 --> 00:00:02,000\nword\n"})
     (stream,) = source.all_streams(version)
     (track,) = read_source({"Id": source.id, "Path": source.path, "MediaStreams": [stream]}).subtitles
@@ -117,6 +117,6 @@ def test_what_we_write_is_read_back_as_what_we_meant_by_every_server(
     [("chi", "Simplified", "zh-Hans"), ("zho", "繁體", "zh-Hant"), ("por", "Brazilian", "pt-BR"), ("spa", "Latino", "es-419"), ("eng", "Simplified", "en"), ("zh-CN", "Traditional", "zh-Hans")],
 )  # fmt: skip
 def test_a_title_tells_the_script_or_region_its_code_does_not(code: str, title: str, expected: str) -> None:
-    tag = normalise(code)
+    tag = normalize(code)
     assert tag is not None
     assert str(refine(tag, title)) == expected

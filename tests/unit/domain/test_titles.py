@@ -5,11 +5,11 @@ from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import SubtitleTrack, is_picture_codec
 from fluxcaption.domain.sidecars import read_sidecar_name
 from fluxcaption.domain.sources import is_machine_made
-from fluxcaption.domain.track_titles import told_by_title
+from fluxcaption.domain.track_titles import apply_title
 
 
 def titled(title: str) -> SubtitleTrack:
-    return told_by_title(SubtitleTrack("1", LanguageTag("en"), "subrip", title=title, ordinal=0))
+    return apply_title(SubtitleTrack("1", LanguageTag("en"), "subrip", title=title, ordinal=0))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_what_has_only_signs_or_songs_is_no_full_track(title: str) -> None:
     ],
 )
 def test_a_full_track_is_full(title: str) -> None:
-    assert titled(title).could_serve
+    assert titled(title).has_full_dialogue
 
 
 @pytest.mark.parametrize(

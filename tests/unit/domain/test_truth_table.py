@@ -4,18 +4,18 @@ import dataclasses
 from typing import Any
 
 import pytest
-from fluxcaption.domain.gaps import Decision, Household, Way, decide
+from fluxcaption.domain.gaps import Action, Decision, LanguagePolicy, decide
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item
 from fluxcaption.jellyfin.parse import read_item
-from fluxcaption.pipeline.planner import household_of
+from fluxcaption.pipeline.planner import language_policy_of
 from fluxcaption.settings import Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.behaviour.situations import SITUATIONS, TARGETS, Situation
 from tests.fakes.jellyfin import FakeItem, Source, new_id
 from tests.fakes.jellyfin.library import VIDEO
+from tests.support.situations import SITUATIONS, TARGETS, Situation
 
 VERSIONS = [(10, 10, 7), (10, 11, 11), (12, 0, 0)]
 
@@ -46,13 +46,13 @@ def fake_item(situation: Situation, library: str = "l") -> FakeItem:
     return FakeItem(source.id, library, "Movie", "Film", sources, moment, moment, extra=situation.item)
 
 
-def household(situation: Situation) -> Household:
+def language_policy(situation: Situation) -> LanguagePolicy:
     wanted: dict[str, Any] = {
         "server": {"type": "folder", "path": "/media"},
         "languages": {"targets": list(TARGETS)},
-        **situation.wishes,
+        **situation.policy,
     }
-    return household_of(Settings.model_validate(wanted))
+    return language_policy_of(Settings.model_validate(wanted))
 
 
 def seen_by(situation: Situation, version: tuple[int, int, int]) -> Item:
@@ -62,7 +62,7 @@ def seen_by(situation: Situation, version: tuple[int, int, int]) -> Item:
 
 
 def decisions(situation: Situation, item: Item) -> dict[str, Decision]:
-    found = decide(item, household(situation), anything)
+    found = decide(item, language_policy(situation), anything)
     return {str(decision.target): decision for decision in found if decision.source.id == item.sources[0].id}
 
 
@@ -78,9 +78,9 @@ def test_each_situation_is_decided_alike_on_every_server_version(
 ) -> None:
     found = decisions(situation, seen_by(situation, version))
     assert list(found) == list(TARGETS)
-    for target, (way, sentence) in situation.expected.items():
-        assert (found[target].way.value, sentence in found[target].reason) == (way, True), (
-            f"{target}: {found[target].way}: {found[target].reason}"
+    for target, (action, sentence) in situation.expected.items():
+        assert (found[target].action.value, sentence in found[target].reason) == (action, True), (
+            f"{target}: {found[target].action}: {found[target].reason}"
         )
 
 
@@ -99,7 +99,7 @@ def test_adding_a_full_text_track_in_the_target_never_makes_a_gap(situation: Sit
     }
     richer = dataclasses.replace(situation, streams=(*situation.streams, more))
     found = decisions(richer, seen_by(richer, (10, 11, 11)))
-    assert found[target].way in {Way.COVERED, Way.NOT_WANTED}
+    assert found[target].action in {Action.COVERED, Action.NOT_WANTED}
 
 
 @given(st.sampled_from(SITUATIONS), st.randoms())
@@ -110,8 +110,8 @@ def test_the_order_of_subtitle_tracks_never_changes_a_decision(situation: Situat
     order.shuffle(words)
     other = dataclasses.replace(situation, streams=(*sound, *words))
     first, second = (decisions(one, seen_by(one, (10, 11, 11))) for one in (situation, other))
-    assert {target: decision.way for target, decision in first.items()} == {
-        target: decision.way for target, decision in second.items()
+    assert {target: decision.action for target, decision in first.items()} == {
+        target: decision.action for target, decision in second.items()
     }
 
 
@@ -138,8 +138,8 @@ def test_the_spelling_of_a_code_never_changes_a_decision(situation: Situation, d
     )
     other = dataclasses.replace(situation, streams=streams)
     first, second = (decisions(one, seen_by(one, (10, 10, 7))) for one in (situation, other))
-    assert {target: (found.way, found.reason) for target, found in first.items()} == {
-        target: (found.way, found.reason) for target, found in second.items()
+    assert {target: (found.action, found.reason) for target, found in first.items()} == {
+        target: (found.action, found.reason) for target, found in second.items()
     }
 
 
@@ -157,6 +157,6 @@ def test_index_numbers_never_change_a_decision(situation: Situation, shift: int)
     )
     shifted = dataclasses.replace(item, sources=(moved, *others))
     before, after = decisions(situation, item), decisions(situation, shifted)
-    assert {target: (found.way, found.reason) for target, found in before.items()} == {
-        target: (found.way, found.reason) for target, found in after.items()
+    assert {target: (found.action, found.reason) for target, found in before.items()} == {
+        target: (found.action, found.reason) for target, found in after.items()
     }

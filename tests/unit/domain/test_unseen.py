@@ -5,19 +5,19 @@ from datetime import timedelta
 
 import pytest
 from fluxcaption.domain.confirm_policy import (
-    LOOKS,
-    MOST_SENDS,
-    SECOND_UPLOAD_AFTER,
-    Unseen,
-    UnseenFacts,
-    decide_unseen,
+    CONFIRM_DELAYS,
+    MAX_UPLOAD_ATTEMPTS,
+    SECOND_UPLOAD_DELAY,
+    ConfirmAction,
+    ConfirmFacts,
+    next_confirm_action,
     refusal_pause,
 )
 
-LOOKED = UnseenFacts(
-    looks=len(LOOKS),
-    sends=1,
-    since_sent=SECOND_UPLOAD_AFTER,
+LOOKED = ConfirmFacts(
+    confirm_attempts=len(CONFIRM_DELAYS),
+    upload_attempts=1,
+    since_sent=SECOND_UPLOAD_DELAY,
     was_refreshed=True,
     scan_is_running=False,
     was_scanned=True,
@@ -29,13 +29,16 @@ LOOKED = UnseenFacts(
 @pytest.mark.parametrize(
     ("facts", "step"),
     [
-        (replace(LOOKED, looks=len(LOOKS) - 1, file_is_there=False), Unseen.LOOK),
-        (LOOKED, Unseen.SEND_AGAIN),
-        (replace(LOOKED, was_scanned=False), Unseen.WAIT),
-        (replace(LOOKED, was_refreshed=False), Unseen.WAIT),
-        (replace(LOOKED, since_sent=SECOND_UPLOAD_AFTER - timedelta(seconds=1)), Unseen.WAIT),
-        (replace(LOOKED, scan_is_running=True), Unseen.WAIT),
-        (replace(LOOKED, sends=MOST_SENDS), Unseen.WAIT),
+        (
+            replace(LOOKED, confirm_attempts=len(CONFIRM_DELAYS) - 1, file_is_there=False),
+            ConfirmAction.INSPECT,
+        ),
+        (LOOKED, ConfirmAction.UPLOAD_AGAIN),
+        (replace(LOOKED, was_scanned=False), ConfirmAction.WAIT),
+        (replace(LOOKED, was_refreshed=False), ConfirmAction.WAIT),
+        (replace(LOOKED, since_sent=SECOND_UPLOAD_DELAY - timedelta(seconds=1)), ConfirmAction.WAIT),
+        (replace(LOOKED, scan_is_running=True), ConfirmAction.WAIT),
+        (replace(LOOKED, upload_attempts=MAX_UPLOAD_ATTEMPTS), ConfirmAction.WAIT),
         (
             replace(
                 LOOKED,
@@ -44,19 +47,21 @@ LOOKED = UnseenFacts(
                 was_refreshed=False,
                 was_scanned=False,
             ),
-            Unseen.WRITE,
+            ConfirmAction.WRITE,
         ),
-        (replace(LOOKED, file_is_there=True), Unseen.WAIT),
-        (replace(LOOKED, replaced_another=True, was_scanned=False), Unseen.PUT_BACK),
-        (replace(LOOKED, replaced_another=True, since_sent=timedelta(minutes=22)), Unseen.WAIT),
-        (replace(LOOKED, replaced_another=True, file_is_there=True), Unseen.WAIT),
+        (replace(LOOKED, file_is_there=True), ConfirmAction.WAIT),
+        (replace(LOOKED, replaced_another=True, was_scanned=False), ConfirmAction.RESTORE),
+        (replace(LOOKED, replaced_another=True, since_sent=timedelta(minutes=22)), ConfirmAction.WAIT),
+        (replace(LOOKED, replaced_another=True, file_is_there=True), ConfirmAction.WAIT),
     ],
 )
-def test_a_second_file_is_risked_only_when_nothing_else_is_left(facts: UnseenFacts, step: Unseen) -> None:
-    assert decide_unseen(facts) is step
+def test_a_second_file_is_risked_only_when_nothing_else_is_left(
+    facts: ConfirmFacts, step: ConfirmAction
+) -> None:
+    assert next_confirm_action(facts) is step
 
 
 def test_a_refused_track_is_left_alone_longer_each_time() -> None:
-    pauses = [refusal_pause(sends) for sends in range(8)]
+    pauses = [refusal_pause(upload_attempts) for upload_attempts in range(8)]
     assert pauses == sorted(pauses)
     assert pauses[-1] == timedelta(hours=24)

@@ -77,7 +77,7 @@ def test_an_item_that_is_described_wrongly_is_passed_over_with_its_reason(
     read = read_item(item(source))
     assert read.skipped.startswith(UNREADABLE)
     assert told in read.skipped
-    assert read.is_settling, "it is looked at again"
+    assert read.is_probe_pending, "it is looked at again"
     assert [(part.id, part.audio, part.subtitles) for part in read.sources] == [(ID, (), ())]
 
 

@@ -8,7 +8,7 @@ import pytest
 from fluxcaption.domain.cues import Span
 from fluxcaption.domain.units import Ms
 from fluxcaption.ports.media import Samples
-from fluxcaption.speech.windows import MOST_WINDOW_MS, PER_MS, SilenceCutter, SoundWindow
+from fluxcaption.speech.windows import MAX_WINDOW_MS, PER_MS, SilenceCutter, SoundWindow
 
 BLOCK_MS = 10_000
 
@@ -52,7 +52,7 @@ def test_all_speech_is_in_exactly_one_window(length_ms: int) -> None:
     assert all(
         window.start <= window.speech[0].start and window.end >= window.speech[-1].end for window in windows
     )
-    assert all(window.end - window.start <= MOST_WINDOW_MS for window in windows)
+    assert all(window.end - window.start <= MAX_WINDOW_MS for window in windows)
     assert all(before.end <= after.start for before, after in itertools.pairwise(windows))
     assert all(len(window.samples) == (window.end - window.start) * PER_MS for window in windows)
 
@@ -72,7 +72,7 @@ def test_no_window_begins_or_ends_inside_a_word_however_quickly_people_talk(
     borders = [border for window in windows for border in (window.start, window.end)]
     assert [(border, span) for border in borders for span in spoken if span[0] < border < span[1]] == []
     assert [(span.start, span.end) for window in windows for span in window.speech] == spoken
-    assert all(window.end - window.start <= MOST_WINDOW_MS for window in windows)
+    assert all(window.end - window.start <= MAX_WINDOW_MS for window in windows)
 
 
 def test_silence_gives_no_window() -> None:
@@ -84,7 +84,7 @@ def test_speech_without_a_pause_is_cut_at_its_quietest() -> None:
     for quiet in (24_000, 50_000, 74_000):
         sound[quiet * PER_MS : (quiet + 100) * PER_MS] = 0.11
     windows = cut(sound)
-    assert all(window.end - window.start <= MOST_WINDOW_MS + 500 for window in windows)
+    assert all(window.end - window.start <= MAX_WINDOW_MS + 500 for window in windows)
     assert sum(span.end - span.start for window in windows for span in window.speech) == pytest.approx(
         94_000, abs=600
     )

@@ -29,7 +29,7 @@ class TranslationReport:
     untranslated: dict[UnitId, str] = field(default_factory=dict)
 
 
-class ThroughExecutor:
+class BatchTranslator:
     """Asks a translator by units of work, so that another executor can do the asking."""
 
     def __init__(self, translator: Translator, executor: Executor, key: TranslationKey, attempt: int) -> None:
@@ -48,13 +48,13 @@ class ThroughExecutor:
             language=str(self._key.source),
             target_language=str(self._key.target),
             model_revision=self._key.model_revision,
-            settings_hash=self._translator.settings_hash,
+            asr_settings_key=self._translator.backend_id,
             texts=tuple(units),
         )
         result = await self._executor.run(unit)
-        asked = {unit.id for unit in units}
+        request = {unit.id for unit in units}
         return (
-            {name: text for name, text in result.texts.items() if name in asked}
+            {name: text for name, text in result.texts.items() if name in request}
             if result.answers(unit)
             else {}
         )
@@ -62,12 +62,12 @@ class ThroughExecutor:
 
 def translation_handler(translators: Sequence[Translator]) -> Callable[[WorkUnit], Awaitable[UnitResult]]:
     """What an executor does with a batch: find the translator it was meant for, and ask."""
-    by_settings = {translator.settings_hash: translator for translator in translators}
+    by_settings = {translator.backend_id: translator for translator in translators}
 
     async def handle(unit: WorkUnit) -> UnitResult:
         began = time.monotonic()
         source, target = LanguageTag.parse(unit.language), LanguageTag.parse(unit.target_language)
-        texts = await by_settings[unit.settings_hash].translate(unit.texts, source, target)
+        texts = await by_settings[unit.asr_settings_key].translate(unit.texts, source, target)
         took = Ms(int((time.monotonic() - began) * 1000))
         return UnitResult(
             unit.id,
@@ -75,7 +75,7 @@ def translation_handler(translators: Sequence[Translator]) -> Callable[[WorkUnit
             unit.attempt,
             unit.language,
             unit.model_revision,
-            unit.settings_hash,
+            unit.asr_settings_key,
             texts=dict(texts),
             took_ms=took,
         )
@@ -83,9 +83,9 @@ def translation_handler(translators: Sequence[Translator]) -> Callable[[WorkUnit
     return handle
 
 
-async def translate_all(
+async def translate_in_batches(
     units: Sequence[TextUnit],
-    through: ThroughExecutor,
+    through: BatchTranslator,
     save: Callable[[dict[str, str]], Awaitable[None]],
     progress: Callable[[int], None] | None = None,
 ) -> TranslationReport:
@@ -108,7 +108,7 @@ async def translate_all(
 
 
 async def _ask(
-    through: ThroughExecutor, units: Sequence[TextUnit], report: TranslationReport
+    through: BatchTranslator, units: Sequence[TextUnit], report: TranslationReport
 ) -> dict[UnitId, str]:
     """Ask for a batch; what is missing is asked again in halves, down to one."""
     reason = "not answered"

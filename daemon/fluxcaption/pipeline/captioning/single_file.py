@@ -6,27 +6,27 @@ from pathlib import Path
 from fluxcaption.domain.errors import NoUsableSource, SubtitleUnreadable, UsageError
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import FinishedTrack, Item, ItemKind, MediaSource
-from fluxcaption.domain.shaping import spread
+from fluxcaption.domain.shaping import distribute_lines
 from fluxcaption.domain.sidecars import read_sidecar_name
 from fluxcaption.domain.sources import FromText, NoSource, choose_source
 from fluxcaption.domain.units import ContentHash, ItemId, ServerId, SourceId
 from fluxcaption.pipeline.captioning.source_text import SourceText
-from fluxcaption.pipeline.captioning.track_builder import Maker, MakingParts
+from fluxcaption.pipeline.captioning.track_builder import TrackBuilder, TrackBuilderDeps
 from fluxcaption.pipeline.captioning.transcriber import Progress
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.files import FileWriter
 from fluxcaption.ports.media import MediaLocation
 
 NOWHERE = ServerId("files")
-MOST_SUBTITLE_BYTES = 4 * 2**20
+MAX_SUBTITLE_BYTES = 4 * 2**20
 
 
-class OneShot:
+class SingleFileCaptioner:
     """Captions and translates single files."""
 
-    def __init__(self, parts: MakingParts, write: FileWriter, clock: Clock) -> None:
+    def __init__(self, parts: TrackBuilderDeps, write: FileWriter, clock: Clock) -> None:
         self._parts = parts
-        self._maker = Maker(parts)
+        self._maker = TrackBuilder(parts)
         self._write = write
         self._clock = clock
 
@@ -68,19 +68,19 @@ class OneShot:
             (source,),
             spoken,
         )
-        choice = choose_source(item, source, target, parts.planner.reads, parts.planner.wishes.marker)
+        choice = choose_source(item, source, target, parts.planner.reads, parts.planner.policy.marker)
         if isinstance(choice, NoSource):
             raise NoUsableSource(f"{path.name}: {choice.reason}")
         if isinstance(choice, FromText):
             text = await self._maker.read_embedded(location, choice.track, choice.language)
         else:
-            text = await self._maker.hear(location, choice.track, identity, 1, target, progress)
+            text = await self._maker.transcribe(location, choice.track, identity, 1, target, progress)
         cues, how = await self._maker.render(text, target, 1)
         content = parts.codec.write_srt(cues)
-        track = FinishedTrack(target, parts.planner.wishes.marker, "srt", content, ContentHash(""))
-        written = (output or path.parent) / track.file_name(source.stem)
-        await asyncio.to_thread(self._write, written, content)
-        return f"{written.name} {how}, {len(cues)} cues"
+        track = FinishedTrack(target, parts.planner.policy.marker, "srt", content, ContentHash(""))
+        file_suffix = (output or path.parent) / track.file_name(source.stem)
+        await asyncio.to_thread(self._write, file_suffix, content)
+        return f"{file_suffix.name} {how}, {len(cues)} cues"
 
     async def translate(
         self,
@@ -105,14 +105,18 @@ class OneShot:
         read = await asyncio.to_thread(parts.codec.read, path.name, content, language)
         text = SourceText(language, path.name, read.cues)
         translated, how = await self._maker.translated(text, target, 1, progress)
-        texts = [words for sentence, whole in translated for words in spread(whole, sentence.cues, target)]
+        texts = [
+            words
+            for sentence, whole in translated
+            for words in distribute_lines(whole, sentence.cues, target)
+        ]
         new = await asyncio.to_thread(parts.codec.rewrite, path.name, content, texts, language)
         extension = path.suffix[1:].lower() if read.format in {"srt", "vtt", "ass", "ssa"} else "srt"
-        written = (output or path.parent) / FinishedTrack(
-            target, parts.planner.wishes.marker, extension, new, ContentHash("")
+        file_suffix = (output or path.parent) / FinishedTrack(
+            target, parts.planner.policy.marker, extension, new, ContentHash("")
         ).file_name(stem)
-        await asyncio.to_thread(self._write, written, new)
-        return f"{written.name} {how}"
+        await asyncio.to_thread(self._write, file_suffix, new)
+        return f"{file_suffix.name} {how}"
 
 
 def _named(path: Path) -> tuple[str, LanguageTag | None]:
@@ -129,6 +133,6 @@ def _named(path: Path) -> tuple[str, LanguageTag | None]:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(MOST_SUBTITLE_BYTES + 1)
+            return file.read(MAX_SUBTITLE_BYTES + 1)
     except OSError as error:
         raise SubtitleUnreadable(path.name, (error.strerror or "unreadable").lower()) from error

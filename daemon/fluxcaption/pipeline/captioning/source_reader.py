@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from fluxcaption.domain.cues import Span, SubtitleText, hash_of_cues
 from fluxcaption.domain.errors import JobError, MediaUnreadable, ReplyUnusable, SubtitleUnreadable
-from fluxcaption.domain.gaps import DeliveryState, Memory
+from fluxcaption.domain.gaps import DeliveryState, SourceHistory
 from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import Item, MediaSource, SubtitleTrack
-from fluxcaption.domain.sources import is_ours, spoken_track
-from fluxcaption.domain.sync_check import Stretch, misfit, stretches
+from fluxcaption.domain.sources import is_ours, original_audio
+from fluxcaption.domain.sync_check import SpeechSample, sample_ranges, sync_problem
 from fluxcaption.domain.units import ContentHash, Ms
 from fluxcaption.ports.media import MediaLocation, MediaReader
 from fluxcaption.ports.media_server import MediaServer
@@ -21,10 +21,10 @@ from fluxcaption.ports.subtitles import SubtitleCodec, TextLanguage
 
 log = logging.getLogger(__name__)
 
-LONGEST = 1.05
+MAX_LENGTH_RATIO = 1.05
 """A text that ends later than this share of the film is another film's."""
 
-MOST_REMOTE_BYTES = 4 * 2**30
+MAX_REMOTE_BYTES = 4 * 2**30
 """A larger film is not fetched over the network just to look at a text."""
 
 NEAR = (
@@ -41,7 +41,7 @@ DELIVERED = frozenset(
 )
 
 
-class TrackReading:
+class SourceReader:
     """Reads a track once for each state of its item, and remembers what it told."""
 
     def __init__(
@@ -67,7 +67,7 @@ class TrackReading:
         track: SubtitleTrack,
         location: MediaLocation,
         *,
-        is_asked: bool = False,
+        is_requested: bool = False,
         is_last_try: bool = False,
     ) -> SubtitleText:
         """The words of a track that is to be translated; an external one is laid beside the sound once.
@@ -77,7 +77,7 @@ class TrackReading:
             source: Its version.
             track: The text track.
             location: Where the media lies.
-            is_asked: A person named this very track: whether it fits is theirs to say.
+            is_requested: A person named this very track: whether it fits is theirs to say.
             is_last_try: A server that stumbles is not waited for any more.
 
         Raises:
@@ -91,16 +91,18 @@ class TrackReading:
             text = await self._text_of(item, source, track, location, is_last_try=is_last_try)
             if (
                 not track.is_external
-                or is_asked
+                or is_requested
                 or (known.is_compared and (known.revision, known.media) == (fact.revision, fact.media))
             ):
                 return text
             fact = replace(fact, cues_hash=hash_of_cues(text))
-            if reason := await self._misfit(item, source, track, text, location):
+            if reason := await self._source_problem(item, source, track, text, location):
                 raise SubtitleUnreadable(track.file_name, reason)
         except SubtitleUnreadable as error:
             log.info("a text track is no source: %s", error)
-            await self._store.save_track_fact(item.server_id, source.id, replace(fact, misfit=str(error)))
+            await self._store.save_track_fact(
+                item.server_id, source.id, replace(fact, unusable_reason=str(error))
+            )
             raise
         await self._store.save_track_fact(item.server_id, source.id, fact)
         return text
@@ -140,7 +142,9 @@ class TrackReading:
             )
         except SubtitleUnreadable:
             return None
-        if not text.cues or (source.duration_ms and text.cues[-1].end > source.duration_ms * LONGEST):
+        if not text.cues or (
+            source.duration_ms and text.cues[-1].end > source.duration_ms * MAX_LENGTH_RATIO
+        ):
             return None
         told = await self._language_of(text)
         if told is not None and track.language is not None and told.language != track.language.language:
@@ -149,10 +153,10 @@ class TrackReading:
 
     async def _language_of(self, text: SubtitleText) -> LanguageTag | None:
         return await asyncio.to_thread(
-            self._languages.tell, " ".join(line for cue in text.cues for line in cue.lines)
+            self._languages.detect, " ".join(line for cue in text.cues for line in cue.lines)
         )
 
-    async def tell_languages(
+    async def detect_languages(
         self, item: Item, source: MediaSource, location: MediaLocation, *, is_last_try: bool = False
     ) -> None:
         """Read every text track that says no language and could serve, and remember what it is in.
@@ -161,7 +165,7 @@ class TrackReading:
             ReplyUnusable: The server stumbled.
         """
         for track in source.subtitles:
-            if not track.could_serve or track.language is not None:
+            if not track.has_full_dialogue or track.language is not None:
                 continue
             try:
                 text = await self._text_of(item, source, track, location, is_last_try=is_last_try)
@@ -175,7 +179,7 @@ class TrackReading:
                 )
             await self._store.save_track_fact(item.server_id, source.id, fact)
 
-    async def _misfit(
+    async def _source_problem(
         self,
         item: Item,
         source: MediaSource,
@@ -191,55 +195,59 @@ class TrackReading:
             and not _are_near(told, track.language)
         ):
             return f"it is in {told}, not in {track.language}"
-        spoken = spoken_track(item, source)
+        spoken = original_audio(item, source)
         heard = (
-            await self._speech_in(item, source, spoken.ordinal, location)
+            await self._speech_samples(item, source, spoken.ordinal, location)
             if spoken is not None and source.duration_ms
             else []
         )
-        return misfit(text.cues, heard, source.duration_ms)
+        return sync_problem(text.cues, heard, source.duration_ms)
 
-    async def _speech_in(
+    async def _speech_samples(
         self, item: Item, source: MediaSource, ordinal: int, location: MediaLocation
-    ) -> Sequence[Stretch]:
+    ) -> Sequence[SpeechSample]:
         """Where somebody speaks in three stretches, listened to once; nothing of a large film that is far away."""
         if (
             known := await self._store.speech_map(item.server_id, source.id, source.revision, ordinal)
         ) is not None:
             return known
-        if location.is_remote and source.size_bytes > MOST_REMOTE_BYTES:
+        if location.is_remote and source.size_bytes > MAX_REMOTE_BYTES:
             return []
         try:
-            heard = await asyncio.to_thread(self._map_of_speech, location, ordinal, source.duration_ms)
+            heard = await asyncio.to_thread(self._sample_speech, location, ordinal, source.duration_ms)
         except MediaUnreadable as error:
             log.info("the sound cannot be laid beside a text: %s", error)
             return []
         await self._store.save_speech_map(item.server_id, source.id, source.revision, ordinal, heard)
         return heard
 
-    def _map_of_speech(self, location: MediaLocation, ordinal: int, duration_ms: Ms) -> list[Stretch]:
+    def _sample_speech(self, location: MediaLocation, ordinal: int, duration_ms: Ms) -> list[SpeechSample]:
         found = []
-        for start, stop in stretches(duration_ms):
+        for start, stop in sample_ranges(duration_ms):
             speech: list[Span] = []
             for block_start, samples in self._media.blocks(location, ordinal, start, stop):
                 speech += [
                     Span(Ms(block_start + span.start), Ms(block_start + span.end))
                     for span in self._voices.speech(samples)
                 ]
-            found.append(Stretch(start, stop, tuple(speech)))
+            found.append(SpeechSample(start, stop, tuple(speech)))
         return found
 
-    async def find_ours(self, item: Item, source: MediaSource, memory: Memory, marker: str) -> bool:
+    async def find_own_tracks(
+        self, item: Item, source: MediaSource, memory: SourceHistory, marker: str
+    ) -> bool:
         """Read what could be a track of ours under another name: only files in a language we delivered that nothing explains; returns whether any was read."""
         delivered = [
-            target for target, standing in memory.standings.items() if standing.delivery in DELIVERED
+            target
+            for target, target_history in memory.targets.items()
+            if target_history.delivery in DELIVERED
         ]
         if not delivered:
             return False
         known = {fact.track: fact for fact in await self._store.track_facts(item.server_id, source.id)}
         was_read = False
         for track in source.subtitles:
-            if not track.is_external or not track.could_serve or is_ours(track, marker):
+            if not track.is_external or not track.has_full_dialogue or is_ours(track, marker):
                 continue
             if track.language is not None and not any(
                 satisfies(track.language, target) for target in delivered

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from fluxcaption.domain.asr_filter import score
+from fluxcaption.domain.asr_filter import mean_confidence
 from fluxcaption.domain.cues import Cue, Transcript
 from fluxcaption.domain.errors import (
     MediaStillGrowing,
@@ -20,18 +20,18 @@ from fluxcaption.domain.errors import (
     SubtitleUnreadable,
     UnsupportedLanguagePair,
 )
-from fluxcaption.domain.gaps import Decision, DeliveryState, Memory, Way
-from fluxcaption.domain.jobs import Grade, Job, Outcome, Stage, Tier, TranslationKey
+from fluxcaption.domain.gaps import Action, Decision, DeliveryState, SourceHistory
+from fluxcaption.domain.jobs import Job, Outcome, Priority, Provenance, Stage, TranslationKey
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, Item, MediaIdentity, MediaSource, SubtitleTrack
-from fluxcaption.domain.rules import wishes_for
-from fluxcaption.domain.shaping import Sentence, fit, sentences, shape
+from fluxcaption.domain.rules import policy_for
+from fluxcaption.domain.shaping import Sentence, build_cues, fit_translation, group_into_sentences
 from fluxcaption.domain.sources import FromSound, FromText, KnownTracks, SourceChoice, choose_source
 from fluxcaption.domain.units import ItemId, Ms, SourceId
-from fluxcaption.pipeline.captioning.batches import ThroughExecutor, translate_all
-from fluxcaption.pipeline.captioning.source_reader import TrackReading
+from fluxcaption.pipeline.captioning.batches import BatchTranslator, translate_in_batches
+from fluxcaption.pipeline.captioning.source_reader import SourceReader
 from fluxcaption.pipeline.captioning.source_text import SourceText
-from fluxcaption.pipeline.captioning.transcriber import UNKNOWN_LANGUAGE, Listener, Progress
+from fluxcaption.pipeline.captioning.transcriber import UNKNOWN_LANGUAGE, Progress, Transcriber
 from fluxcaption.pipeline.job_source import find_source
 from fluxcaption.pipeline.planner import Planner
 from fluxcaption.ports.clock import Clock
@@ -49,7 +49,7 @@ PATIENT_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class MakingParts:
+class TrackBuilderDeps:
     """What tracks are made with.
 
     Attributes:
@@ -61,21 +61,21 @@ class MakingParts:
     store: Store
     media: MediaReader
     codec: SubtitleCodec
-    listener: Listener
+    transcriber: Transcriber
     planner: Planner
     executor: Executor
     clock: Clock
     min_score: float
     patience: timedelta
     max_untranslated: float
-    other_listener: Callable[[str], AbstractAsyncContextManager[Listener]] | None = None
+    other_transcriber: Callable[[str], AbstractAsyncContextManager[Transcriber]] | None = None
     """A listener with another speech model, for as long as somebody's request needs it."""
 
 
-class Maker:
+class TrackBuilder:
     """Makes the words of a target from a source; knows no queue and no library."""
 
-    def __init__(self, parts: MakingParts) -> None:
+    def __init__(self, parts: TrackBuilderDeps) -> None:
         self._parts = parts
 
     async def read_embedded(
@@ -86,7 +86,7 @@ class Maker:
         read = await asyncio.to_thread(self._parts.media.text_track, location, ordinal)
         return SourceText(language, f"embedded {language} text track {ordinal + 1}", read.cues)
 
-    async def hear(
+    async def transcribe(
         self,
         location: MediaLocation,
         track: AudioTrack,
@@ -94,31 +94,29 @@ class Maker:
         attempt: int,
         target: LanguageTag,
         progress: Progress | None,
-        listener: Listener | None = None,
+        transcriber: Transcriber | None = None,
     ) -> SourceText:
         """Listen to a sound track and make readable cues of what was heard.
 
         Raises:
             NothingToMake: Nobody speaks, the recogniser was too unsure, or the target is spoken and not wanted then.
         """
-        listener = listener or self._parts.listener
-        transcript = await listener.hear(location, track, identity, attempt, progress)
+        transcriber = transcriber or self._parts.transcriber
+        transcript = await transcriber.transcribe(location, track, identity, attempt, progress)
         self._refuse(transcript, target)
-        sureness = score(transcript.segments)
-        origin = (
-            f"heard in sound track {track.ordinal + 1} by {listener.recognizer.name} (score {sureness:.2f})"
-        )
+        sureness = mean_confidence(transcript.segments)
+        origin = f"heard in sound track {track.ordinal + 1} by {transcriber.recognizer.name} (score {sureness:.2f})"
         return SourceText(
             transcript.language,
             origin,
-            shape(transcript.segments, transcript.language),
-            listener.recognizer.name,
+            build_cues(transcript.segments, transcript.language),
+            transcriber.recognizer.name,
             round(sureness, 4),
         )
 
     async def render(
         self, text: SourceText, target: LanguageTag, attempt: int
-    ) -> tuple[Sequence[Cue], Grade]:
+    ) -> tuple[Sequence[Cue], Provenance]:
         """The cues in the target language, and how they came about.
 
         Raises:
@@ -128,16 +126,18 @@ class Maker:
             ReplyUnusable: Too many sentences could not be translated.
         """
         if self._parts.planner.serves(text.language, target):
-            return text.cues, Grade(f"written as {text.origin}", text.recognizer, text.score)
+            return text.cues, Provenance(f"written as {text.origin}", text.recognizer, text.score)
         translated, how = await self.translated(text, target, attempt)
         # A long film's cues take a moment, in which the loop must not stand still.
         return await asyncio.to_thread(
-            lambda: [cue for sentence, words in translated for cue in fit(words, sentence.cues, target)]
+            lambda: [
+                cue for sentence, words in translated for cue in fit_translation(words, sentence.cues, target)
+            ]
         ), how
 
     async def translated(
         self, text: SourceText, target: LanguageTag, attempt: int, progress: Progress | None = None
-    ) -> tuple[Sequence[tuple[Sentence, str]], Grade]:
+    ) -> tuple[Sequence[tuple[Sentence, str]], Provenance]:
         """Each sentence of a text with its translation, and who made them; raises as `render` does."""
         willing = [
             translator
@@ -162,9 +162,9 @@ class Maker:
         target: LanguageTag,
         attempt: int,
         progress: Progress | None,
-    ) -> tuple[Sequence[tuple[Sentence, str]], Grade]:
+    ) -> tuple[Sequence[tuple[Sentence, str]], Provenance]:
         parts = self._parts
-        spoken = await asyncio.to_thread(sentences, text.cues)
+        spoken = await asyncio.to_thread(group_into_sentences, text.cues)
         units = [unit for sentence in spoken for unit in sentence.units]
         # What the backend says of itself may need a file's hash; the loop must not wait for the disk.
         revision = await asyncio.to_thread(lambda: translator.revision)
@@ -178,14 +178,14 @@ class Maker:
         missing = [unit for unit in units if unit.text not in known]
         shown_ms = sum(cue.end - cue.start for sentence in spoken for cue in sentence.cues)
         new_ms = Ms(shown_ms * len(missing) // max(1, len(units)))
-        through = ThroughExecutor(translator, parts.executor, key, attempt)
-        tell = (lambda done: progress(Ms(new_ms * done // len(missing)), new_ms)) if progress else None
-        report = await translate_all(missing, through, save, tell)
+        through = BatchTranslator(translator, parts.executor, key, attempt)
+        detect = (lambda done: progress(Ms(new_ms * done // len(missing)), new_ms)) if progress else None
+        report = await translate_in_batches(missing, through, save, detect)
         if missing:
             await parts.store.record_speed(
                 "translate", new_ms, Ms(int((parts.clock.monotonic() - began) * 1000))
             )
-        await parts.store.set_flag(_away_flag(translator), "")
+        await parts.store.set_state_value(_unavailable_since_key(translator), "")
         left = len(report.untranslated)
         if units and left / len(units) > parts.max_untranslated:
             first = next(iter(report.untranslated.values()))
@@ -194,34 +194,34 @@ class Maker:
             )
         texts = {unit.id: report.texts.get(unit.id) or known.get(unit.text) or unit.text for unit in units}
         note = f"; {left} sentences kept their source text" if left else ""
-        grade = Grade(
+        provenance = Provenance(
             f"translated by {translator.name} from {text.origin}{note}",
             text.recognizer,
             text.score,
             translator.name,
         )
-        return [(sentence, sentence.told(texts)) for sentence in spoken], grade
+        return [(sentence, sentence.rendered(texts)) for sentence in spoken], provenance
 
     async def _patience_is_over(self, translator: Translator, error: ParkedError) -> bool:
         now = self._parts.clock.now()
-        since = await self._parts.store.flag(_away_flag(translator))
+        since = await self._parts.store.state_value(_unavailable_since_key(translator))
         if not since:
-            await self._parts.store.set_flag(_away_flag(translator), now.isoformat())
+            await self._parts.store.set_state_value(_unavailable_since_key(translator), now.isoformat())
             log.warning("translator is away", extra={"translator": translator.name, "cause": str(error)})
             return self._parts.patience == timedelta(0)
         return now - datetime.fromisoformat(since).astimezone(UTC) >= self._parts.patience
 
     def _refuse(self, transcript: Transcript, target: LanguageTag) -> None:
-        wishes = self._parts.planner.wishes
+        policy = self._parts.planner.policy
         if not transcript.segments:
             raise NothingToMake("no-speech", "nobody speaks in it")
         if transcript.language == UNKNOWN_LANGUAGE:
             raise NothingToMake(
                 "language-unknown", "which language is spoken could not be told: tag the sound track"
             )
-        if not wishes.makes_spoken and self._parts.planner.serves(transcript.language, target):
+        if not policy.makes_spoken and self._parts.planner.serves(transcript.language, target):
             raise NothingToMake("spoken", f"{transcript.language} is spoken in it, and when_spoken is skip")
-        sureness = score(transcript.segments)
+        sureness = mean_confidence(transcript.segments)
         if sureness < self._parts.min_score:
             raise NothingToMake(
                 "not-good-enough",
@@ -229,19 +229,19 @@ class Maker:
             )
 
 
-class MakingStages:
+class CaptioningStages:
     """Runs the stages `listen` and `translate` of jobs."""
 
     def __init__(
         self,
-        parts: MakingParts,
+        parts: TrackBuilderDeps,
         server: MediaServer,
-        reading: TrackReading,
+        reading: SourceReader,
         refresh: Callable[[ItemId, SourceId], Awaitable[bool]],
         progress: Callable[[Job, Ms, Ms], None] | None = None,
     ) -> None:
         self._parts = parts
-        self._maker = Maker(parts)
+        self._maker = TrackBuilder(parts)
         self._server = server
         self._reading = reading
         self._refresh = refresh
@@ -254,70 +254,74 @@ class MakingStages:
         location = await self._server.locate(source)
         decision = await self._decision(item, source, job)
         is_last_try = job.attempts >= PATIENT_TRIES
-        if decision.way is Way.LOOK:
-            await self._reading.tell_languages(item, source, location, is_last_try=is_last_try)
+        if decision.action is Action.INSPECT:
+            await self._reading.detect_languages(item, source, location, is_last_try=is_last_try)
             decision = await self._decision(item, source, job)
         text: SourceText | None = None
         while text is None and isinstance(decision.choice, FromText):
-            track, is_asked = decision.choice.track, bool(job.asked.source)
+            track, is_requested = decision.choice.track, bool(job.request.source)
             try:
                 read = await self._reading.source_text(
-                    item, source, track, location, is_asked=is_asked, is_last_try=is_last_try
+                    item, source, track, location, is_requested=is_requested, is_last_try=is_last_try
                 )
                 text = SourceText(decision.choice.language, _origin(decision.choice), read.cues)
             except SubtitleUnreadable:
-                if is_asked:
+                if is_requested:
                     raise
                 decision = await self._decision(item, source, job)
         if (ended := self._without_making(decision)) is not None:
             return ended
         identity = await self._identify(source, location, item)
-        await parts.store.note(job.id, fingerprint=identity.fingerprint)
+        await parts.store.update_progress(job.id, fingerprint=identity.fingerprint)
         if await self._is_the_same_file(item, source, job, identity):
             return Outcome.done("our track was made for this very file, which only seems changed")
-        if decision.way is Way.WITHDRAW:
+        if decision.action is Action.REMOVE_STALE:
             return Outcome.next(Stage.UPLOAD, decision.reason)
-        settings_hash = parts.planner.settings_hash
-        if job.tier is Tier.ASKED:
-            await parts.store.unsettle(identity.fingerprint, job.target)
-        elif (
-            settled := await parts.store.settled(identity.fingerprint, job.target, settings_hash)
-        ) is not None:
-            return Outcome.settled(settled[1], settled[0])
+        skip_key = parts.planner.skip_key
+        if job.priority is Priority.REQUESTED:
+            await parts.store.forget_skip(identity.fingerprint, job.target)
+        elif (skip := await parts.store.skip_reason(identity.fingerprint, job.target, skip_key)) is not None:
+            return Outcome.skipped(skip[1], skip[0])
         if text is None and isinstance(decision.choice, FromSound):
-            tell = self._progress
-            progress: Progress | None = (lambda done, whole: tell(job, done, whole)) if tell else None
+            detect = self._progress
+            progress: Progress | None = (lambda done, whole: detect(job, done, whole)) if detect else None
             try:
-                async with self._listener_for(job) as listener:
-                    text = await self._maker.hear(
-                        location, decision.choice.track, identity, job.claim, job.target, progress, listener
+                async with self._transcriber_for(job) as transcriber:
+                    text = await self._maker.transcribe(
+                        location,
+                        decision.choice.track,
+                        identity,
+                        job.claim,
+                        job.target,
+                        progress,
+                        transcriber,
                     )
             except NothingToMake as error:
-                await parts.store.settle(
-                    identity.fingerprint, job.target, settings_hash, error.code, str(error), parts.clock.now()
+                await parts.store.remember_skip(
+                    identity.fingerprint, job.target, skip_key, error.code, str(error), parts.clock.now()
                 )
-                return Outcome.settled(str(error), error.code)
+                return Outcome.skipped(str(error), error.code)
         if text is None:
             raise NoUsableSource(decision.reason)
-        await parts.store.note(job.id, source_ref=await parts.store.put_document(text.to_bytes()))
+        await parts.store.update_progress(job.id, source_ref=await parts.store.put_document(text.to_bytes()))
         return Outcome.next(Stage.TRANSLATE, f"the words are known: {len(text.cues)} cues, {text.origin}")
 
-    def _listener_for(self, job: Job) -> AbstractAsyncContextManager[Listener]:
-        other = self._parts.other_listener
+    def _transcriber_for(self, job: Job) -> AbstractAsyncContextManager[Transcriber]:
+        other = self._parts.other_transcriber
         return (
-            other(job.asked.model)
-            if job.asked.model and other is not None
-            else nullcontext(self._parts.listener)
+            other(job.request.model)
+            if job.request.model and other is not None
+            else nullcontext(self._parts.transcriber)
         )
 
     @staticmethod
     def _without_making(decision: Decision) -> Outcome | None:
-        match decision.way:
-            case Way.COVERED:
+        match decision.action:
+            case Action.COVERED:
                 return Outcome.done(decision.reason)
-            case Way.NOT_WANTED | Way.SETTLED | Way.MISSING:
-                return Outcome.settled(decision.reason, decision.way.value)
-            case Way.RETIRE:
+            case Action.NOT_WANTED | Action.SKIPPED | Action.MISSING:
+                return Outcome.skipped(decision.reason, decision.action.value)
+            case Action.YIELD_TO_HUMAN:
                 return Outcome.next(Stage.UPLOAD, decision.reason)
             case _:
                 return None
@@ -328,7 +332,7 @@ class MakingStages:
         """Whether our track lies there and was made for these very bytes, though the library says they changed."""
         delivery = await self._parts.store.delivery(item.server_id, source.id, job.target)
         if (
-            job.asked.redo
+            job.request.redo
             or delivery is None
             or delivery.state not in {DeliveryState.CONFIRMED, DeliveryState.MISSING}
             or delivery.fingerprint != identity.fingerprint
@@ -349,16 +353,20 @@ class MakingStages:
         parts = self._parts
         content = await parts.store.document(job.source_ref) if job.source_ref else None
         if content is None:
-            return Outcome.next(Stage.LISTEN, "the source words are not kept any more")
+            return Outcome.next(Stage.ACQUIRE, "the source words are not kept any more")
         cues, how = await self._maker.render(SourceText.from_bytes(content), job.target, job.claim)
         track_ref = await parts.store.put_document(parts.codec.write_srt(cues))
-        await parts.store.note(job.id, track_ref=track_ref, grade=how)
+        await parts.store.update_progress(job.id, track_ref=track_ref, provenance=how)
         return Outcome.next(Stage.UPLOAD, str(how))
 
     async def _decision(self, item: Item, source: MediaSource, job: Job) -> Decision:
         """What is to be done about this job's language now; one that was asked for is made whatever the household usually wants."""
-        planner = self._parts.planner.naming([job.target]) if job.tier is Tier.ASKED else self._parts.planner
-        memory = await self._parts.store.recall([item], planner.settings_hash)
+        planner = (
+            self._parts.planner.naming([job.target])
+            if job.priority is Priority.REQUESTED
+            else self._parts.planner
+        )
+        memory = await self._parts.store.load_history([item], planner.skip_key)
         decisions = planner.decide(item, memory)
         found = next(
             (
@@ -370,42 +378,42 @@ class MakingStages:
         )
         if found is None:
             return Decision(
-                item, source, job.target, Way.NOT_WANTED, f"{job.target} is no longer among the targets"
+                item, source, job.target, Action.NOT_WANTED, f"{job.target} is no longer among the targets"
             )
-        if job.tier is Tier.ASKED and (
-            job.asked.redo
-            or job.asked.source
-            or job.asked.model
-            or found.way in {Way.SETTLED, Way.MISSING, Way.WITHDRAW}
+        if job.priority is Priority.REQUESTED and (
+            job.request.redo
+            or job.request.source
+            or job.request.model
+            or found.action in {Action.SKIPPED, Action.MISSING, Action.REMOVE_STALE}
         ):
-            return self._as_asked(found, job, planner, memory.get(source.id, Memory()).tracks)
+            return self._as_asked(found, job, planner, memory.get(source.id, SourceHistory()).tracks)
         return found
 
     @staticmethod
     def _as_asked(decision: Decision, job: Job, planner: Planner, known: KnownTracks) -> Decision:
         item, source = decision.item, decision.source
         choice: SourceChoice
-        if job.asked.source:
-            choice = source_named(source, job.asked.source)
+        if job.request.source:
+            choice = source_named(source, job.request.source)
         else:
-            wishes = wishes_for(item, source, planner.household.defaults, planner.household.rules)
+            policy = policy_for(item, source, planner.language_policy.defaults, planner.language_policy.rules)
             choice = choose_source(
                 item,
                 known.applied_to(source),
                 decision.target,
                 planner.reads,
-                wishes.marker,
-                wishes.sources,
+                policy.marker,
+                policy.sources,
                 known,
             )
-        way = (
-            Way.TRANSLATE
+        action = (
+            Action.TRANSLATE
             if isinstance(choice, FromText)
-            else Way.LISTEN
+            else Action.ACQUIRE
             if isinstance(choice, FromSound)
-            else Way.CANNOT
+            else Action.CANNOT
         )
-        return replace(decision, way=way, reason=f"asked for; {choice.reason}", choice=choice)
+        return replace(decision, action=action, reason=f"asked for; {choice.reason}", choice=choice)
 
     async def _identify(self, source: MediaSource, location: MediaLocation, item: Item) -> MediaIdentity:
         parts = self._parts
@@ -446,5 +454,5 @@ def _origin(choice: FromText) -> str:
     )
 
 
-def _away_flag(translator: Translator) -> str:
-    return f"away:{translator.settings_hash}"
+def _unavailable_since_key(translator: Translator) -> str:
+    return f"away:{translator.backend_id}"

@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from fluxcaption.domain.asr_filter import gate, snap_to_speech
+from fluxcaption.domain.asr_filter import drop_repetitions, snap_to_speech
 from fluxcaption.domain.cues import Segment, Transcript
 from fluxcaption.domain.errors import ReplyUnusable
 from fluxcaption.domain.jobs import HeardWindow, SavedTranscript, TranscriptKey
-from fluxcaption.domain.language import LanguageTag, normalise
+from fluxcaption.domain.language import LanguageTag, normalize
 from fluxcaption.domain.media import AudioTrack, MediaIdentity
 from fluxcaption.domain.units import Fingerprint, Ms, UnitId
 from fluxcaption.ports.clock import Clock
@@ -23,7 +23,7 @@ from fluxcaption.ports.storage import Store
 
 log = logging.getLogger(__name__)
 
-MOST_REST_S = 120.0
+MAX_REST_S = 120.0
 
 SAME_LENGTH_MS = 500
 """A remuxed file may differ this much in length."""
@@ -38,7 +38,7 @@ Progress = Callable[[Ms, Ms], None]
 
 
 @dataclass(frozen=True, slots=True)
-class ListeningParts:
+class TranscriberDeps:
     """What listening is done with.
 
     Attributes:
@@ -58,10 +58,10 @@ class ListeningParts:
     is_slow: Callable[[], bool] = lambda: False
 
 
-class Listener:
+class Transcriber:
     """Hears sounds; two jobs that need one sound wait for each other and hear it once."""
 
-    def __init__(self, parts: ListeningParts) -> None:
+    def __init__(self, parts: TranscriberDeps) -> None:
         self._parts = parts
         self._busy: WeakValueDictionary[tuple[Fingerprint, int], asyncio.Lock] = WeakValueDictionary()
         """One lock for each sound, for as long as anybody hears it or waits for it."""
@@ -71,7 +71,7 @@ class Listener:
         """Who listens."""
         return self._parts.recognizer
 
-    async def hear(
+    async def transcribe(
         self,
         location: MediaLocation,
         track: AudioTrack,
@@ -101,7 +101,7 @@ class Listener:
         parts, recognizer = self._parts, self._parts.recognizer
         revision = await asyncio.to_thread(lambda: recognizer.revision)
         key = TranscriptKey(
-            identity.fingerprint, track.ordinal, recognizer.name, revision, recognizer.settings_hash
+            identity.fingerprint, track.ordinal, recognizer.name, revision, recognizer.asr_settings_key
         )
         saved = await parts.store.transcript(key) or await self._heard_in_another_file(
             location, key, identity.duration_ms
@@ -125,7 +125,7 @@ class Listener:
                     if progress:
                         progress(window.end, identity.duration_ms)
                     if parts.is_slow():
-                        await parts.clock.sleep(min(parts.clock.monotonic() - began, MOST_REST_S))
+                        await parts.clock.sleep(min(parts.clock.monotonic() - began, MAX_REST_S))
             language = language or track.language or UNKNOWN_LANGUAGE
             await parts.store.finish_transcript(saved.id, language)
         segments = tuple(
@@ -133,7 +133,7 @@ class Listener:
             for window in sorted(windows, key=lambda window: window.start)
             for segment in window.segments
         )
-        return Transcript(language or UNKNOWN_LANGUAGE, gate(segments), heard)
+        return Transcript(language or UNKNOWN_LANGUAGE, drop_repetitions(segments), heard)
 
     async def _heard_in_another_file(
         self, location: MediaLocation, key: TranscriptKey, duration_ms: Ms
@@ -145,7 +145,7 @@ class Listener:
             if (fingerprint, ordinal) != (key.fingerprint, key.ordinal) and self._parts.sketcher.is_same(
                 sketch, known
             ):
-                await store.same_sound(key.fingerprint, key.ordinal, fingerprint, ordinal)
+                await store.alias_sound(key.fingerprint, key.ordinal, fingerprint, ordinal)
                 log.info("sound is known from another file", extra={"known": fingerprint})
                 return await store.transcript(key)
         await store.save_sketch(key.fingerprint, key.ordinal, duration_ms, sketch)
@@ -154,8 +154,8 @@ class Listener:
     async def _language_of(
         self, window: Window, transcript_id: int, attempt: int, key: TranscriptKey, track: AudioTrack
     ) -> LanguageTag | None:
-        result = await self._run(WorkKind.TELL_LANGUAGE, window, transcript_id, attempt, key, None)
-        heard = normalise(result.language)
+        result = await self._run(WorkKind.DETECT_LANGUAGE, window, transcript_id, attempt, key, None)
+        heard = normalize(result.language)
         if heard is None:
             return track.language
         if track.language is None or (
@@ -177,7 +177,7 @@ class Listener:
         key: TranscriptKey,
         language: LanguageTag | None,
     ) -> tuple[Segment, ...]:
-        result = await self._run(WorkKind.HEAR, window, transcript_id, attempt, key, language)
+        result = await self._run(WorkKind.TRANSCRIBE, window, transcript_id, attempt, key, language)
         await self._parts.store.record_speed("listen", Ms(window.end - window.start), result.took_ms)
         return snap_to_speech(result.segments, window.speech)
 
@@ -203,7 +203,7 @@ class Listener:
                 attempt=attempt,
                 language=language.language if language else "",
                 model_revision=key.model_revision,
-                settings_hash=key.settings_hash,
+                asr_settings_key=key.asr_settings_key,
                 sound=Sound(block, 0, len(window.samples), window.start),
             )
             result = await self._parts.executor.run(unit)
@@ -219,14 +219,14 @@ class Listener:
 class _WindowStream:
     """Decodes and cuts in one thread of its own, a window at a time; leaving closes the file."""
 
-    def __init__(self, parts: ListeningParts, location: MediaLocation, ordinal: int, start: Ms) -> None:
+    def __init__(self, parts: TranscriberDeps, location: MediaLocation, ordinal: int, start: Ms) -> None:
         self._windows = self._cut(parts, location, ordinal, start)
         self._thread = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix="decode", initializer=parts.be_gentle
         )
 
     @staticmethod
-    def _cut(parts: ListeningParts, location: MediaLocation, ordinal: int, start: Ms) -> Generator[Window]:
+    def _cut(parts: TranscriberDeps, location: MediaLocation, ordinal: int, start: Ms) -> Generator[Window]:
         cutter = parts.cutter()
         for block_start, samples in parts.media.blocks(location, ordinal, start):
             yield from cutter.feed(block_start, samples)

@@ -16,7 +16,7 @@ from fluxcaption.ports.subtitles import SubtitleCodec
 _FORMATTING = re.compile(rb"</?(?:i|b|u|font|c|v)[ >.]|\{\\", re.IGNORECASE)
 
 
-class OurTracks:
+class OwnTracks:
     """Finds and reads what we delivered."""
 
     def __init__(self, server: MediaServer, codec: SubtitleCodec, marker: str) -> None:
@@ -73,9 +73,9 @@ class OurTracks:
 
     def is_what_was_sent(self, known: Delivery, name: str, seen: bytes) -> bool:
         """Whether these bytes are what was sent last: the same, or the same cues without formatting, since we write none and a person may."""
-        is_plain = _FORMATTING.search(seen) is None
+        is_default = _FORMATTING.search(seen) is None
         return hash_of(seen) == known.content_hash or (
-            bool(known.cues_hash) and is_plain and self.cues_hash(name, seen) == known.cues_hash
+            bool(known.cues_hash) and is_default and self.cues_hash(name, seen) == known.cues_hash
         )
 
     def is_delivered(self, known: Delivery, name: str, seen: bytes) -> bool:

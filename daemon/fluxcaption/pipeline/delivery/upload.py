@@ -27,12 +27,12 @@ from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
 from fluxcaption.domain.confirm_policy import (
-    LOOKS,
-    MOST_SENDS,
-    SECOND_UPLOAD_AFTER,
-    Unseen,
-    UnseenFacts,
-    decide_unseen,
+    CONFIRM_DELAYS,
+    MAX_UPLOAD_ATTEMPTS,
+    SECOND_UPLOAD_DELAY,
+    ConfirmAction,
+    ConfirmFacts,
+    next_confirm_action,
     refusal_pause,
 )
 from fluxcaption.domain.errors import (
@@ -46,17 +46,26 @@ from fluxcaption.domain.errors import (
     ServiceUnreachable,
     WriteRefused,
 )
-from fluxcaption.domain.gaps import Decision, DeliveryState, Memory, serving_tracks
-from fluxcaption.domain.jobs import EVERY_SETTING, OPEN_STATES, Delivery, Job, JobState, Outcome, Stage, Tier
+from fluxcaption.domain.gaps import Decision, DeliveryState, SourceHistory, serving_tracks
+from fluxcaption.domain.jobs import (
+    ANY_SKIP_KEY,
+    OPEN_STATES,
+    Delivery,
+    Job,
+    JobState,
+    Outcome,
+    Priority,
+    Stage,
+)
 from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import FinishedTrack, Item, MediaSource, SubtitleTrack
-from fluxcaption.domain.rules import wishes_for
+from fluxcaption.domain.rules import policy_for
 from fluxcaption.domain.sources import is_machine_made
 from fluxcaption.domain.units import Fingerprint, ItemId, ServerId, SourceId
-from fluxcaption.pipeline.delivery.own_tracks import OurTracks, hash_of
+from fluxcaption.pipeline.delivery.own_tracks import OwnTracks, hash_of
 from fluxcaption.pipeline.job_source import find_source
 from fluxcaption.pipeline.planner import Planner
-from fluxcaption.pipeline.playback import Watcher
+from fluxcaption.pipeline.playback import PlaybackMonitor
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.media_server import MediaServer
 from fluxcaption.ports.storage import Store
@@ -64,17 +73,17 @@ from fluxcaption.ports.subtitles import SubtitleCodec
 
 log = logging.getLogger(__name__)
 
-REFRESH_AT_LOOK = 5
+REFRESH_AFTER_ATTEMPT = 5
 """After this look the server is asked once, in the lightest way, to look at the item again."""
 
 NOT_VISIBLE_PAUSE = timedelta(hours=1)
 MEDIA_AWAY_PAUSE = timedelta(minutes=10)
-MOST_NAME_BYTES = 255
+MAX_NAME_BYTES = 255
 TOGETHER_WITHIN = timedelta(minutes=30)
 TOGETHER_AT_MOST = timedelta(hours=2)
 """Tracks of one film wait for each other this long: each delivery renumbers the film's tracks (contract 4.6)."""
 
-UNLISTED, NOT_VISIBLE, PUT_BACK = "unlisted", "not-visible", "put-back"
+UNLISTED, NOT_VISIBLE, RESTORE = "unlisted", "not-visible", "put-back"
 """Words for why a delivery waits, by which its next run knows what was done already."""
 
 
@@ -87,17 +96,17 @@ class Deliverer:
         store: Store,
         codec: SubtitleCodec,
         planner: Planner,
-        watcher: Watcher,
+        playback: PlaybackMonitor,
         clock: Clock,
         version: str,
     ) -> None:
         self._server = server
         self._store = store
         self._planner = planner
-        self._watcher = watcher
+        self._playback = playback
         self._clock = clock
         self._version = version
-        self._ours = OurTracks(server, codec, planner.wishes.marker)
+        self._ours = OwnTracks(server, codec, planner.policy.marker)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -117,16 +126,18 @@ class Deliverer:
 
     async def _upload(self, job: Job) -> Outcome:
         item, source = await find_source(self._server, job)
-        memory = (await self._store.recall([item], self._planner.settings_hash)).get(source.id, Memory())
+        memory = (await self._store.load_history([item], self._planner.skip_key)).get(
+            source.id, SourceHistory()
+        )
         known = await self._store.delivery(item.server_id, source.id, job.target)
         if job.track_ref is None:
             return await self._retire(job, item, source, memory, known)
         content = await self._store.document(job.track_ref)
         if content is None:
-            return Outcome.next(Stage.LISTEN, "the finished track is not kept any more")
+            return Outcome.next(Stage.ACQUIRE, "the finished track is not kept any more")
         if await self._was_replaced(job, source):
             return Outcome.next(
-                Stage.LISTEN, "the media was replaced while its track was made: it is made for the new one"
+                Stage.ACQUIRE, "the media was replaced while its track was made: it is made for the new one"
             )
         if not self._ours.has_cues(content):
             return Outcome.failed("the finished track has no cue: nothing is delivered", "empty-track")
@@ -135,23 +146,23 @@ class Deliverer:
         if (wait := await self._wait_for_others(job)) is not None:
             return wait
         track = self._finished(job.target, content)
-        if len(track.file_name(source.stem).encode()) > MOST_NAME_BYTES:
+        if len(track.file_name(source.stem).encode()) > MAX_NAME_BYTES:
             raise NameTooLong(track.file_name(source.stem))
-        if known is not None and known.is_on_its_way:
+        if known is not None and known.is_unconfirmed:
             return Outcome.next(Stage.CONFIRM, "it was sent before, and perhaps arrived")
         theirs, _ = self._serving(item, source, job, memory)
-        if theirs and not job.asked.redo:
+        if theirs and not job.request.redo:
             if known is not None and known.state is DeliveryState.INTENDED:
-                await self._store.mark_delivery(
+                await self._store.set_delivery_state(
                     item.server_id, source.id, job.target, DeliveryState.WITHDRAWN
                 )
             return Outcome.done(
                 f"superseded: {theirs[0].file_name or 'an embedded track'} serves {job.target} meanwhile"
             )
         has_human = any(
-            not is_machine_made(other, self._planner.wishes.marker, memory.tracks) for other in theirs
+            not is_machine_made(other, self._planner.policy.marker, memory.tracks) for other in theirs
         )
-        intent = self._intent(item, source, job, track, is_asked=job.asked.redo and has_human)
+        intent = self._intent(item, source, job, track, is_requested=job.request.redo and has_human)
         if known is not None and known.previous_ref:
             intent = replace(intent, previous=known.previous or known, previous_ref=known.previous_ref)
         own: list[SubtitleTrack] = []
@@ -166,7 +177,7 @@ class Deliverer:
                 if not own and known is not None:
                     intent = await self._keeping(intent, known, seen)
             own.append(ours)
-        if not await self._server.is_there(source):
+        if not await self._server.media_exists(source):
             return Outcome.parked(
                 MEDIA_AWAY_PAUSE,
                 f"{source.stem} itself cannot be seen now: is its disk mounted?",
@@ -207,7 +218,9 @@ class Deliverer:
     async def _leave(self, job: Job, known: Delivery | None, name: str) -> Outcome:
         """Somebody worked on our track: from now on it is theirs, and that is remembered."""
         if known is not None:
-            await self._store.mark_delivery(job.server_id, job.source_id, job.target, DeliveryState.EDITED)
+            await self._store.set_delivery_state(
+                job.server_id, job.source_id, job.target, DeliveryState.EDITED
+            )
         return Outcome.done(f"{name} was edited by somebody: it is left as it is")
 
     async def _look_for_unlisted(
@@ -224,7 +237,7 @@ class Deliverer:
             await self._server.refresh(ItemId(source.id))
             return Outcome.waiting(
                 Stage.UPLOAD,
-                LOOKS[1],
+                CONFIRM_DELAYS[1],
                 "our earlier track is not listed now: the server is asked to look first",
                 UNLISTED,
             )
@@ -243,7 +256,7 @@ class Deliverer:
         )
 
     async def _lying_beside(self, source: MediaSource, name: str) -> bytes | None:
-        file = await self._server.track_file(source, name)
+        file = await self._server.sidecar_path(source, name)
         try:
             return None if file is None else await asyncio.to_thread(file.read_bytes)
         except OSError:
@@ -262,7 +275,7 @@ class Deliverer:
         """Put a better track in the place of ours: over it where its folder can be reached, else by deleting and sending."""
         await self._store.record_intent(intent)
         first, *others = own
-        is_written = first.folder == source.folder and await self._server.write_beside(
+        is_written = first.folder == source.folder and await self._server.write_sidecar_file(
             source, first.file_name, track.content
         )
         if is_written:
@@ -286,36 +299,40 @@ class Deliverer:
         """Send the track; that it may have left is written down before."""
         if (wait := await self._wait_for_viewers(item, source)) is not None:
             return wait
-        sends = job.sends + 1
-        await self._store.note(job.id, sends=sends, looks=0)
+        upload_attempts = job.upload_attempts + 1
+        await self._store.update_progress(job.id, upload_attempts=upload_attempts, confirm_attempts=0)
         await self._store.record_intent(self._as_sent(intent, DeliveryState.INTENDED))
         try:
             await self._server.upload(source, track)
         except ServiceUnreachable as error:
             if error.was_sent:
-                return Outcome.next(Stage.CONFIRM, "no answer came back: perhaps it arrived", wait=LOOKS[1])
+                return Outcome.next(
+                    Stage.CONFIRM, "no answer came back: perhaps it arrived", wait=CONFIRM_DELAYS[1]
+                )
             await self._never_left(job, intent)
             raise
         except (ServerRefusesUploads, WriteRefused, DiskLow) as error:
             if self._server.overwrites or (isinstance(error, ServerRefusesUploads) and not error.was_sent):
-                sends = job.sends
+                upload_attempts = job.upload_attempts
                 await self._never_left(job, intent)
             else:
                 await self._store.record_intent(intent)
-            return await self._refused(item, source, track, intent, error, sends)
+            return await self._refused(item, source, track, intent, error, upload_attempts)
         except JobError:
             await self._never_left(job, intent)
             raise
         await self._store.mark_uploaded(item.server_id, source.id, job.target, self._clock.now())
-        return Outcome.next(Stage.CONFIRM, wait=timedelta(0) if self._server.overwrites else LOOKS[0])
+        return Outcome.next(
+            Stage.CONFIRM, wait=timedelta(0) if self._server.overwrites else CONFIRM_DELAYS[0]
+        )
 
     async def _never_left(self, job: Job, intent: Delivery) -> None:
-        await self._store.note(job.id, sends=job.sends)
+        await self._store.update_progress(job.id, upload_attempts=job.upload_attempts)
         await self._store.record_intent(intent)
 
     async def _count_refusal(self, job: Job) -> timedelta:
-        await self._store.note(job.id, sends=job.sends + 1)
-        return refusal_pause(job.sends + 1)
+        await self._store.update_progress(job.id, upload_attempts=job.upload_attempts + 1)
+        return refusal_pause(job.upload_attempts + 1)
 
     async def _refused(
         self,
@@ -324,14 +341,18 @@ class Deliverer:
         track: FinishedTrack,
         intent: Delivery,
         error: JobError,
-        sends: int,
+        upload_attempts: int,
     ) -> Outcome:
         """Certainly not taken: what it was to replace comes back, and it is tried again at growing pauses, a few times."""
         if intent.previous_ref and await self._put_back(item, source, track, intent):
-            return Outcome.waiting(Stage.CONFIRM, LOOKS[0], str(error), error.code)
-        if sends >= MOST_SENDS and not intent.previous_ref and isinstance(error, ServerRefusesUploads):
+            return Outcome.waiting(Stage.CONFIRM, CONFIRM_DELAYS[0], str(error), error.code)
+        if (
+            upload_attempts >= MAX_UPLOAD_ATTEMPTS
+            and not intent.previous_ref
+            and isinstance(error, ServerRefusesUploads)
+        ):
             return Outcome.failed(str(error), error.code)
-        return Outcome.parked(refusal_pause(sends), str(error), error.code)
+        return Outcome.parked(refusal_pause(upload_attempts), str(error), error.code)
 
     async def _put_back(self, item: Item, source: MediaSource, track: FinishedTrack, known: Delivery) -> bool:
         """Bring back what a delivery replaced, as a delivery of its own that is confirmed like any other; returns whether it was sent."""
@@ -350,7 +371,7 @@ class Deliverer:
             self._as_sent(replace(earlier, file_name=name), DeliveryState.INTENDED)
         )
         try:
-            if not await self._server.write_beside(source, name, content):
+            if not await self._server.write_sidecar_file(source, name, content):
                 await self._server.upload(
                     source, replace(track, content=content, content_hash=hash_of(content))
                 )
@@ -374,7 +395,7 @@ class Deliverer:
         if waited >= TOGETHER_AT_MOST:
             return None
         for other in await self._store.jobs_of_source(job.server_id, job.source_id):
-            if other.id == job.id or other.stage not in {Stage.LISTEN, Stage.TRANSLATE} or other.is_held:
+            if other.id == job.id or other.stage not in {Stage.ACQUIRE, Stage.TRANSLATE} or other.is_held:
                 continue
             is_soon = other.state is JobState.RUNNING or (
                 other.state is JobState.QUEUED
@@ -397,7 +418,7 @@ class Deliverer:
         """Asked of the server right before each change."""
         if self._server.overwrites:
             return None
-        until = await self._watcher.quiet_until(item.id, [source.id])
+        until = await self._playback.do_not_disturb_until(item.id, [source.id])
         if until is None:
             return None
         return Outcome.waiting(
@@ -405,15 +426,15 @@ class Deliverer:
         )
 
     async def _retire(
-        self, job: Job, item: Item, source: MediaSource, memory: Memory, known: Delivery | None
+        self, job: Job, item: Item, source: MediaSource, memory: SourceHistory, known: Delivery | None
     ) -> Outcome:
         """Take ours away where that is what the household wants by what is true now, unless somebody has worked on it."""
         decision = self._decision(item, source, job, memory)
         _, ours = self._serving(item, source, job, memory)
         if (
             decision is None
-            or not decision.way.is_work
-            or decision.way.is_making
+            or not decision.action.is_work
+            or decision.action.makes_track
             or not ours
             or known is None
         ):
@@ -429,7 +450,7 @@ class Deliverer:
                 await self._server.delete(item.id, source, track)
             except WriteRefused as error:
                 return Outcome.parked(await self._count_refusal(job), str(error), error.code)
-        await self._store.mark_delivery(item.server_id, source.id, job.target, DeliveryState.WITHDRAWN)
+        await self._store.set_delivery_state(item.server_id, source.id, job.target, DeliveryState.WITHDRAWN)
         return Outcome.done(f"ours was taken away: {decision.reason}")
 
     async def _cancelled_meanwhile(self, job: Job) -> Outcome | None:
@@ -448,18 +469,18 @@ class Deliverer:
 
     async def _said_no(self, job: Job, known: Delivery | None) -> Outcome | None:
         """A no holds until a person asks."""
-        if job.tier is Tier.ASKED:
+        if job.priority is Priority.REQUESTED:
             return None
         if known is not None and known.state is DeliveryState.REFUSED:
-            return Outcome.settled(
+            return Outcome.skipped(
                 "our track was removed by somebody: it is not made again unless asked for", "refused"
             )
-        settled = (
-            await self._store.settled(job.fingerprint, job.target, self._planner.settings_hash)
+        skip = (
+            await self._store.skip_reason(job.fingerprint, job.target, self._planner.skip_key)
             if job.fingerprint
             else None
         )
-        return Outcome.settled(settled[1], settled[0]) if settled else None
+        return Outcome.skipped(skip[1], skip[0]) if skip else None
 
     # -- confirm ----------------------------------------------------------------------------------------------------
 
@@ -471,13 +492,13 @@ class Deliverer:
     async def _confirm(self, job: Job) -> Outcome:
         content = await self._store.document(job.track_ref) if job.track_ref else None
         if content is None:
-            return Outcome.next(Stage.LISTEN, "the finished track is not kept any more")
+            return Outcome.next(Stage.ACQUIRE, "the finished track is not kept any more")
         item, source = await find_source(self._server, job)
         known = await self._store.delivery(item.server_id, source.id, job.target)
         if (no := await self._said_no(job, known)) is not None:
             return no
         if known is None or not (
-            known.is_on_its_way or known.state in {DeliveryState.CONFIRMED, DeliveryState.MISSING}
+            known.is_unconfirmed or known.state in {DeliveryState.CONFIRMED, DeliveryState.MISSING}
         ):
             return Outcome.next(Stage.UPLOAD, "nothing was sent")
         track = self._finished(job.target, content)
@@ -499,16 +520,16 @@ class Deliverer:
 
     async def _arrived(self, job: Job, known: Delivery, ours: SubtitleTrack) -> Outcome:
         await self._store.mark_confirmed(
-            job.server_id, job.source_id, job.target, ours.path or "", known.made_for, self._clock.now()
+            job.server_id, job.source_id, job.target, ours.path or "", known.media_revision, self._clock.now()
         )
         if known.content_hash == job.track_ref:
-            return Outcome.done(", ".join(filter(None, (ours.file_name, job.grade.how))))
+            return Outcome.done(", ".join(filter(None, (ours.file_name, job.provenance.how))))
         # What is there is an earlier track, sent by an earlier job or put back by this one.
-        if not job.sends:
+        if not job.upload_attempts:
             return Outcome.next(Stage.UPLOAD)
-        if job.reason_code in {PUT_BACK, NOT_VISIBLE} or job.sends >= MOST_SENDS:
+        if job.reason_code in {RESTORE, NOT_VISIBLE} or job.upload_attempts >= MAX_UPLOAD_ATTEMPTS:
             return Outcome.failed(f"{job.reason}; the earlier track is there again", NOT_VISIBLE)
-        return Outcome.waiting(Stage.UPLOAD, refusal_pause(job.sends), job.reason, job.reason_code)
+        return Outcome.waiting(Stage.UPLOAD, refusal_pause(job.upload_attempts), job.reason, job.reason_code)
 
     async def _not_seen(
         self,
@@ -519,21 +540,23 @@ class Deliverer:
         known: Delivery,
         others: Sequence[tuple[SubtitleTrack, bytes]],
     ) -> Outcome:
-        looks = job.looks + 1
-        await self._store.note(job.id, looks=looks)
-        if looks == REFRESH_AT_LOOK:
-            await self._watcher.refresh_quietly(item.id, source.id)
-        if looks < len(LOOKS):
-            return Outcome.waiting(Stage.CONFIRM, LOOKS[looks], job.reason, job.reason_code)
+        confirm_attempts = job.confirm_attempts + 1
+        await self._store.update_progress(job.id, confirm_attempts=confirm_attempts)
+        if confirm_attempts == REFRESH_AFTER_ATTEMPT:
+            await self._playback.refresh_unless_playing(item.id, source.id)
+        if confirm_attempts < len(CONFIRM_DELAYS):
+            return Outcome.waiting(
+                Stage.CONFIRM, CONFIRM_DELAYS[confirm_attempts], job.reason, job.reason_code
+            )
         for ours, seen in others:
             return await self._something_else_is_there(job, known, ours, seen)
         sent_at = known.sent_at or known.intended_at
         scan = await self._server.library_scan()
         lying = await self._lying_beside(source, known.file_name)
-        can_write = await self._server.track_file(source, known.file_name) is not None
-        facts = UnseenFacts(
-            looks=looks,
-            sends=job.sends,
+        can_write = await self._server.sidecar_path(source, known.file_name) is not None
+        facts = ConfirmFacts(
+            confirm_attempts=confirm_attempts,
+            upload_attempts=job.upload_attempts,
             since_sent=self._clock.now() - sent_at,
             was_refreshed=job.reason_code == NOT_VISIBLE,
             scan_is_running=scan.is_running,
@@ -544,33 +567,35 @@ class Deliverer:
             file_is_there=bool(lying) if can_write else None,
             replaced_another=known.previous is not None,
         )
-        step = decide_unseen(facts)
-        if step is Unseen.WRITE:
-            if (written := await self._write_ourselves(job, item, source, track, known)) is not None:
-                return written
-            step = decide_unseen(replace(facts, file_is_there=None))
+        step = next_confirm_action(facts)
+        if step is ConfirmAction.WRITE:
+            if (file_suffix := await self._write_ourselves(job, item, source, track, known)) is not None:
+                return file_suffix
+            step = next_confirm_action(replace(facts, file_is_there=None))
         if (
-            step in {Unseen.PUT_BACK, Unseen.SEND_AGAIN}
+            step in {ConfirmAction.RESTORE, ConfirmAction.UPLOAD_AGAIN}
             and (wait := await self._wait_for_viewers(item, source, Stage.CONFIRM)) is not None
         ):
             return replace(wait, reason_code=NOT_VISIBLE)
         sentence = f"{known.file_name} was accepted but is not visible: look at the server's log and its folder rights"
         is_put_back = known.content_hash != track.content_hash and known.previous_ref is not None
-        if step is Unseen.PUT_BACK or (step is Unseen.SEND_AGAIN and is_put_back):
+        if step is ConfirmAction.RESTORE or (step is ConfirmAction.UPLOAD_AGAIN and is_put_back):
             if await self._put_back(item, source, track, known):
-                await self._store.note(job.id, looks=0, sends=job.sends + 1)
-                return Outcome.waiting(Stage.CONFIRM, LOOKS[0], sentence, PUT_BACK)
-        elif step is Unseen.SEND_AGAIN:
+                await self._store.update_progress(
+                    job.id, confirm_attempts=0, upload_attempts=job.upload_attempts + 1
+                )
+                return Outcome.waiting(Stage.CONFIRM, CONFIRM_DELAYS[0], sentence, RESTORE)
+        elif step is ConfirmAction.UPLOAD_AGAIN:
             await self._store.record_intent(
                 replace(known, sent_at=None, uploaded_at=None, state=DeliveryState.INTENDED)
             )
             return Outcome.next(
                 Stage.UPLOAD, "it never appeared, not even after a library scan: it is sent again"
             )
-        is_asked_to_look = await self._watcher.refresh_quietly(item.id, source.id)
+        is_asked_to_look = await self._playback.refresh_unless_playing(item.id, source.id)
         pause = (
-            SECOND_UPLOAD_AFTER - facts.since_sent
-            if facts.since_sent < SECOND_UPLOAD_AFTER
+            SECOND_UPLOAD_DELAY - facts.since_sent
+            if facts.since_sent < SECOND_UPLOAD_DELAY
             else NOT_VISIBLE_PAUSE
         )
         return Outcome.parked(pause, sentence, NOT_VISIBLE if is_asked_to_look else "watched")
@@ -591,14 +616,14 @@ class Deliverer:
         )
         if (
             content is None
-            or not await self._server.is_there(source)
-            or not await self._server.write_beside(source, known.file_name, content)
+            or not await self._server.media_exists(source)
+            or not await self._server.write_sidecar_file(source, known.file_name, content)
         ):
             return None
-        await self._store.note(job.id, looks=0)
+        await self._store.update_progress(job.id, confirm_attempts=0)
         return Outcome.waiting(
             Stage.CONFIRM,
-            LOOKS[0],
+            CONFIRM_DELAYS[0],
             "the server said yes and wrote nothing: the file was laid beside the media",
             "written",
         )
@@ -616,7 +641,7 @@ class Deliverer:
 
     async def look_again(self, delivered_since: datetime, server_id: ServerId) -> int:
         """After a library scan: what was delivered during it and is not listed makes the server look once more; returns how many."""
-        asked = 0
+        request = 0
         for delivery in await self._store.deliveries(
             server_id, states=[DeliveryState.CONFIRMED], uploaded_since=delivered_since
         ):
@@ -627,9 +652,9 @@ class Deliverer:
             if source is not None and not any(
                 track.path == delivery.track_path for track in source.subtitles
             ):
-                asked += await self._watcher.refresh_quietly(delivery.item_id, source.id)
+                request += await self._playback.refresh_unless_playing(delivery.item_id, source.id)
         await self._bring_back(server_id)
-        return asked
+        return request
 
     async def _bring_back(self, server_id: ServerId) -> None:
         """What a job took away that then ended midway, cancelled by somebody perhaps, comes back."""
@@ -660,16 +685,16 @@ class Deliverer:
                     source.id,
                     known.target,
                     ours.path or "",
-                    known.made_for,
+                    known.media_revision,
                     self._clock.now(),
                 )
             elif known.previous is not None and hash_of(seen) == known.previous_ref:
                 await self._store.record_intent(known.previous)
-        was_just_sent = known.sent_at is not None and self._clock.now() - known.sent_at < SECOND_UPLOAD_AFTER
+        was_just_sent = known.sent_at is not None and self._clock.now() - known.sent_at < SECOND_UPLOAD_DELAY
         if (
             not own
             and known.previous is not None
-            and known.previous.made_for in {"", source.revision}
+            and known.previous.media_revision in {"", source.revision}
             and not was_just_sent
         ):
             await self._put_back(item, source, self._finished(known.target, b""), known)
@@ -703,9 +728,9 @@ class Deliverer:
             return "that version is gone"
         was_undone = delivery.state is DeliveryState.REFUSED
         if not own and not was_undone and not dry_run and not self._server.overwrites:
-            if not await self._watcher.refresh_quietly(delivery.item_id, source.id):
+            if not await self._playback.refresh_unless_playing(delivery.item_id, source.id):
                 return "somebody watches it: try again in ten minutes"
-            await self._clock.sleep(LOOKS[0].total_seconds())
+            await self._clock.sleep(CONFIRM_DELAYS[0].total_seconds())
             source, own = await self._listed(delivery)
             if source is None:
                 return "that version is gone"
@@ -726,7 +751,7 @@ class Deliverer:
         for track, _ in seen:
             if (
                 not self._server.overwrites
-                and await self._watcher.quiet_until(delivery.item_id, [source.id]) is not None
+                and await self._playback.do_not_disturb_until(delivery.item_id, [source.id]) is not None
             ):
                 return "somebody watches it: try again in ten minutes"
             await self._server.delete(delivery.item_id, source, track)
@@ -738,7 +763,9 @@ class Deliverer:
         source = item.source(delivery.source_id)
         if source is None:
             return None, []
-        memory = (await self._store.recall([item], self._planner.settings_hash)).get(source.id, Memory())
+        memory = (await self._store.load_history([item], self._planner.skip_key)).get(
+            source.id, SourceHistory()
+        )
         own = self._ours.among(source, delivery.target, delivery.file_name, delivery, memory.tracks)
         return source, [
             track for track in own if satisfies(track.language or delivery.target, delivery.target)
@@ -749,18 +776,18 @@ class Deliverer:
         for job in await self._store.jobs_of_source(delivery.server_id, delivery.source_id):
             if job.target == delivery.target and job.state in OPEN_STATES:
                 await self._store.cancel(job.id, now)
-        await self._store.mark_delivery(
+        await self._store.set_delivery_state(
             delivery.server_id, delivery.source_id, delivery.target, DeliveryState.REFUSED
         )
         if delivery.fingerprint:
             sentence = "it was undone: it is not made again unless asked for"
-            await self._store.settle(
-                delivery.fingerprint, delivery.target, EVERY_SETTING, "undone", sentence, now
+            await self._store.remember_skip(
+                delivery.fingerprint, delivery.target, ANY_SKIP_KEY, "undone", sentence, now
             )
 
     # -- what is true ------------------------------------------------------------------------------------------------
 
-    def _decision(self, item: Item, source: MediaSource, job: Job, memory: Memory) -> Decision | None:
+    def _decision(self, item: Item, source: MediaSource, job: Job, memory: SourceHistory) -> Decision | None:
         decisions = self._planner.decide(item, {source.id: memory})
         return next(
             (
@@ -772,13 +799,15 @@ class Deliverer:
         )
 
     def _serving(
-        self, item: Item, source: MediaSource, job: Job, memory: Memory
+        self, item: Item, source: MediaSource, job: Job, memory: SourceHistory
     ) -> tuple[list[SubtitleTrack], list[SubtitleTrack]]:
-        wishes = wishes_for(item, source, self._planner.household.defaults, self._planner.household.rules)
-        return serving_tracks(item, memory.tracks.applied_to(source), job.target, wishes, memory.tracks)
+        policy = policy_for(
+            item, source, self._planner.language_policy.defaults, self._planner.language_policy.rules
+        )
+        return serving_tracks(item, memory.tracks.applied_to(source), job.target, policy, memory.tracks)
 
     def _finished(self, target: LanguageTag, content: bytes) -> FinishedTrack:
-        return FinishedTrack(target, self._planner.wishes.marker, "srt", content, hash_of(content))
+        return FinishedTrack(target, self._planner.policy.marker, "srt", content, hash_of(content))
 
     def _as_sent(self, delivery: Delivery, state: DeliveryState) -> Delivery:
         now = self._clock.now()
@@ -792,14 +821,14 @@ class Deliverer:
         )
 
     def _intent(
-        self, item: Item, source: MediaSource, job: Job, track: FinishedTrack, *, is_asked: bool
+        self, item: Item, source: MediaSource, job: Job, track: FinishedTrack, *, is_requested: bool
     ) -> Delivery:
         now = self._clock.now()
-        provenance = {
+        details = {
             "program": f"FluxCaption {self._version}",
-            **asdict(job.grade),
+            **asdict(job.provenance),
             "source": job.source_ref,
-            "settings": self._planner.settings_hash,
+            "settings": self._planner.skip_key,
             "content": track.content_hash,
             "at": now.isoformat(),
         }
@@ -809,15 +838,15 @@ class Deliverer:
             target=job.target,
             content_hash=track.content_hash,
             file_name=track.file_name(source.stem),
-            provenance=json.dumps(provenance, ensure_ascii=False),
+            details=json.dumps(details, ensure_ascii=False),
             intended_at=now,
             item_id=item.id,
             title=item.name,
             fingerprint=job.fingerprint or Fingerprint(""),
-            made_for=source.revision,
+            media_revision=source.revision,
             cues_hash=self._ours.cues_hash("ours.srt", track.content),
-            grade=job.grade,
-            is_asked=is_asked,
+            provenance=job.provenance,
+            is_requested=is_requested,
         )
 
 

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from fluxcaption.domain.backlog import BacklogRules, belongs_to_backlog
 from fluxcaption.domain.errors import DiskLow, JobError, StateError
-from fluxcaption.domain.gaps import Decision, Way
-from fluxcaption.domain.jobs import AskedFor, Event, NewJob, Tier
+from fluxcaption.domain.gaps import Action, Decision
+from fluxcaption.domain.jobs import Event, ManualRequest, NewJob, Priority
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item
 from fluxcaption.domain.units import ItemId, ServerId
@@ -18,12 +18,12 @@ from fluxcaption.ports.storage import Store
 
 log = logging.getLogger(__name__)
 
-PLAINLY = AskedFor()
+PLAINLY = ManualRequest()
 
 NEW_FOR = timedelta(days=1)
 """An item that came after the first scan counts as new for this long; a scan that finds it later calls it backlog."""
 
-LOOKS_FOR_NEW = (
+NEW_ITEM_RETRY_DELAYS = (
     timedelta(seconds=30),
     timedelta(minutes=2),
     timedelta(minutes=5),
@@ -33,7 +33,7 @@ LOOKS_FOR_NEW = (
 """An arrival the server has not listed or probed yet is looked at again after these (contract A4); afterwards a scan finds it."""
 
 
-class Intake:
+class Enqueuer:
     """Turns decisions into jobs; doubles fold in the database."""
 
     def __init__(
@@ -45,20 +45,20 @@ class Intake:
         self._backlog = backlog
         self._clock = clock
 
-    async def take(self, item_id: ItemId, tier: Tier) -> Sequence[Decision]:
+    async def enqueue_item(self, item_id: ItemId, priority: Priority) -> Sequence[Decision]:
         """Fetch one item and queue what it lacks.
 
         Raises:
             ItemGone: The library does not know it.
         """
         item = await self._server.fetch_item(item_id)
-        await self._store.follow_new_ids([item])
+        await self._store.rebind_moved_media([item])
         (decisions,) = await self._planner.plan([item])
-        await self._add(decisions, tier)
+        await self._add(decisions, priority)
         return decisions
 
-    async def take_asked(
-        self, item_id: ItemId, targets: Collection[LanguageTag], asked: AskedFor
+    async def enqueue_requested(
+        self, item_id: ItemId, targets: Collection[LanguageTag], request: ManualRequest
     ) -> Sequence[Decision]:
         """Queue what a person asks for: the wanted languages an item lacks, or those named, and what was settled before.
 
@@ -71,14 +71,14 @@ class Intake:
         wanted = [
             decision
             for decision in decisions
-            if asked.redo or decision.way.is_work or decision.way in {Way.SETTLED, Way.MISSING}
+            if request.redo or decision.action.is_work or decision.action in {Action.SKIPPED, Action.MISSING}
         ]
         await self._store.add_jobs(
-            [self._job(decision, Tier.ASKED, asked) for decision in wanted], self._clock.now()
+            [self._job(decision, Priority.REQUESTED, request) for decision in wanted], self._clock.now()
         )
         return decisions
 
-    async def take_events(self, events: Sequence[Event], server_id: ServerId) -> None:
+    async def enqueue_events(self, events: Sequence[Event], server_id: ServerId) -> None:
         """Follow hints, many with few requests; one that cannot be followed is put off without the others.
 
         Args:
@@ -132,19 +132,19 @@ class Intake:
             item = found.get(event.item_id)
             inside = [item] if item is not None else []
             if item is not None and item.is_folder:
-                inside = list(await self._server.fetch_items(await self._server.expand(item.id)))
-            ready |= {part.id: part for part in inside if not part.is_settling}
-            if any(part.is_settling for part in inside) or not inside:
+                inside = list(await self._server.fetch_items(await self._server.episodes_of(item.id)))
+            ready |= {part.id: part for part in inside if not part.is_probe_pending}
+            if any(part.is_probe_pending for part in inside) or not inside:
                 put_off.append(event)
         if ready:
-            await self._store.follow_new_ids(list(ready.values()))
+            await self._store.rebind_moved_media(list(ready.values()))
             await self._add(
                 [
                     decision
                     for decisions in await self._planner.plan(list(ready.values()))
                     for decision in decisions
                 ],
-                Tier.NEW,
+                Priority.NEW,
             )
         await self._store.close_events([event.id for event in events if event not in put_off], now)
         await self._put_off(put_off, now)
@@ -152,46 +152,50 @@ class Intake:
     async def _put_off(self, events: Sequence[Event], now: datetime) -> None:
         """Look at events again later, and after the last look no more: a pass finds what is left."""
         for event in events:
-            if event.looks < len(LOOKS_FOR_NEW):
-                await self._store.put_off_event(event.id, now + LOOKS_FOR_NEW[event.looks])
+            if event.attempts < len(NEW_ITEM_RETRY_DELAYS):
+                await self._store.reschedule_event(event.id, now + NEW_ITEM_RETRY_DELAYS[event.attempts])
         await self._store.close_events(
-            [event.id for event in events if event.looks >= len(LOOKS_FOR_NEW)], now
+            [event.id for event in events if event.attempts >= len(NEW_ITEM_RETRY_DELAYS)], now
         )
 
-    async def take_scanned(self, item: Item, decisions: Sequence[Decision], first_scan_at: datetime) -> int:
+    async def enqueue_scanned(
+        self, item: Item, decisions: Sequence[Decision], first_scan_at: datetime
+    ) -> int:
         """Queue what a scanned item lacks: at once if it is new, else as the backlog settings say; returns how many jobs are new."""
-        if not any(decision.way.is_work for decision in decisions):
+        if not any(decision.action.is_work for decision in decisions):
             return 0
         now = self._clock.now()
         if item.added_at > first_scan_at and item.added_at > now - NEW_FOR:
-            return await self._add(decisions, Tier.NEW)
+            return await self._add(decisions, Priority.NEW)
         if belongs_to_backlog(item.added_at, self._backlog, now):
-            return await self._add(decisions, Tier.BACKLOG)
-        return await self._add([decision for decision in decisions if decision.is_upkeep], Tier.NEW)
+            return await self._add(decisions, Priority.BACKLOG)
+        return await self._add([decision for decision in decisions if decision.is_upkeep], Priority.NEW)
 
-    async def take_newest(self, decisions: Sequence[Decision]) -> int:
+    async def enqueue_first(self, decisions: Sequence[Decision]) -> int:
         """Queue the one title a first start begins with, however old it is."""
-        return await self._add(decisions, Tier.BACKLOG)
+        return await self._add(decisions, Priority.BACKLOG)
 
-    async def _add(self, decisions: Sequence[Decision], tier: Tier) -> int:
+    async def _add(self, decisions: Sequence[Decision], priority: Priority) -> int:
         new = [
-            self._job(decision, Tier.NEW if decision.is_upkeep and tier is Tier.BACKLOG else tier)
+            self._job(
+                decision, Priority.NEW if decision.is_upkeep and priority is Priority.BACKLOG else priority
+            )
             for decision in decisions
-            if decision.way.is_work
+            if decision.action.is_work
         ]
         return await self._store.add_jobs(new, self._clock.now()) if new else 0
 
     @staticmethod
-    def _job(decision: Decision, tier: Tier, asked: AskedFor = PLAINLY) -> NewJob:
+    def _job(decision: Decision, priority: Priority, request: ManualRequest = PLAINLY) -> NewJob:
         return NewJob(
             server_id=decision.item.server_id,
             item_id=decision.item.id,
             source_id=decision.source.id,
             target=decision.target,
             title=decision.item.name,
-            tier=tier,
+            priority=priority,
             added_at=decision.item.added_at,
             reason=decision.reason,
-            is_held=tier is Tier.BACKLOG,
-            asked=asked,
+            is_held=priority is Priority.BACKLOG,
+            request=request,
         )

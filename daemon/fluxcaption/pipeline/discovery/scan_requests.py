@@ -7,7 +7,7 @@ from fluxcaption.domain.errors import ParkedError, StateError
 from fluxcaption.pipeline.discovery.scanner import ScanReport
 
 
-class WantedPasses:
+class ScanRequests:
     """The pass that is wanted next; wishes that wait together become one, a full one if any of them was."""
 
     def __init__(self) -> None:
@@ -15,12 +15,12 @@ class WantedPasses:
         self._full = False
         self._waiting: list[asyncio.Future[ScanReport]] = []
 
-    def want(self, *, full: bool) -> None:
+    def request(self, *, full: bool) -> None:
         """Leave a wish and go on."""
         self._full |= full
         self._is_wanted.set()
 
-    async def report(self, *, full: bool) -> ScanReport:
+    async def request_and_wait(self, *, full: bool) -> ScanReport:
         """Leave a wish, and wait for what a pass that began afterwards found.
 
         Raises:
@@ -28,7 +28,7 @@ class WantedPasses:
         """
         future: asyncio.Future[ScanReport] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
-        self.want(full=full)
+        self.request(full=full)
         return await future
 
     async def serve(self, make: Callable[[bool], Awaitable[ScanReport]]) -> None:
@@ -38,14 +38,14 @@ class WantedPasses:
         self._full, self._waiting = False, []
         self._is_wanted.clear()
         try:
-            report = await make(full)
+            request_and_wait = await make(full)
         except BaseException as error:
             for future in waiting:
                 if not future.done():
                     future.set_exception(error) if isinstance(error, Exception) else future.cancel()
             if isinstance(error, (ParkedError, StateError)):
-                self.want(full=full)
+                self.request(full=full)
             raise
         for future in waiting:
             if not future.done():
-                future.set_result(report)
+                future.set_result(request_and_wait)

@@ -9,17 +9,22 @@ from datetime import UTC, datetime, timedelta
 
 from fluxcaption.domain.backlog import BacklogMode, BacklogRules, belongs_to_backlog, titles_to_begin
 from fluxcaption.domain.errors import ServiceUnreachable
-from fluxcaption.domain.forecast import Forecast, ItemCount, Tally, forecast, sentences
-from fluxcaption.domain.gaps import REMOVED, Decision, DeliveryState, Memory, Way
-from fluxcaption.domain.jobs import EVERY_SETTING, Delivery
+from fluxcaption.domain.forecast import Forecast, ItemCount, Tally, forecast, forecast_lines
+from fluxcaption.domain.gaps import REMOVED, Action, Decision, DeliveryState, SourceHistory
+from fluxcaption.domain.jobs import ANY_SKIP_KEY, Delivery
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item, Library, MediaSource, ServerIdentity
-from fluxcaption.domain.removal_policy import Absence, AbsenceFacts, conclude, is_long_missed
+from fluxcaption.domain.removal_policy import (
+    MissingTrackFacts,
+    MissingTrackVerdict,
+    classify_missing_track,
+    is_missing_long_enough,
+)
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
-from fluxcaption.pipeline.captioning.source_reader import DELIVERED, TrackReading
-from fluxcaption.pipeline.discovery.enqueue import Intake
+from fluxcaption.pipeline.captioning.source_reader import DELIVERED, SourceReader
+from fluxcaption.pipeline.discovery.enqueue import Enqueuer
 from fluxcaption.pipeline.planner import Planner
-from fluxcaption.pipeline.playback import Watcher
+from fluxcaption.pipeline.playback import PlaybackMonitor
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.media_server import LibraryScan, MediaServer
 from fluxcaption.ports.storage import Store
@@ -29,10 +34,10 @@ log = logging.getLogger(__name__)
 OVERLAP = timedelta(minutes=5)
 """An incremental pass looks this far behind its cursor: servers save late."""
 
-AT_ONCE = 25
+SCAN_CONCURRENCY = 25
 """Items decided before others get a turn."""
 
-MOST_TOLD = 20
+MAX_TOLD = 20
 
 GONE_AFTER = timedelta(hours=24)
 """An item that two complete passes so far apart did not see is forgotten."""
@@ -40,10 +45,10 @@ GONE_AFTER = timedelta(hours=24)
 REFRESH_TAKES_S = 10.0
 """Until the server has looked at some items' files again (0.3 s for one, contract 7.8)."""
 
-FIRST_SCAN_FLAG = "first-scan-at"
-CURSOR_FLAG = "scan-cursor"
-BASIS_FLAG = "scan-basis"
-BEGUN_FLAG = "scan-begun-on"
+FIRST_SCAN_KEY = "first-scan-at"
+CURSOR_KEY = "scan-cursor"
+DECISION_INPUTS_KEY = "scan-basis"
+BEGUN_KEY = "scan-begun-on"
 
 
 @dataclass(slots=True)
@@ -68,7 +73,7 @@ class ScanReport:
 
     def note_broken(self, item: Item) -> None:
         """Keep what a person should know of an item whose media cannot be read."""
-        if item.broken and len(self.broken) < MOST_TOLD:
+        if item.broken and len(self.broken) < MAX_TOLD:
             self.broken.append(item.broken)
 
 
@@ -95,7 +100,7 @@ class _Pass:
     first_scan_at: datetime
     is_complete: bool
     server_scan: LibraryScan
-    basis: str
+    decision_inputs_hash: str
     seen: _Seen = field(default_factory=_Seen)
     """Rows that any library has shown."""
     unlisted: list[tuple[ItemId, SourceId, LanguageTag]] = field(default_factory=list)
@@ -111,19 +116,19 @@ class Scanner:
         server: MediaServer,
         store: Store,
         planner: Planner,
-        intake: Intake,
-        reading: TrackReading,
-        watcher: Watcher,
+        enqueuer: Enqueuer,
+        reading: SourceReader,
+        playback: PlaybackMonitor,
         backlog: BacklogRules,
         clock: Clock,
     ) -> None:
         self._server = server
         self._store = store
         self._planner = planner
-        self._intake = intake
+        self._enqueuer = enqueuer
         self._reading = reading
         self._backlog = backlog
-        self._watcher = watcher
+        self._playback = playback
         self._clock = clock
         self.identity: ServerIdentity | None = None
 
@@ -136,25 +141,25 @@ class Scanner:
         """
         began = self._clock.now()
         server_scan = await self._server.library_scan()
-        basis = self._basis()
-        is_same_basis = await self._store.flag(BASIS_FLAG) == basis
-        cursor = await self._store.flag(CURSOR_FLAG)
+        decision_inputs_hash = self._decision_inputs_hash()
+        is_same_basis = await self._store.state_value(DECISION_INPUTS_KEY) == decision_inputs_hash
+        cursor = await self._store.state_value(CURSOR_KEY)
         since = (
             None if full or cursor is None or not is_same_basis else datetime.fromisoformat(cursor) - OVERLAP
         )
-        first_scan = await self._store.flag(FIRST_SCAN_FLAG)
+        first_scan = await self._store.state_value(FIRST_SCAN_KEY)
         if first_scan is None:
-            await self._store.set_flag(FIRST_SCAN_FLAG, began.isoformat())
+            await self._store.set_state_value(FIRST_SCAN_KEY, began.isoformat())
         # A pass that was begun on this basis and broken off goes on with what it has not read.
-        is_begun = await self._store.flag(BEGUN_FLAG) == basis
-        await self._store.set_flag(BEGUN_FLAG, basis)
+        is_begun = await self._store.state_value(BEGUN_KEY) == decision_inputs_hash
+        await self._store.set_state_value(BEGUN_KEY, decision_inputs_hash)
         report = ScanReport(self._tally(), is_first=first_scan is None)
         run = _Pass(
             report,
             datetime.fromisoformat(first_scan) if first_scan else began,
             since is None,
             server_scan,
-            basis,
+            decision_inputs_hash,
         )
         if run.is_complete:
             await self._store.look_again_at_failed(began)
@@ -167,14 +172,14 @@ class Scanner:
         if run.is_complete:
             await self._forget_what_is_gone(run)
         if first_scan is None and run.newest is not None and self._backlog.mode is BacklogMode.RECENT:
-            run.report.queued += await self._intake.take_newest(run.newest[1])
-        await self._store.set_flag(CURSOR_FLAG, (server_scan.now or began).isoformat())
-        await self._store.set_flag(BASIS_FLAG, basis)
+            run.report.queued += await self._enqueuer.enqueue_first(run.newest[1])
+        await self._store.set_state_value(CURSOR_KEY, (server_scan.now or began).isoformat())
+        await self._store.set_state_value(DECISION_INPUTS_KEY, decision_inputs_hash)
         if run.is_complete and run.unlisted:
-            await self._follow_absences(run)
+            await self._check_missing_tracks(run)
         run.report.forecast = await self._forecast(run.report.tally)
         if run.report.is_first:
-            for line in sentences(run.report.forecast):
+            for line in forecast_lines(run.report.forecast):
                 log.info("%s", line)
         log.info(
             "library scanned",
@@ -232,17 +237,18 @@ class Scanner:
     async def _scan_lean(self, library: Library, run: _Pass) -> int:
         back: list[int] = []
         left_out = 0
-        async for glances in self._server.glances(library):
-            known = await self._store.item_records(self._server_id, [glance.id for glance in glances])
+        async for item_revisions in self._server.item_revisions(library):
+            known = await self._store.item_records(self._server_id, [glance.id for glance in item_revisions])
             changed: list[ItemId] = []
-            for glance in glances:
+            for glance in item_revisions:
                 record = known.get(glance.id)
                 if record is None:
                     changed.append(glance.id)
                 elif record.row in run.seen:
                     left_out += 1
                 elif (
-                    (record.etag, record.basis, record.library) != (glance.etag, run.basis, library.name)
+                    (record.etag, record.decision_inputs_hash, record.library)
+                    != (glance.etag, run.decision_inputs_hash, library.name)
                     or record.look_again
                     or record.count is None
                 ):
@@ -283,72 +289,75 @@ class Scanner:
     # -- items ------------------------------------------------------------------------------------------------------
 
     async def _take(self, page: Sequence[Item], run: _Pass) -> None:
-        for first in range(0, len(page), AT_ONCE):
-            await self._take_some(page[first : first + AT_ONCE], run)
+        for first in range(0, len(page), SCAN_CONCURRENCY):
+            await self._take_some(page[first : first + SCAN_CONCURRENCY], run)
             await asyncio.sleep(0)
 
     async def _take_some(self, items: Sequence[Item], run: _Pass) -> None:
-        await self._store.follow_new_ids(items)
-        memory = await self._store.recall(items, self._planner.settings_hash)
+        await self._store.rebind_moved_media(items)
+        memory = await self._store.load_history(items, self._planner.skip_key)
         if await self._read_what_nothing_explains(items, memory):
-            memory = await self._store.recall(items, self._planner.settings_hash)
+            memory = await self._store.load_history(items, self._planner.skip_key)
         remembered: list[tuple[Item, bool, ItemCount]] = []
         for item in items:
             decisions = self._planner.decide(item, memory)
             if any(decision.source.id in memory for decision in decisions) and await self._look_after_ours(
                 item, decisions, memory, run
             ):
-                memory = {**memory, **await self._store.recall([item], self._planner.settings_hash)}
+                memory = {**memory, **await self._store.load_history([item], self._planner.skip_key)}
                 decisions = self._planner.decide(item, memory)
             run.report.items += 1
             run.report.read += 1
-            run.report.queued += await self._intake.take_scanned(item, decisions, run.first_scan_at)
+            run.report.queued += await self._enqueuer.enqueue_scanned(item, decisions, run.first_scan_at)
             run.report.note_broken(item)
             count = run.report.tally.add(item, decisions)
-            if any(decision.way.is_making for decision in decisions) and (
+            if any(decision.action.makes_track for decision in decisions) and (
                 run.newest is None or item.added_at > run.newest[0].added_at
             ):
                 run.newest = (item, decisions)
             remembered.append(
                 (
                     item,
-                    item.is_settling
+                    item.is_probe_pending
                     or item.broken != ""
-                    or any(decision.way is Way.MISSING for decision in decisions),
+                    or any(decision.action is Action.MISSING for decision in decisions),
                     count,
                 )
             )
-        await self._store.save_items(remembered, run.basis)
+        await self._store.save_items(remembered, run.decision_inputs_hash)
 
     async def _read_what_nothing_explains(
-        self, items: Sequence[Item], memory: Mapping[SourceId, Memory]
+        self, items: Sequence[Item], memory: Mapping[SourceId, SourceHistory]
     ) -> bool:
         was_read = False
         for item in items:
             for source in item.sources:
                 if source.id in memory:
-                    was_read |= await self._reading.find_ours(
-                        item, source, memory[source.id], self._planner.wishes.marker
+                    was_read |= await self._reading.find_own_tracks(
+                        item, source, memory[source.id], self._planner.policy.marker
                     )
         return was_read
 
     async def _look_after_ours(
-        self, item: Item, decisions: Sequence[Decision], memory: Mapping[SourceId, Memory], run: _Pass
+        self, item: Item, decisions: Sequence[Decision], memory: Mapping[SourceId, SourceHistory], run: _Pass
     ) -> bool:
         """Follow what became of tracks we delivered; returns whether anything about them changed."""
         changed = False
         for decision in decisions:
-            standing = (
-                memory[decision.source.id].standings.get(decision.target)
+            target_history = (
+                memory[decision.source.id].targets.get(decision.target)
                 if decision.source.id in memory
                 else None
             )
-            if standing is None or standing.delivery not in DELIVERED:
+            if target_history is None or target_history.delivery not in DELIVERED:
                 continue
-            if decision.way is Way.MISSING:
+            if decision.action is Action.MISSING:
                 await self._look_for(decision, run)
-            elif standing.delivery is DeliveryState.MISSING and decision.way in {Way.COVERED, Way.RETIRE}:
-                await self._store.mark_delivery(
+            elif target_history.delivery is DeliveryState.MISSING and decision.action in {
+                Action.COVERED,
+                Action.YIELD_TO_HUMAN,
+            }:
+                await self._store.set_delivery_state(
                     item.server_id, decision.source.id, decision.target, DeliveryState.CONFIRMED
                 )
                 changed = True
@@ -367,32 +376,32 @@ class Scanner:
             await self._refresh(item.id, source.id)
 
     async def _file_is_there(self, source: MediaSource, delivery: Delivery) -> bool | None:
-        file = await self._server.track_file(source, delivery.file_name)
+        file = await self._server.sidecar_path(source, delivery.file_name)
         return None if file is None else await asyncio.to_thread(file.is_file)
 
     async def _refresh(self, item_id: ItemId, source_id: SourceId) -> bool:
         """Have the server look at one item's files; a server that stumbles over it does not end the pass."""
         try:
-            return await self._watcher.refresh_quietly(item_id, source_id)
+            return await self._playback.refresh_unless_playing(item_id, source_id)
         except ServiceUnreachable as error:
             log.info(
                 "the server does not look at the files of an item again: %s", error, extra={"item": item_id}
             )
             return False
 
-    async def _follow_absences(self, run: _Pass) -> None:
+    async def _check_missing_tracks(self, run: _Pass) -> None:
         """After a whole pass: count what it did not list, and look a last time for what was missed long enough."""
         if await self._has_walked_since(run.server_scan):
             return
         await self._store.mark_missing(
             self._server_id, [(source_id, target) for _, source_id, target in run.unlisted], self._clock.now()
         )
-        for first in range(0, len(run.unlisted), AT_ONCE):
+        for first in range(0, len(run.unlisted), SCAN_CONCURRENCY):
             sought: dict[tuple[SourceId, LanguageTag], Delivery] = {}
             wanted: set[ItemId] = set()
-            for item_id, source_id, target in run.unlisted[first : first + AT_ONCE]:
+            for item_id, source_id, target in run.unlisted[first : first + SCAN_CONCURRENCY]:
                 delivery = await self._store.delivery(self._server_id, source_id, target)
-                if delivery is None or not is_long_missed(
+                if delivery is None or not is_missing_long_enough(
                     delivery.missing_since, delivery.missing_passes, self._clock.now()
                 ):
                     continue
@@ -401,43 +410,43 @@ class Scanner:
                     wanted.add(item_id)
             if sought:
                 await self._clock.sleep(REFRESH_TAKES_S)
-                await self._conclude(await self._server.fetch_items(sorted(wanted)), sought, run)
+                await self._classify_missing(await self._server.fetch_items(sorted(wanted)), sought, run)
 
     async def _has_walked_since(self, before: LibraryScan) -> bool:
         """Whether the server walks its folders, or did since then: what it lists meanwhile says nothing."""
         scan = await self._server.library_scan()
         return before.is_running or scan.is_running or scan.ended_at != before.ended_at
 
-    async def _conclude(
+    async def _classify_missing(
         self, items: Sequence[Item], sought: Mapping[tuple[SourceId, LanguageTag], Delivery], run: _Pass
     ) -> None:
-        memory = await self._store.recall(items, self._planner.settings_hash)
+        memory = await self._store.load_history(items, self._planner.skip_key)
         has_walked = await self._has_walked_since(run.server_scan)
         for decision in [decision for item in items for decision in self._planner.decide(item, memory)]:
             delivery = sought.get((decision.source.id, decision.target))
-            if delivery is None or decision.way is not Way.MISSING:
+            if delivery is None or decision.action is not Action.MISSING:
                 continue
             try:
-                media_is_there = await self._server.is_there(decision.source)
+                media_is_there = await self._server.media_exists(decision.source)
             except ServiceUnreachable:
                 media_is_there = False
-            facts = AbsenceFacts(
+            facts = MissingTrackFacts(
                 missing_since=delivery.missing_since,
                 passes=delivery.missing_passes,
                 scan_is_running=has_walked,
                 media_is_there=media_is_there,
                 file_is_there=await self._file_is_there(decision.source, delivery),
             )
-            if conclude(facts, self._clock.now()) is Absence.REFUSED:
+            if classify_missing_track(facts, self._clock.now()) is MissingTrackVerdict.REFUSED:
                 await self._take_for_a_no(decision, delivery)
 
     async def _take_for_a_no(self, decision: Decision, delivery: Delivery) -> None:
         """Somebody removed our track; that is remembered by the media first, so that it holds under whatever name the film goes."""
         if delivery.fingerprint:
-            await self._store.settle(
-                delivery.fingerprint, decision.target, EVERY_SETTING, "removed", REMOVED, self._clock.now()
+            await self._store.remember_skip(
+                delivery.fingerprint, decision.target, ANY_SKIP_KEY, "removed", REMOVED, self._clock.now()
             )
-        await self._store.mark_delivery(
+        await self._store.set_delivery_state(
             delivery.server_id, delivery.source_id, decision.target, DeliveryState.REFUSED
         )
         log.info(
@@ -447,11 +456,11 @@ class Scanner:
 
     # -- the rest ---------------------------------------------------------------------------------------------------
 
-    def _basis(self) -> str:
+    def _decision_inputs_hash(self) -> str:
         """Names everything but the items themselves that decisions rest on."""
         version = self.identity.version if self.identity else ""
         backends = [translator.name for translator in self._planner.translators]
-        told = (version, self._planner.household, backends, self._planner.settings_hash, self._backlog)
+        told = (version, self._planner.language_policy, backends, self._planner.skip_key, self._backlog)
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
     def _tally(self) -> Tally:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Literal
 
-from fluxcaption.domain.jobs import Tier
-from fluxcaption.pipeline.playback import Watcher
+from fluxcaption.domain.jobs import Priority
+from fluxcaption.pipeline.playback import PlaybackMonitor
 
 
-class Manners:
+class AdmissionPolicy:
     """Answers for each kind of work which tier may still begin.
 
     While somebody watches, `pause` leaves what was asked for and the very next episode, which goes on slowly; `slow` makes everything slow.
@@ -16,27 +16,27 @@ class Manners:
     def __init__(
         self,
         while_playing: Literal["pause", "slow", "ignore"],
-        watcher: Watcher,
+        playback: PlaybackMonitor,
         may_work: Callable[[], bool],
         may_listen: Callable[[], bool],
     ) -> None:
         self._while_playing = while_playing
-        self._watcher = watcher
+        self._playback = playback
         self._may_work = may_work
         self._may_listen = may_listen
 
-    def for_delivery(self) -> Tier:
+    def lowest_priority_for_delivery(self) -> Priority:
         """Uploads, confirms and translators elsewhere disturb nobody; only a pause by a person stops them."""
-        return Tier.BACKLOG if self._may_work() else Tier.ASKED
+        return Priority.BACKLOG if self._may_work() else Priority.REQUESTED
 
-    def for_translation(self) -> Tier:
+    def lowest_priority_for_translation(self) -> Priority:
         """Translating on this machine."""
         if not self._may_work():
-            return Tier.ASKED
-        if self._while_playing == "pause" and self._watcher.somebody_watches:
-            return Tier.NEXT
-        return Tier.BACKLOG
+            return Priority.REQUESTED
+        if self._while_playing == "pause" and self._playback.is_anyone_watching:
+            return Priority.NEXT_EPISODE
+        return Priority.BACKLOG
 
-    def for_listening(self) -> Tier:
+    def lowest_priority_for_acquisition(self) -> Priority:
         """Listening, which has quiet hours besides."""
-        return self.for_translation() if self._may_listen() else Tier.ASKED
+        return self.lowest_priority_for_translation() if self._may_listen() else Priority.REQUESTED

@@ -9,19 +9,19 @@ from fluxcaption.domain.jobs import Stage
 Probe = Callable[[], Awaitable[object]]
 """Asks a neighbour the least that shows it is there; raises as a stage would."""
 
-UNSENT_S, SENT_S, KEY_S, MOST_S = 4.0, 10.0, 60.0, 60.0
+UNSENT_S, SENT_S, KEY_S, MAX_S = 4.0, 10.0, 60.0, 60.0
 """A refused connection costs the neighbour nothing; else one request in ten seconds, fewer with a wrong key (fault matrix, rows 5, 6 and 8)."""
 
-MOST_WISHED_S = 3600.0
+MAX_WISHED_S = 3600.0
 """No neighbour is believed that wants to be left alone longer."""
 
 JITTER = 0.2
 
-MOST_TRIES = 3
+MAX_TRIES = 3
 """After so many failures in a row a run that ends by itself waits no longer."""
 
 
-class Circuit:
+class CircuitBreaker:
     """One neighbour, as the stages that failed with it know it."""
 
     def __init__(self, service: str, probe: Probe | None) -> None:
@@ -48,7 +48,7 @@ class Circuit:
         self.is_open = False
         return self._tries > 1
 
-    def job_got_through(self) -> None:
+    def record_success(self) -> None:
         """The neighbour is well."""
         self._tries = self._openings = 0
 
@@ -58,9 +58,9 @@ class Circuit:
         return self._tries == 1
 
     @property
-    def is_hopeless(self) -> bool:
+    def has_given_up(self) -> bool:
         """Whether nobody should wait for it who wants to end."""
-        return self.is_open and (self._tries >= MOST_TRIES or isinstance(self._error, KeyRejected))
+        return self.is_open and (self._tries >= MAX_TRIES or isinstance(self._error, KeyRejected))
 
     def _paused(self, error: ServiceUnreachable | KeyRejected, factor: int) -> float:
         self._error = error
@@ -69,7 +69,7 @@ class Circuit:
             pause = KEY_S
         else:
             pause = max(
-                min((SENT_S if error.was_sent else UNSENT_S) * factor, MOST_S),
-                min(error.retry_after_s, MOST_WISHED_S),
+                min((SENT_S if error.was_sent else UNSENT_S) * factor, MAX_S),
+                min(error.retry_after_s, MAX_WISHED_S),
             )
         return pause * (1 + JITTER * random.random())  # noqa: S311 no secret

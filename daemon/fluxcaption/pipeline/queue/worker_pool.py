@@ -17,11 +17,11 @@ from fluxcaption.domain.errors import (
     StateError,
     UnexpectedError,
 )
-from fluxcaption.domain.jobs import Job, JobState, Outcome, Stage, Tier
+from fluxcaption.domain.jobs import Job, JobState, Outcome, Priority, Stage
 from fluxcaption.domain.retry import after_failure
 from fluxcaption.domain.units import JobId
 from fluxcaption.logs import job_context
-from fluxcaption.pipeline.queue.circuit_breaker import Circuit, Probe
+from fluxcaption.pipeline.queue.circuit_breaker import CircuitBreaker, Probe
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.storage import Store
 
@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 
 StageRun = Callable[[Job], Awaitable[Outcome]]
 
-MOST_IDLE_S = 60.0
+MAX_IDLE_S = 60.0
 """The queue is looked at this often even when nothing wakes it."""
 
-SOON = timedelta(seconds=90)
+LATER_EPISODE = timedelta(seconds=90)
 """`--once` waits for a look at a fresh delivery that is due within this."""
 
 RECORD_PAUSE_S = 30.0
@@ -42,7 +42,7 @@ AWAY_CODES = (ServiceUnreachable.code, KeyRejected.code)
 
 
 @dataclass(frozen=True, slots=True)
-class StagePlan:
+class StagePool:
     """One stage's pool.
 
     Attributes:
@@ -53,7 +53,7 @@ class StagePlan:
 
     run: StageRun
     size: int
-    gate: Callable[[], Tier] = lambda: Tier.BACKLOG
+    lowest_priority: Callable[[], Priority] = lambda: Priority.BACKLOG
     probe: Probe | None = None
 
 
@@ -72,14 +72,14 @@ class _Attempt:
     ended_by: Outcome | None = None
 
 
-class Workers:
+class WorkerPool:
     """Works through the queue; has one reader of it, so that no wake is lost."""
 
     def __init__(
         self,
         store: Store,
         clock: Clock,
-        stages: Mapping[Stage, StagePlan],
+        stages: Mapping[Stage, StagePool],
         *,
         has_room: Callable[[], bool] = lambda: True,
         on_change: Callable[[Job], Awaitable[None]] | None = None,
@@ -92,7 +92,7 @@ class Workers:
         self._wake = asyncio.Event()
         self._stopping = False
         self._running: dict[asyncio.Task[None], _Attempt] = {}
-        self._circuits: dict[str, Circuit] = {}
+        self._circuits: dict[str, CircuitBreaker] = {}
         self._probing: set[asyncio.Task[None]] = set()
         self._said_no_room = False
 
@@ -107,7 +107,7 @@ class Workers:
             task.cancel()
         self._wake.set()
 
-    def abandon(self, job_id: JobId) -> None:
+    def cancel_running(self, job_id: JobId) -> None:
         """Stop working at one job, which somebody cancelled."""
         for task, attempt in self._running.items():
             if attempt.job.id == job_id:
@@ -117,12 +117,12 @@ class Workers:
                     Outcome(JobState.CANCELLED, reason="cancelled by a person", reason_code="cancelled"),
                 )
 
-    def step_aside(self) -> None:
+    def preempt(self) -> None:
         """Stop working at what its stage's gate lets begin no more; the window in hand is heard again later."""
         for task, attempt in self._running.items():
             if (
-                attempt.stage in {Stage.LISTEN, Stage.TRANSLATE}
-                and attempt.job.tier.rank > self._stages[attempt.stage].gate().rank
+                attempt.stage in {Stage.ACQUIRE, Stage.TRANSLATE}
+                and attempt.job.priority.rank > self._stages[attempt.stage].lowest_priority().rank
             ):
                 self._end(
                     task,
@@ -150,7 +150,7 @@ class Workers:
             while not self._stopping:
                 self._wake.clear()
                 looked_at = self._clock.now()
-                await self._store.mend_times(looked_at)
+                await self._store.clamp_future_times(looked_at)
                 claimed = await self._fill(group)
                 if self._stopping:
                     break
@@ -176,9 +176,9 @@ class Workers:
                 task.add_done_callback(self._ended)
         return claimed
 
-    async def _claim(self, stage: Stage, plan: StagePlan) -> Job | None:
+    async def _claim(self, stage: Stage, plan: StagePool) -> Job | None:
         with suppress(DiskLow):
-            return await self._store.claim(stage, self._clock.now(), plan.gate())
+            return await self._store.claim(stage, self._clock.now(), plan.lowest_priority())
         return None
 
     def _may_begin(self, stage: Stage) -> bool:
@@ -204,26 +204,26 @@ class Workers:
 
     async def _is_due_soon(self) -> bool:
         due = await self._store.next_due()
-        if due is None or due > self._clock.now() + SOON:
+        if due is None or due > self._clock.now() + LATER_EPISODE:
             return False
         waiting = await self._store.count_jobs()
         # Only a delivery on its way is worth waiting for; a retry is for the next run.
         return waiting.get((Stage.CONFIRM, JobState.QUEUED), 0) > 0 or (
-            due <= self._clock.now() and self._gates_are_open()
+            due <= self._clock.now() and self._accepts_every_priority()
         )
 
-    def _gates_are_open(self) -> bool:
-        is_hopeless = any(circuit.is_hopeless for circuit in self._circuits.values())
+    def _accepts_every_priority(self) -> bool:
+        has_given_up = any(circuit.has_given_up for circuit in self._circuits.values())
         return (
-            all(plan.gate() is Tier.BACKLOG for plan in self._stages.values())
+            all(plan.lowest_priority() is Priority.BACKLOG for plan in self._stages.values())
             and self._has_room()
-            and not is_hopeless
+            and not has_given_up
         )
 
     async def _pause(self, looked_at: datetime) -> None:
         """Wait for a wake, or for what falls due; what was due at the last look waits for a place, and a job that ends wakes us."""
         due = await self._store.next_due(after=looked_at)
-        seconds = MOST_IDLE_S if due is None else min(MOST_IDLE_S, (due - self._clock.now()).total_seconds())
+        seconds = MAX_IDLE_S if due is None else min(MAX_IDLE_S, (due - self._clock.now()).total_seconds())
         wake = asyncio.create_task(self._wake.wait())
         sleep = asyncio.create_task(self._clock.sleep(max(0.0, seconds)))
         try:
@@ -246,7 +246,7 @@ class Workers:
                 outcome = attempt.ended_by
             except (ServiceUnreachable, KeyRejected) as error:
                 outcome = after_failure(error, job)
-                self._neighbour_failed(attempt.stage, error, group)
+                self._service_failed(attempt.stage, error, group)
             except JobError as error:
                 outcome = after_failure(error, job)
             except MemoryError:
@@ -289,13 +289,15 @@ class Workers:
     def _got_through(self, stage: Stage) -> None:
         for circuit in self._circuits.values():
             if stage in circuit.stages and not circuit.is_open:
-                circuit.job_got_through()
+                circuit.record_success()
 
-    def _neighbour_failed(
+    def _service_failed(
         self, stage: Stage, error: ServiceUnreachable | KeyRejected, group: asyncio.TaskGroup
     ) -> None:
         """Let the stages that need it wait; what failed at the same time is no further news."""
-        circuit = self._circuits.setdefault(error.service, Circuit(error.service, self._stages[stage].probe))
+        circuit = self._circuits.setdefault(
+            error.service, CircuitBreaker(error.service, self._stages[stage].probe)
+        )
         circuit.stages.add(stage)
         if circuit.is_open:
             return
@@ -306,7 +308,7 @@ class Workers:
         self._probing.add(task)
         task.add_done_callback(self._probing.discard)
 
-    async def _wait_for(self, circuit: Circuit, pause_s: float) -> None:
+    async def _wait_for(self, circuit: CircuitBreaker, pause_s: float) -> None:
         while True:
             await self._clock.sleep(pause_s)
             try:

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fluxcaption.app import House, build_house
+from fluxcaption.app import App, build_app
 from fluxcaption.domain.cues import hash_of_cues
 from fluxcaption.domain.gaps import DeliveryState
-from fluxcaption.domain.jobs import Delivery, NewJob, Outcome, Stage, Tier
+from fluxcaption.domain.jobs import Delivery, NewJob, Outcome, Priority, Stage
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import MediaIdentity
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
@@ -18,9 +18,9 @@ from fluxcaption.jellyfin.parse import read_item
 from fluxcaption.storage.store import SqliteStore
 from fluxcaption.subtitles.codec import Pysubs2Codec
 
-from tests.behaviour.household import jellyfin, settings
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film, text
+from tests.support.app import jellyfin, settings
 
 DE = LanguageTag("de")
 
@@ -66,13 +66,15 @@ async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], 
             facts.append((item, seen, content, name, f"{source.folder}/{name}"))
         await store.add_jobs(
             [
-                NewJob(item.server_id, item.id, seen.id, DE, item.name, Tier.BACKLOG, item.added_at, "gap")
+                NewJob(
+                    item.server_id, item.id, seen.id, DE, item.name, Priority.BACKLOG, item.added_at, "gap"
+                )
                 for item, seen, _, _, _ in facts
             ],
             now,
         )
         for _ in part:
-            job = await store.claim(Stage.LISTEN, now)
+            job = await store.claim(Stage.ACQUIRE, now)
             assert job is not None
             await store.record(job, Outcome.next(Stage.CONFIRM), now)
         jobs = [job for job in [await store.claim(Stage.CONFIRM, now) for _ in part] if job is not None]
@@ -91,7 +93,7 @@ async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], 
                         item_id=item.id,
                         title=item.name,
                         fingerprint=Fingerprint(f"f{item.id}"),
-                        made_for=seen.revision,
+                        media_revision=seen.revision,
                         cues_hash=hash_of_cues(codec.read(name, content)),
                     )
                 )
@@ -113,30 +115,28 @@ async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], 
 
 
 @asynccontextmanager
-async def house_beside(
-    fake: FakeJellyfin, state: Path, clock: FastClock, **more: Any
-) -> AsyncIterator[House]:
+async def app_beside(fake: FakeJellyfin, state: Path, clock: FastClock, **more: Any) -> AsyncIterator[App]:
     """The daemon's parts on a state, introduced to the server; German is wanted, nothing is translated by itself."""
     fake.now = clock.now
     store = await SqliteStore.open(state)
     try:
-        house = build_house(settings(state, jellyfin(fake), ["de"], **more), store, clock=clock)
+        app = build_app(settings(state, jellyfin(fake), ["de"], **more), store, clock=clock)
         try:
-            house.introduce(await house.server.connect())
-            yield house
+            app.set_server(await app.server.connect())
+            yield app
         finally:
-            await house.close()
+            await app.close()
     finally:
         await store.close()
 
 
 @asynccontextmanager
-async def beside_a_server(state: Path, **more: Any) -> AsyncIterator[tuple[FakeJellyfin, FastClock, House]]:
+async def beside_a_server(state: Path, **more: Any) -> AsyncIterator[tuple[FakeJellyfin, FastClock, App]]:
     """A server and the daemon's parts beside it, on one clock."""
     async with FakeJellyfin() as fake:
         clock = FastClock()
-        async with house_beside(fake, state, clock, **more) as house:
-            yield fake, clock, house
+        async with app_beside(fake, state, clock, **more) as app:
+            yield fake, clock, app
 
 
 async def states(store: SqliteStore) -> dict[DeliveryState, int]:
@@ -151,10 +151,10 @@ __all__ = [
     "DE",
     "ItemId",
     "SourceId",
+    "app_beside",
     "beside_a_server",
     "films",
     "finish",
-    "house_beside",
     "states",
     "words",
 ]

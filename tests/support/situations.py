@@ -9,12 +9,12 @@ from typing import Any
 from tests.fakes.jellyfin import audio, text
 
 TARGETS = ("de", "en", "zh-Hans")
-HEAR = ("listen", "sound track 1 (en) is listened to")
+TRANSCRIBE = ("listen", "sound track 1 (en) is listened to")
 HEAR_JA = ("listen", "sound track 1 (ja) is listened to")
 SPOKEN = ("not-wanted", "en is spoken in it")
 READ_EN = ("translate", "the en text track in the spoken language is translated")
 COVERED = ("covered", "serves it")
-USUAL = {"de": HEAR, "en": SPOKEN, "zh-Hans": HEAR}
+USUAL = {"de": TRANSCRIBE, "en": SPOKEN, "zh-Hans": TRANSCRIBE}
 FROM_EN = {"de": READ_EN, "en": COVERED, "zh-Hans": READ_EN}
 SKIPPED_BY_RULE = ("not-wanted", "says skip")
 NOT_A_FILE = ("not-wanted", "not a file of the library")
@@ -36,15 +36,15 @@ class Situation:
     streams: tuple[dict[str, Any], ...]
     expected: dict[str, tuple[str, str]]
     sidecars: tuple[str, ...] = ()
-    wishes: dict[str, Any] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
     item: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
     other_version: str = ""
     stem: str = "Film"
 
 
-def all_of(way: tuple[str, str]) -> dict[str, tuple[str, str]]:
-    return dict.fromkeys(TARGETS, way)
+def all_of(action: tuple[str, str]) -> dict[str, tuple[str, str]]:
+    return dict.fromkeys(TARGETS, action)
 
 
 def commentary(language: str = "eng") -> dict[str, Any]:
@@ -102,7 +102,7 @@ SITUATIONS = [
     S("a karaoke track is no source", (JA, text("eng", Title="Karaoke")), all_of(("listen", "sound track 1 (ja)"))),
     S("forced only is no source", (JA, text("eng", IsForced=True)), all_of(("listen", "sound track 1 (ja)"))),
     S("a commentary track is no source", (JA, text("eng", Title="Commentary")), all_of(("listen", "sound track 1 (ja)"))),
-    S("an SDH track where a rule says it does not cover", (JA, text("eng", IsHearingImpaired=True)), {"de": ("translate", "the en text track"), "en": ("translate", "hearing impaired"), "zh-Hans": ("translate", "the en text track")}, wishes={"rules": [{"library": "Movies", "sdh_covers": False}]}),
+    S("an SDH track where a rule says it does not cover", (JA, text("eng", IsHearingImpaired=True)), {"de": ("translate", "the en text track"), "en": ("translate", "hearing impaired"), "zh-Hans": ("translate", "the en text track")}, policy={"rules": [{"library": "Movies", "sdh_covers": False}]}),
     # tracks of no language
     S("an und track is read first", (EN, text("und")), {"de": ("look", "it is read first"), "en": SPOKEN, "zh-Hans": ("look", "it is read first")}),
     S("a track without language is read first", (JA, text(None)), all_of(("look", "embedded track 1"))),
@@ -123,18 +123,18 @@ SITUATIONS = [
     S("a file zh-Hans.zh serves", (JA,), {"de": ("translate", "zh-Hans"), "en": ("translate", "zh-Hans"), "zh-Hans": COVERED}, ("Film.zh-Hans.zh.srt",)),
     S("a file chs serves", (JA,), {"de": ("translate", "zh-Hans"), "en": ("translate", "zh-Hans"), "zh-Hans": COVERED}, ("Film.chs.srt",)),
     S("Cantonese is a language of its own", (JA, text("yue")), all_of(("translate", "the yue text track"))),
-    S("unnamed Chinese by script strictness", (JA, text("chi")), all_of(("translate", "the zh text track")), wishes={"languages": {"targets": list(TARGETS), "strictness": "script"}}),
+    S("unnamed Chinese by script strictness", (JA, text("chi")), all_of(("translate", "the zh text track")), policy={"languages": {"targets": list(TARGETS), "strictness": "script"}}),
     S("British English serves", (JA, text("en-GB")), {"de": ("translate", "en-GB"), "en": COVERED, "zh-Hans": ("translate", "en-GB")}),
     S("Brazilian Portuguese is a source", (JA, text("pob")), all_of(("translate", "the pt-BR text track"))),
     S("a Greek file is a source", (JA,), all_of(("translate", "the el text track")), ("Film.el.srt",)),
     # what is spoken, and for whom
     S("German is spoken", (audio("ger"),), {"de": ("not-wanted", "de is spoken in it"), "en": ("listen", "sound track 1 (de)"), "zh-Hans": ("listen", "sound track 1 (de)")}),
-    S("the spoken language is made where that is wished", (EN,), {**USUAL, "en": HEAR}, wishes={"languages": {"targets": list(TARGETS), "when_spoken": "make"}}),
+    S("the spoken language is made where that is wished", (EN,), {**USUAL, "en": TRANSCRIBE}, policy={"languages": {"targets": list(TARGETS), "when_spoken": "make"}}),
     S("sound of no language", (audio(None),), all_of(("listen", "language unknown"))),
-    S("only foreign, and English is understood", (EN,), {**USUAL, "de": ("not-wanted", "the en sound track is understood")}, wishes={"languages": {"targets": [{"language": "de", "when": "foreign"}, "en", "zh-Hans"], "understood": ["en"]}}),
-    S("only foreign, and Japanese is not", (JA,), all_of(("listen", "sound track 1 (ja)")), wishes={"languages": {"targets": [{"language": "de", "when": "foreign"}, "en", "zh-Hans"], "understood": ["en"]}}),
-    S("only foreign, and a dub is understood", (JA, audio("ger", IsDefault=False)), {"de": ("not-wanted", "the de sound track is understood"), "en": ("listen", "(ja)"), "zh-Hans": ("listen", "(ja)")}, wishes={"languages": {"targets": [{"language": "de", "when": "foreign"}, "en", "zh-Hans"], "understood": ["de"]}}),
-    S("an understood commentary does not count", (JA, commentary("ger")), all_of(("listen", "(ja)")), wishes={"languages": {"targets": [{"language": "de", "when": "foreign"}, "en", "zh-Hans"], "understood": ["de"]}}),
+    S("only foreign, and English is understood", (EN,), {**USUAL, "de": ("not-wanted", "the en sound track is understood")}, policy={"languages": {"targets": [{"language": "de", "when": "foreign"}, "en", "zh-Hans"], "understood": ["en"]}}),
+    S("only foreign, and Japanese is not", (JA,), all_of(("listen", "sound track 1 (ja)")), policy={"languages": {"targets": [{"language": "de", "when": "foreign"}, "en", "zh-Hans"], "understood": ["en"]}}),
+    S("only foreign, and a dub is understood", (JA, audio("ger", IsDefault=False)), {"de": ("not-wanted", "the de sound track is understood"), "en": ("listen", "(ja)"), "zh-Hans": ("listen", "(ja)")}, policy={"languages": {"targets": [{"language": "de", "when": "foreign"}, "en", "zh-Hans"], "understood": ["de"]}}),
+    S("an understood commentary does not count", (JA, commentary("ger")), all_of(("listen", "(ja)")), policy={"languages": {"targets": [{"language": "de", "when": "foreign"}, "en", "zh-Hans"], "understood": ["de"]}}),
     # which sound, which text
     S("the default sound", (audio("jpn", IsDefault=False), audio("eng")), {"de": ("listen", "sound track 2 (en)"), "en": SPOKEN, "zh-Hans": ("listen", "sound track 2 (en)")}),
     S("never the commentary", (audio("eng", Title="Commentary"), audio("eng", IsDefault=False)), {"de": ("listen", "sound track 2 (en)"), "en": SPOKEN, "zh-Hans": ("listen", "sound track 2 (en)")}),
@@ -148,26 +148,26 @@ SITUATIONS = [
     S("the item's original language", (audio("eng"), audio("jpn", IsDefault=False)), {"de": ("listen", "sound track 2 (ja)"), "en": ("listen", "sound track 2 (ja)"), "zh-Hans": ("listen", "sound track 2 (ja)")}, item={"OriginalLanguage": "jpn"}),
     S("the original track by its flag", (audio("eng"), audio("jpn", IsDefault=False, IsOriginal=True)), all_of(("listen", "sound track 2 (ja)"))),
     # rules
-    S("a rule by library skips", (EN,), all_of(SKIPPED_BY_RULE), wishes={"rules": [{"library": "movies", "skip": True}]}),
-    S("a rule for another library", (EN,), USUAL, wishes={"rules": [{"library": "Anime", "skip": True}]}),
-    S("a rule by path skips", (EN,), all_of(SKIPPED_BY_RULE), wishes={"rules": [{"path": "**/Film/**", "skip": True}]}),
-    S("a star does not cross folders", (EN,), USUAL, wishes={"rules": [{"path": "/media/*.mkv", "skip": True}]}),
-    S("a rule by type skips", (EN,), all_of(SKIPPED_BY_RULE), wishes={"rules": [{"type": "movie", "skip": True}]}),
-    S("a rule for episodes", (EN,), USUAL, wishes={"rules": [{"type": "episode", "skip": True}]}),
-    S("a rule by tag skips", (EN,), all_of(SKIPPED_BY_RULE), item={"Tags": ["No Subtitles"]}, wishes={"rules": [{"tag": "no subtitles", "skip": True}]}),
-    S("a rule by series", (EN,), all_of(SKIPPED_BY_RULE), item={"SeriesName": "Show", "SeriesId": "5" * 32}, wishes={"rules": [{"series": "show", "skip": True}]}),
-    S("the first of two rules wins", (EN,), {"de": ("listen", "among the named sources"), "en": SPOKEN, "zh-Hans": ("listen", "among the named sources")}, wishes={"rules": [{"library": "Movies", "sources": ["en"]}, {"type": "movie", "skip": True}]}),
-    S("named sources: text before sound", (JA, text("jpn"), text("eng")), {"de": ("translate", "the ja text track is translated: ja is among"), "en": COVERED, "zh-Hans": ("translate", "ja is among the named")}, wishes={"rules": [{"library": "Movies", "sources": ["ja"]}]}),
-    S("named sources: nothing else is used", (JA, text("eng")), {"de": ("listen", "sound track 1 (ja) is listened to: ja is among"), "en": COVERED, "zh-Hans": ("listen", "ja is among")}, wishes={"rules": [{"library": "Movies", "sources": ["ja"]}]}),
-    S("named sources: none is there", (EN, text("eng")), {"de": ("cannot", "nothing is in one of the named sources"), "en": COVERED, "zh-Hans": ("cannot", "nothing is in one of the named sources")}, wishes={"rules": [{"library": "Movies", "sources": ["ja"]}]}),
-    S("named sources: the best first", (EN, audio("jpn", IsDefault=False), text("eng")), {"de": ("listen", "sound track 2 (ja)"), "en": COVERED, "zh-Hans": ("listen", "sound track 2 (ja)")}, wishes={"rules": [{"library": "Movies", "sources": ["ja", "en"]}]}),
+    S("a rule by library skips", (EN,), all_of(SKIPPED_BY_RULE), policy={"rules": [{"library": "movies", "skip": True}]}),
+    S("a rule for another library", (EN,), USUAL, policy={"rules": [{"library": "Anime", "skip": True}]}),
+    S("a rule by path skips", (EN,), all_of(SKIPPED_BY_RULE), policy={"rules": [{"path": "**/Film/**", "skip": True}]}),
+    S("a star does not cross folders", (EN,), USUAL, policy={"rules": [{"path": "/media/*.mkv", "skip": True}]}),
+    S("a rule by type skips", (EN,), all_of(SKIPPED_BY_RULE), policy={"rules": [{"type": "movie", "skip": True}]}),
+    S("a rule for episodes", (EN,), USUAL, policy={"rules": [{"type": "episode", "skip": True}]}),
+    S("a rule by tag skips", (EN,), all_of(SKIPPED_BY_RULE), item={"Tags": ["No Subtitles"]}, policy={"rules": [{"tag": "no subtitles", "skip": True}]}),
+    S("a rule by series", (EN,), all_of(SKIPPED_BY_RULE), item={"SeriesName": "Show", "SeriesId": "5" * 32}, policy={"rules": [{"series": "show", "skip": True}]}),
+    S("the first of two rules wins", (EN,), {"de": ("listen", "among the named sources"), "en": SPOKEN, "zh-Hans": ("listen", "among the named sources")}, policy={"rules": [{"library": "Movies", "sources": ["en"]}, {"type": "movie", "skip": True}]}),
+    S("named sources: text before sound", (JA, text("jpn"), text("eng")), {"de": ("translate", "the ja text track is translated: ja is among"), "en": COVERED, "zh-Hans": ("translate", "ja is among the named")}, policy={"rules": [{"library": "Movies", "sources": ["ja"]}]}),
+    S("named sources: nothing else is used", (JA, text("eng")), {"de": ("listen", "sound track 1 (ja) is listened to: ja is among"), "en": COVERED, "zh-Hans": ("listen", "ja is among")}, policy={"rules": [{"library": "Movies", "sources": ["ja"]}]}),
+    S("named sources: none is there", (EN, text("eng")), {"de": ("cannot", "nothing is in one of the named sources"), "en": COVERED, "zh-Hans": ("cannot", "nothing is in one of the named sources")}, policy={"rules": [{"library": "Movies", "sources": ["ja"]}]}),
+    S("named sources: the best first", (EN, audio("jpn", IsDefault=False), text("eng")), {"de": ("listen", "sound track 2 (ja)"), "en": COVERED, "zh-Hans": ("listen", "sound track 2 (ja)")}, policy={"rules": [{"library": "Movies", "sources": ["ja", "en"]}]}),
     # what is left alone
     S("an extra", (EN,), all_of(("not-wanted", "it is an extra")), item={"ExtraType": "Trailer"}),
     S("a folder rip", (EN,), all_of(("not-wanted", "disc folder")), item={"VideoType": "BluRay"}),
     S("a virtual item", (EN,), all_of(("not-wanted", "virtual item")), item={"LocationType": "Virtual"}),
     S("a placeholder", (EN,), all_of(("not-wanted", "placeholder")), source={"Type": "Placeholder"}),
     S("a stream address", (EN,), all_of(NOT_A_FILE), source={"Protocol": "Http"}),
-    S("a stream address that a rule allows", (EN,), USUAL, source={"Protocol": "Http"}, wishes={"rules": [{"library": "Movies", "remote": True}]}),
+    S("a stream address that a rule allows", (EN,), USUAL, source={"Protocol": "Http"}, policy={"rules": [{"library": "Movies", "remote": True}]}),
     # neighbours
     S("a file of the longer version does not count", (EN,), {**USUAL, "de": ("listen", "belongs to another version")}, ("Film.extended.de.srt",), other_version="Film.extended"),
     S("the same file counts where there is no such version", (EN,), {**USUAL, "de": COVERED, "zh-Hans": ("translate", "the de text track")}, ("Film.extended.de.srt",)),
