@@ -40,7 +40,7 @@ from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.executor import WorkKind
 from fluxcaption.ports.media_server import MediaServer
 from fluxcaption.ports.speech import Recognizer
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 from fluxcaption.ports.subtitles import SubtitleCodec
 from fluxcaption.ports.translation import Translator
 from fluxcaption.settings import FolderConfig, LocalSpeech, LocalTranslation, Settings, TranslationBackend
@@ -142,7 +142,7 @@ def build_translator(backend: TranslationBackend, threads: int, nice: int) -> Tr
     )
 
 
-def build_server(settings: Settings, media: MediaFiles, store: Store) -> MediaServer:
+def build_server(settings: Settings, media: MediaFiles, storage: Storage) -> MediaServer:
     """Pick the adapter of the library."""
     if isinstance(settings.server, FolderConfig):
         return FolderTree(settings.server.path, media)
@@ -152,16 +152,19 @@ def build_server(settings: Settings, media: MediaFiles, store: Store) -> MediaSe
         any(rule.tag for rule in settings.rules),
         frozenset(rule.collection for rule in settings.rules if rule.collection),
     )
-    return JellyfinServer(settings.server, VERSION, write_sidecar, needs, store.item_records)
+    return JellyfinServer(settings.server, VERSION, write_sidecar, needs, storage.items.records)
 
 
 def build_transcriber(
-    engines: Engines, store: Store, is_slow: Callable[[], bool] = lambda: False, clock: Clock | None = None
+    engines: Engines,
+    storage: Storage,
+    is_slow: Callable[[], bool] = lambda: False,
+    clock: Clock | None = None,
 ) -> Transcriber:
     """What hears sounds, with its memory."""
     return Transcriber(
         TranscriberDeps(
-            store=store,
+            storage=storage,
             media=engines.media,
             sketcher=EnergySketcher(engines.media),
             cutter=lambda: SilenceCutter(engines.detector.speech),
@@ -177,7 +180,7 @@ def build_transcriber(
 
 @asynccontextmanager
 async def other_transcriber(
-    settings: Settings, engines: Engines, store: Store, model: str
+    settings: Settings, engines: Engines, storage: Storage, model: str
 ) -> AsyncIterator[Transcriber]:
     """A listener with another speech model, which is unloaded at the end; the usual one makes room for it."""
     await asyncio.to_thread(engines.recognizer.unload)
@@ -194,7 +197,7 @@ async def other_transcriber(
         {},
     )
     try:
-        yield build_transcriber(replace(engines, recognizer=recognizer, executor=executor), store)
+        yield build_transcriber(replace(engines, recognizer=recognizer, executor=executor), storage)
     finally:
         await executor.close()
         # Not waited for: a window that is still heard would hold up whoever cancelled this.
@@ -206,7 +209,7 @@ class App:
     """Everything the daemon is made of."""
 
     settings: Settings
-    store: Store
+    storage: Storage
     server: MediaServer
     engines: Engines
     planner: Planner
@@ -230,20 +233,20 @@ class App:
 
 
 def build_single_file_captioner(
-    engines: Engines, store: Store, strictness: Strictness, marker: str, max_untranslated: float
+    engines: Engines, storage: Storage, strictness: Strictness, marker: str, max_untranslated: float
 ) -> SingleFileCaptioner:
     """What single files on the command line are made with: whoever asks wants it, whatever is spoken and however unsure."""
     planner = Planner(
         LanguagePolicy(EffectivePolicy((), (), makes_spoken=True, strictness=strictness, marker=marker)),
         engines.translators,
-        store,
+        storage,
     )
     clock = SystemClock()
     parts = TrackBuilderDeps(
-        store=store,
+        storage=storage,
         media=engines.media,
         codec=engines.codec,
-        transcriber=build_transcriber(engines, store),
+        transcriber=build_transcriber(engines, storage),
         planner=planner,
         executor=engines.executor,
         clock=clock,
@@ -262,7 +265,7 @@ def backlog_rules(settings: Settings) -> BacklogRules:
 
 def build_app(
     settings: Settings,
-    store: Store,
+    storage: Storage,
     *,
     server: MediaServer | None = None,
     clock: Clock | None = None,
@@ -281,29 +284,29 @@ def build_app(
         jobs=settings.limits.speech_jobs,
         nice=settings.limits.nice,
     )
-    server = server or build_server(settings, engines.media, store)
+    server = server or build_server(settings, engines.media, storage)
     recognizer = engines.recognizer
     planner = Planner(
         language_policy_of(settings),
         engines.translators,
-        store,
+        storage,
         lambda: f"{recognizer.name}/{recognizer.asr_settings_key}/{settings.asr.min_score}",
     )
-    playback = PlaybackMonitor(server, store, clock)
+    playback = PlaybackMonitor(server, storage, clock)
     reading = SourceReader(
-        server, store, engines.media, engines.codec, engines.text_language, engines.detector
+        server, storage, engines.media, engines.codec, engines.text_language, engines.detector
     )
     rules = backlog_rules(settings)
-    enqueuer = Enqueuer(server, store, planner, rules, clock)
-    scanner = Scanner(server, store, planner, enqueuer, reading, playback, rules, clock)
+    enqueuer = Enqueuer(server, storage, planner, rules, clock)
+    scanner = Scanner(server, storage, planner, enqueuer, reading, playback, rules, clock)
     stages = CaptioningStages(
         TrackBuilderDeps(
-            store=store,
+            storage=storage,
             media=engines.media,
             codec=engines.codec,
             transcriber=build_transcriber(
                 engines,
-                store,
+                storage,
                 lambda: playback.is_anyone_watching and settings.schedule.while_playing != "ignore",
                 clock,
             ),
@@ -313,18 +316,18 @@ def build_app(
             min_score=settings.asr.min_score,
             patience=settings.translation.patience,
             max_untranslated=settings.translation.max_untranslated,
-            other_transcriber=lambda model: other_transcriber(settings, engines, store, model),
+            other_transcriber=lambda model: other_transcriber(settings, engines, storage, model),
         ),
         server,
         reading,
         playback.refresh_unless_playing,
         progress,
     )
-    deliverer = Deliverer(server, store, engines.codec, planner, playback, clock, VERSION)
+    deliverer = Deliverer(server, storage, engines.codec, planner, playback, clock, VERSION)
 
     async def changed(job: Job) -> None:
         if job.stage in {Stage.UPLOAD, Stage.CONFIRM} or job.state is not JobState.QUEUED:
-            await store.release_waiting_uploads(job.server_id, job.source_id, clock.now())
+            await storage.jobs.release_waiting_uploads(job.server_id, job.source_id, clock.now())
         if finished is not None:
             finished(job)
 
@@ -335,7 +338,7 @@ def build_app(
         for backend in settings.translation.backends
     )
     workers = WorkerPool(
-        store,
+        storage,
         clock,
         {
             Stage.CONFIRM: StagePool(
@@ -361,10 +364,10 @@ def build_app(
         has_room=lambda: has_room(settings.state, settings.limits.disk_free),
         on_change=changed,
     )
-    server_monitor = ServerMonitor(server, store, playback, deliverer, enqueuer)
+    server_monitor = ServerMonitor(server, storage, playback, deliverer, enqueuer)
     return App(
         settings,
-        store,
+        storage,
         server,
         engines,
         planner,

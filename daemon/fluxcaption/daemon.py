@@ -23,12 +23,12 @@ from fluxcaption.pipeline.explain import explain
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.media_server import MediaServer
 from fluxcaption.ports.speech import Recognizer
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 from fluxcaption.ports.translation import Translator
 from fluxcaption.schedule import Timetable
 from fluxcaption.settings import Settings
 from fluxcaption.storage.lock import StateLock
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 from fluxcaption.supervisor import SERVER, Supervisor
 from fluxcaption.web.api import Api, AskBody
 from fluxcaption.web.server import WebServer, route_table
@@ -74,7 +74,7 @@ async def run_once(
 ) -> OnceReport:
     """Make one full scan, work until nothing is due, open no port."""
     async with contextlib.AsyncExitStack() as stack:
-        store = await _open_state(stack, settings)
+        storage = await _open_state(stack, settings)
         finished: list[Job] = []
 
         def note(job: Job) -> None:
@@ -82,11 +82,11 @@ async def run_once(
                 finished.append(job)
                 say(describe(job))
 
-        app = build_app(settings, store, server=server, clock=clock, progress=progress, finished=note)
+        app = build_app(settings, storage, server=server, clock=clock, progress=progress, finished=note)
         stack.push_async_callback(app.close)
         _give_back_memory_at_end(stack, app)
         app.set_server(await app.server.connect())
-        await store.requeue_interrupted(app.clock.now())
+        await storage.queue.requeue_interrupted(app.clock.now())
         # A person who says `--once` stands beside it: whatever waited for a neighbour is tried now.
         for code in (
             "service-unreachable",
@@ -98,17 +98,17 @@ async def run_once(
             "media-away",
             "aside",
         ):
-            await store.unpark(code, app.clock.now())
+            await storage.queue.unpark(code, app.clock.now())
         report = await app.scanner.scan(full=True)
         for line in [
             *report.broken,
             *(forecast_lines(report.forecast) if report.is_first and report.forecast else ()),
         ]:
             say(line)
-        await store.release_all(app.clock.now())
+        await storage.backlog.release_all(app.clock.now())
         with _signals(app.workers.stop):
             await app.workers.run(until_idle=True)
-        counts = await store.count_jobs()
+        counts = await storage.queue.counts()
         waiting = sum(
             count
             for (_, state), count in counts.items()
@@ -159,14 +159,14 @@ class Daemon:
         """Start everything, work, and stop everything in reverse."""
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(_signals(self.stop))
-            store = await _open_state(stack, self._settings)
+            storage = await _open_state(stack, self._settings)
             self.health.report("database", PartState.OK)
-            if await store.state_value(PAUSED_KEY) == "yes":
+            if await storage.state_values.get(PAUSED_KEY) == "yes":
                 self._note_paused(True)
             timetable = Timetable(self._settings.schedule)
             app = build_app(
                 self._settings,
-                store,
+                storage,
                 server=self._given_server,
                 clock=self._clock,
                 may_listen=timetable.may_listen,
@@ -175,7 +175,7 @@ class Daemon:
             self.app = app
             stack.push_async_callback(app.close)
             _give_back_memory_at_end(stack, app)
-            await store.requeue_interrupted(self._clock.now())
+            await storage.queue.requeue_interrupted(self._clock.now())
             self.web = await self._open_web(stack, app)
             supervisor = await stack.enter_async_context(
                 Supervisor(self.health, self._clock, self._greet.set)
@@ -210,21 +210,21 @@ class Daemon:
     async def _open_web(self, stack: contextlib.AsyncExitStack, app: App) -> WebServer:
         secret = self._settings.web.webhook_secret
         webhook = Webhook(
-            app.store,
+            app.storage,
             self._clock,
             secret.get_secret_value() if secret else "",
             lambda: app.playback.server_id,
             self._new_event.set,
         )
         api = Api(
-            app.store,
+            app.storage,
             self._clock,
             self.health,
             scan=lambda: self._scan_requests.request_and_wait(full=True),
             wake=app.workers.wake,
             cancel_running=app.workers.cancel_running,
             set_paused=lambda paused: self._set_paused(app, paused),
-            why=lambda item_id: explain(app.server, app.store, app.planner, item_id),
+            why=lambda item_id: explain(app.server, app.storage, app.planner, item_id),
             undo=lambda item_id, dry_run: app.deliverer.undo(
                 app.playback.server_id, item_id, dry_run=dry_run
             ),
@@ -286,7 +286,7 @@ class Daemon:
 
     async def _work(self, app: App) -> None:
         """Run the pools, beginning with what a fault left in hand."""
-        await app.store.requeue_interrupted(self._clock.now(), by_crash=False)
+        await app.storage.queue.requeue_interrupted(self._clock.now(), by_crash=False)
         await app.workers.run()
         await self._stop.wait()
 
@@ -297,9 +297,9 @@ class Daemon:
             self._greet.set()
         report = await app.scanner.scan(full=full or is_news)
         for code in ("service-unreachable", "key-rejected"):
-            await app.store.unpark(code, self._clock.now())
+            await app.storage.queue.unpark(code, self._clock.now())
         if full:
-            await app.store.prune(self._clock.now())
+            await app.storage.maintenance.prune(self._clock.now())
         await self._release(app)
         return report
 
@@ -350,7 +350,7 @@ class Daemon:
         await self._clock.sleep(GATHER_S)
         self._new_event.clear()
         try:
-            while app.playback.server_id and (events := await app.store.open_events(self._clock.now())):
+            while app.playback.server_id and (events := await app.storage.events.due(self._clock.now())):
                 await app.enqueuer.enqueue_events(events, app.playback.server_id)
                 app.workers.wake()
                 if any(event.kind in PLAYBACK for event in events):
@@ -387,7 +387,7 @@ class Daemon:
                 self.health.report(name, PartState.OK)
 
     async def _set_paused(self, app: App, paused: bool) -> None:
-        await app.store.set_state_value(PAUSED_KEY, "yes" if paused else "no")
+        await app.storage.state_values.set(PAUSED_KEY, "yes" if paused else "no")
         self._note_paused(paused)
         app.workers.wake()
 
@@ -396,13 +396,13 @@ class Daemon:
         self.health.report("queue", PartState.OK, "paused by a person" if paused else "")
 
 
-async def _open_state(stack: contextlib.AsyncExitStack, settings: Settings) -> Store:
+async def _open_state(stack: contextlib.AsyncExitStack, settings: Settings) -> Storage:
     lock = StateLock(settings.state)
     lock.take()
     stack.callback(lock.release)
-    store = await SqliteStore.open(settings.state)
-    stack.push_async_callback(store.close)
-    return store
+    storage = await SqliteStorage.open(settings.state)
+    stack.push_async_callback(storage.close)
+    return storage
 
 
 def _give_back_memory_at_end(stack: contextlib.AsyncExitStack, app: App) -> None:

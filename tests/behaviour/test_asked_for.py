@@ -35,7 +35,7 @@ async def test_another_track_is_used_and_ours_is_replaced_in_its_place(tmp_path:
                 ItemId(item.id), [], ManualRequest(source="audio 1", redo=True)
             )
             await app.workers.run(until_idle=True)
-            (job,) = await app.store.jobs()
+            (job,) = await app.storage.jobs.page()
             assert job.state is JobState.DONE, job.reason
             assert "heard in sound track 1" in job.reason
             assert list(item.sources[0].sidecars) == [name]
@@ -48,7 +48,7 @@ async def test_another_track_is_used_and_ours_is_replaced_in_its_place(tmp_path:
                 ItemId(item.id), [], ManualRequest(source="audio 1", model=str(other), redo=True)
             )
             await app.workers.run(until_idle=True)
-            (job,) = await app.store.jobs()
+            (job,) = await app.storage.jobs.page()
             assert job.state is JobState.DONE, job.reason
             assert await windows_heard(tmp_path / "state") > heard
             assert list(item.sources[0].sidecars) == [name]
@@ -69,7 +69,7 @@ async def test_a_track_that_is_not_there_is_told(tmp_path: Path) -> None:
         async with app_beside(fake, tmp_path / "state", FastClock(), languages={"targets": ["es"]}) as app:
             await app.enqueuer.enqueue_requested(ItemId(item.id), [], ManualRequest(source="audio 7"))
             await app.workers.run(until_idle=True)
-            (job,) = await app.store.jobs()
+            (job,) = await app.storage.jobs.page()
             assert job.state is JobState.FAILED
             assert "there is no usable track 'audio 7'" in job.reason
 
@@ -89,7 +89,7 @@ async def test_again_keeps_to_the_named_sources_and_takes_no_text_that_is_known_
             for redo in (False, True):
                 await app.enqueuer.enqueue_requested(ItemId(item.id), [], ManualRequest(redo=redo))
                 await app.workers.run(until_idle=True)
-                (job,) = await app.store.jobs()
+                (job,) = await app.storage.jobs.page()
                 assert job.state is JobState.DONE, job.reason
                 assert "embedded en text track 1" in job.reason
         del item.sources[0].sidecars[f"{READ}.en.srt"]
@@ -99,5 +99,5 @@ async def test_again_keeps_to_the_named_sources_and_takes_no_text_that_is_known_
         ) as app:
             await app.enqueuer.enqueue_requested(ItemId(item.id), [], ManualRequest(redo=True))
             await app.workers.run(until_idle=True)
-            (job,) = await app.store.jobs()
+            (job,) = await app.storage.jobs.page()
             assert (job.state, "named sources (fr)" in job.reason) == (JobState.FAILED, True), job.reason

@@ -18,9 +18,9 @@ from fluxcaption.domain.jobs import Job, JobState, ManualRequest, NewJob, Outcom
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import MediaIdentity
 from fluxcaption.domain.units import Fingerprint, ItemId, ServerId, SourceId
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 
-from tests.behaviour.test_scans_are_the_truth import store_of
+from tests.behaviour.test_scans_are_the_truth import storage_of
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.jellyfin.library import SERVER_ID
@@ -34,11 +34,11 @@ HUMAN = b"1\n00:00:01,000 --> 00:00:02,000\nVon Menschenhand.\n"
 
 
 async def ready(
-    store: SqliteStore, item: FakeItem, app: App, content: bytes | None = None, target: LanguageTag = DE
+    storage: SqliteStorage, item: FakeItem, app: App, content: bytes | None = None, target: LanguageTag = DE
 ) -> int:
     """A job whose track is finished and waits for delivery."""
     now = app.clock.now()
-    await store.add_jobs(
+    await storage.jobs.add(
         [
             NewJob(
                 SERVER,
@@ -53,14 +53,14 @@ async def ready(
         ],
         now,
     )
-    job = await store.claim(Stage.ACQUIRE, now)
+    job = await storage.queue.claim(Stage.ACQUIRE, now)
     assert job is not None
-    await store.update_progress(
+    await storage.jobs.update_progress(
         job.id,
-        track_ref=await store.put_document(content or words(item.name)),
+        track_ref=await storage.documents.put(content or words(item.name)),
         provenance=Provenance("translated by nobody", "ears", 0.8, "nobody"),
     )
-    await store.record(job, Outcome.next(Stage.UPLOAD, "translated by nobody"), now)
+    await storage.queue.record(job, Outcome.next(Stage.UPLOAD, "translated by nobody"), now)
     return job.id
 
 
@@ -71,7 +71,7 @@ async def work(app: App, fake: FakeJellyfin, clock: FastClock, *, hours: float =
         if not hours:
             await app.workers.run(until_idle=True)
             return
-        due = await app.store.next_due()
+        due = await app.storage.queue.next_due()
         if due is None or due > end:
             return
         if due > clock.now():
@@ -128,20 +128,20 @@ async def test_each_of_many_tracks_arrives_once_whatever_breaks(
 
         async with app_beside(fake, tmp_path, clock) as app:
             for item in items:
-                await ready(store_of(app), item, app)
+                await ready(storage_of(app), item, app)
         fake.chaos = chaos
         rounds = 0
         for rounds in range(1, 400):
             until_killed = dice.randint(count // 4, count * 2)
             try:
                 async with app_beside(fake, tmp_path, clock) as app:
-                    await app.store.requeue_interrupted(clock.now())
+                    await app.storage.queue.requeue_interrupted(clock.now())
                     working = asyncio.create_task(work(app, fake, clock, hours=1))
                     with suppress(asyncio.CancelledError):
                         await working
                     open_jobs = sum(
                         n
-                        for (_, state), n in (await app.store.count_jobs()).items()
+                        for (_, state), n in (await app.storage.queue.counts()).items()
                         if state not in {JobState.DONE, JobState.FAILED}
                     )
             except ServiceUnreachable:
@@ -166,7 +166,7 @@ async def test_each_of_many_tracks_arrives_once_whatever_breaks(
         async with app_beside(fake, tmp_path, clock) as app:
             told = [
                 f"{job.title}: {job.state} in {job.stage}: {job.reason}"
-                for job in await app.store.jobs(limit=count)
+                for job in await app.storage.jobs.page(limit=count)
                 if job.item_id in lost
             ]
         touched = [
@@ -191,15 +191,15 @@ async def test_each_of_many_tracks_arrives_once_whatever_breaks(
         assert touched == []
         assert fake.changed_while_watched == []
         async with app_beside(fake, tmp_path, clock) as app:
-            assert await states(store_of(app)) == {DeliveryState.CONFIRMED: count}
+            assert await states(storage_of(app)) == {DeliveryState.CONFIRMED: count}
 
 
 async def test_tracks_of_one_film_arrive_together(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path, languages={"targets": ["de", "fr"]}) as (fake, clock, app):
-        store = store_of(app)
+        storage = storage_of(app)
         (item,) = films(fake, 1, clock.now())
-        await ready(store, item, app)
-        await store.add_jobs(
+        await ready(storage, item, app)
+        await storage.jobs.add(
             [
                 NewJob(
                     SERVER,
@@ -214,21 +214,23 @@ async def test_tracks_of_one_film_arrive_together(tmp_path: Path) -> None:
             ],
             clock.now(),
         )
-        job = await claimed(store, Stage.UPLOAD, clock)
+        job = await claimed(storage, Stage.UPLOAD, clock)
         outcome = await app.workers._stages[Stage.UPLOAD].run(job)
         assert outcome.reason_code == "together"
         assert not [exchange for exchange in fake.received if exchange.method not in {"GET", "HEAD"}]
-        await store.record(job, outcome, clock.now())
-        other = await claimed(store, Stage.ACQUIRE, clock)
-        await store.update_progress(other.id, track_ref=await store.put_document(words("fr")))
-        await store.record(other, Outcome.next(Stage.UPLOAD, "made"), clock.now())
-        assert await store.release_waiting_uploads(SERVER, SourceId(item.sources[0].id), clock.now()) == 1
+        await storage.queue.record(job, outcome, clock.now())
+        other = await claimed(storage, Stage.ACQUIRE, clock)
+        await storage.jobs.update_progress(other.id, track_ref=await storage.documents.put(words("fr")))
+        await storage.queue.record(other, Outcome.next(Stage.UPLOAD, "made"), clock.now())
+        assert (
+            await storage.jobs.release_waiting_uploads(SERVER, SourceId(item.sources[0].id), clock.now()) == 1
+        )
         await app.workers.run(until_idle=True)
         assert len(item.sources[0].sidecars) == 2
 
 
-async def claimed(store: SqliteStore, stage: Stage, clock: FastClock):  # type: ignore[no-untyped-def]
-    job = await store.claim(stage, clock.now())
+async def claimed(storage: SqliteStorage, stage: Stage, clock: FastClock):  # type: ignore[no-untyped-def]
+    job = await storage.queue.claim(stage, clock.now())
     assert job is not None
     return job
 
@@ -236,7 +238,7 @@ async def claimed(store: SqliteStore, stage: Stage, clock: FastClock):  # type: 
 async def test_a_film_being_watched_is_left_alone_until_ten_minutes_after(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         fake.somebody_plays(item)
         await work(app, fake, clock, hours=0.5)
         assert not [exchange for exchange in fake.received if exchange.method not in {"GET", "HEAD"}]
@@ -244,7 +246,7 @@ async def test_a_film_being_watched_is_left_alone_until_ten_minutes_after(tmp_pa
         stopped = clock.now()
         await work(app, fake, clock, hours=2)
         assert fake.changed_while_watched == []
-        (delivery,) = await app.store.deliveries(SERVER)
+        (delivery,) = await app.storage.deliveries.find(SERVER)
         assert delivery.state is DeliveryState.CONFIRMED
         assert delivery.intended_at - stopped >= timedelta(minutes=9)
 
@@ -259,7 +261,7 @@ async def test_what_was_played_before_the_start_is_known_from_the_activity_log(t
         fake.stops(item)
         clock.pass_time(minutes=5)
         async with app_beside(fake, tmp_path, clock) as app:
-            await ready(store_of(app), item, app)
+            await ready(storage_of(app), item, app)
             await app.workers.run(until_idle=True)
             assert item.sources[0].sidecars == {}
             assert fake.changed_while_watched == []
@@ -268,10 +270,10 @@ async def test_what_was_played_before_the_start_is_known_from_the_activity_log(t
 async def test_nothing_is_written_where_the_media_itself_cannot_be_seen(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         fake.break_next("HEAD /Videos/{itemId}/stream", Fault(status=404))
         await app.workers.run(until_idle=True)
-        (job,) = await app.store.jobs()
+        (job,) = await app.storage.jobs.page()
         assert (job.state, job.reason_code) == (JobState.PARKED, "media-away")
         assert not [exchange for exchange in fake.received if exchange.method not in {"GET", "HEAD"}]
 
@@ -279,12 +281,12 @@ async def test_nothing_is_written_where_the_media_itself_cannot_be_seen(tmp_path
 async def test_a_replaced_track_of_ours_keeps_its_name_and_nothing_else_is_deleted(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        store = store_of(app)
+        storage = storage_of(app)
         source = item.sources[0]
         source.sidecars[f"{source.stem}.cs.srt"] = HUMAN
-        await ready(store, item, app)
+        await ready(storage, item, app)
         await app.workers.run(until_idle=True)
-        await ready(store, item, app, words("better"))
+        await ready(storage, item, app, words("better"))
         await app.workers.run(until_idle=True)
         assert source.sidecars == {
             f"{source.stem}.cs.srt": HUMAN,
@@ -295,11 +297,11 @@ async def test_a_replaced_track_of_ours_keeps_its_name_and_nothing_else_is_delet
 async def test_the_old_track_is_put_back_where_the_new_one_is_refused(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        store = store_of(app)
-        await ready(store, item, app)
+        storage = storage_of(app)
+        await ready(storage, item, app)
         await app.workers.run(until_idle=True)
         old = dict(item.sources[0].sidecars)
-        await ready(store, item, app, words("better"))
+        await ready(storage, item, app, words("better"))
         fake.break_next("POST /Videos", Fault(status=500))
         await app.workers.run(until_idle=True)
         assert item.sources[0].sidecars == old
@@ -313,10 +315,10 @@ async def test_the_old_track_is_put_back_where_the_new_one_is_refused(tmp_path: 
 async def test_a_replacement_broken_off_before_the_deletion_goes_on(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        store = store_of(app)
-        await ready(store, item, app)
+        storage = storage_of(app)
+        await ready(storage, item, app)
         await app.workers.run(until_idle=True)
-        await ready(store, item, app, words("better"))
+        await ready(storage, item, app, words("better"))
         # The delete fails after the intent was written down: as kill -9 between the two.
         fake.break_next("DELETE /Videos", Fault(status=500))
         await app.workers.run(until_idle=True)
@@ -329,16 +331,18 @@ async def test_a_replacement_broken_off_before_the_deletion_goes_on(tmp_path: Pa
 async def test_what_a_person_asked_for_beside_a_humans_track_stays(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        store = store_of(app)
+        storage = storage_of(app)
         source = item.sources[0]
         source.sidecars[f"{source.stem}.de.srt"] = HUMAN
-        number = await ready(store, item, app)
+        number = await ready(storage, item, app)
         await app.enqueuer.enqueue_requested(ItemId(item.id), [], ManualRequest(redo=True))
-        job = await store.claim(Stage.UPLOAD, clock.now()) or await store.claim(Stage.ACQUIRE, clock.now())
+        job = await storage.queue.claim(Stage.UPLOAD, clock.now()) or await storage.queue.claim(
+            Stage.ACQUIRE, clock.now()
+        )
         assert job is not None
         assert job.id == number
-        await store.update_progress(job.id, track_ref=await store.put_document(words("asked")))
-        await store.record(job, Outcome.next(Stage.UPLOAD, "made"), clock.now())
+        await storage.jobs.update_progress(job.id, track_ref=await storage.documents.put(words("asked")))
+        await storage.queue.record(job, Outcome.next(Stage.UPLOAD, "made"), clock.now())
         await app.workers.run(until_idle=True)
         assert len(source.sidecars) == 2
         assert (await app.scanner.scan(full=True, lean=False)).queued == 0
@@ -348,7 +352,7 @@ async def test_what_a_person_asked_for_beside_a_humans_track_stays(tmp_path: Pat
 async def test_a_humans_track_that_comes_later_retires_ours(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await app.workers.run(until_idle=True)
         source = item.sources[0]
         source.sidecars[f"{source.stem}.de.srt"] = HUMAN
@@ -356,7 +360,7 @@ async def test_a_humans_track_that_comes_later_retires_ours(tmp_path: Path) -> N
         await app.scanner.scan(full=True)
         await app.workers.run(until_idle=True)
         assert source.sidecars == {f"{source.stem}.de.srt": HUMAN}
-        assert await states(store_of(app)) == {DeliveryState.WITHDRAWN: 1}
+        assert await states(storage_of(app)) == {DeliveryState.WITHDRAWN: 1}
         assert (await app.scanner.scan(full=True, lean=False)).queued == 0
 
 
@@ -364,7 +368,7 @@ async def test_undo_removes_exactly_ours_and_remembers_the_no(tmp_path: Path) ->
     async with beside_a_server(tmp_path) as (fake, clock, app):
         first, second = films(fake, 2, clock.now())
         for item in (first, second):
-            await ready(store_of(app), item, app)
+            await ready(storage_of(app), item, app)
         await app.workers.run(until_idle=True)
         edited = second.sources[0]
         edited.sidecars[f"{edited.stem}.fluxcaption.de.srt"] = HUMAN
@@ -376,13 +380,13 @@ async def test_undo_removes_exactly_ours_and_remembers_the_no(tmp_path: Path) ->
         assert first.sources[0].sidecars == {f"{first.sources[0].stem}.it.srt": HUMAN}
         assert edited.sidecars == {f"{edited.stem}.fluxcaption.de.srt": HUMAN}
         await app.scanner.scan(full=True)
-        assert {state for _, state in await app.store.count_jobs()} == {JobState.DONE}
+        assert {state for _, state in await app.storage.queue.counts()} == {JobState.DONE}
 
 
 async def test_another_programs_track_does_not_retire_ours(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await app.workers.run(until_idle=True)
         source = item.sources[0]
         source.sidecars[f"{source.stem}.ai.de.srt"] = HUMAN
@@ -406,7 +410,7 @@ async def test_what_was_undone_is_made_again_when_somebody_asks(tmp_path: Path) 
 
             async def everything() -> None:
                 await app.scanner.scan(full=True)
-                await app.store.release_all(clock.now())
+                await app.storage.backlog.release_all(clock.now())
                 await app.workers.run(until_idle=True)
 
             await everything()
@@ -425,7 +429,7 @@ async def test_what_was_undone_is_made_again_when_somebody_asks(tmp_path: Path) 
 
 async def delivered(app: App, item: FakeItem, *targets: LanguageTag) -> None:
     for target in targets or (DE,):
-        await ready(store_of(app), item, app, target=target)
+        await ready(storage_of(app), item, app, target=target)
     await app.workers.run(until_idle=True)
 
 
@@ -454,7 +458,7 @@ async def test_two_languages_replaced_at_once_touch_nobody_elses_file(tmp_path: 
             source.sidecars.update(human)
             await delivered(app, item, DE, FR)
             for target in (DE, FR):
-                await ready(store_of(app), item, app, words(f"better {target}"), target)
+                await ready(storage_of(app), item, app, words(f"better {target}"), target)
             await app.workers.run(until_idle=True)
             ours = {
                 f"{source.stem}.fluxcaption.{target}.srt": words(f"better {target}") for target in (DE, FR)
@@ -475,7 +479,7 @@ async def test_a_replacement_broken_off_anywhere_ends_with_one_track(
         source.sidecars[f"{source.stem}.cs.srt"] = HUMAN
         async with app_beside(fake, tmp_path, clock) as app:
             await delivered(app, item)
-            await ready(store_of(app), item, app, words("better"))
+            await ready(storage_of(app), item, app, words("better"))
             seen: list[str] = []
 
             def power_goes(name: str) -> Fault | None:
@@ -489,10 +493,10 @@ async def test_a_replacement_broken_off_anywhere_ends_with_one_track(
             await app.workers.run(until_idle=True)
             fake.chaos = None
         async with app_beside(fake, tmp_path, clock) as app:
-            await app.store.requeue_interrupted(clock.now())
+            await app.storage.queue.requeue_interrupted(clock.now())
             await scans(app, fake, clock, 3)
-            (job,) = await app.store.jobs()
-            (delivery,) = await app.store.deliveries(SERVER)
+            (job,) = await app.storage.jobs.page()
+            (delivery,) = await app.storage.deliveries.find(SERVER)
         was_lied_to = (
             lies and len(seen) >= request_number and seen[request_number - 1].startswith("POST /Videos")
         )
@@ -519,11 +523,11 @@ async def test_a_replacement_gets_there_through_any_one_failure(
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         await delivered(app, item)
-        await ready(store_of(app), item, app, words("better"))
+        await ready(storage_of(app), item, app, words("better"))
         fake.break_next(route, Fault(fault.status, hang_up=fault.hang_up))
         await scans(app, fake, clock, 2)
         assert list(item.sources[0].sidecars.values()) == [words("better")]
-        (delivery,) = await app.store.deliveries(SERVER)
+        (delivery,) = await app.storage.deliveries.find(SERVER)
         assert (delivery.state, delivery.previous_ref) == (DeliveryState.CONFIRMED, None)
 
 
@@ -531,21 +535,21 @@ async def test_what_a_silent_server_swallowed_is_put_back_and_never_lies_there_t
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         await delivered(app, item)
-        (before,) = await app.store.deliveries(SERVER)
+        (before,) = await app.storage.deliveries.find(SERVER)
         old = dict(item.sources[0].sidecars)
-        await ready(store_of(app), item, app, words("better"))
+        await ready(storage_of(app), item, app, words("better"))
         fake.break_next("POST /Videos", Fault(lies=True))
         await work(app, fake, clock, hours=0.4)
         assert item.sources[0].sidecars == {}, "not before half an hour: it may still appear"
         await work(app, fake, clock, hours=6)
         assert item.sources[0].sidecars == old
-        (delivery,) = await app.store.deliveries(SERVER)
+        (delivery,) = await app.storage.deliveries.find(SERVER)
         assert (delivery.state, delivery.content_hash, delivery.provenance) == (
             DeliveryState.CONFIRMED,
             before.content_hash,
             before.provenance,
         )
-        (job,) = await app.store.jobs()
+        (job,) = await app.storage.jobs.page()
         assert (job.state, job.reason_code) == (JobState.FAILED, "not-visible")
         assert "the earlier track is there again" in job.reason
 
@@ -556,11 +560,11 @@ async def test_a_replacement_cancelled_midway_does_not_cost_the_track_that_was_t
         await app.server_monitor.library_scan_has_ended()
         await delivered(app, item)
         old = dict(item.sources[0].sidecars)
-        number = await ready(store_of(app), item, app, words("better"))
+        number = await ready(storage_of(app), item, app, words("better"))
         fake.break_next("POST /Videos", Fault(status=503))
         await app.workers.run(until_idle=True)
         assert item.sources[0].sidecars == {}
-        await app.store.cancel(number, clock.now())  # type: ignore[arg-type]
+        await app.storage.jobs.cancel(number, clock.now())  # type: ignore[arg-type]
         for _ in range(3):
             clock.pass_time(hours=1)
             fake.begin_library_scan()
@@ -568,7 +572,7 @@ async def test_a_replacement_cancelled_midway_does_not_cost_the_track_that_was_t
             fake.end_library_scan()
             await app.server_monitor.library_scan_has_ended()
         assert item.sources[0].sidecars == old
-        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 1}
+        assert await states(storage_of(app)) == {DeliveryState.CONFIRMED: 1}
 
 
 async def test_a_server_that_refuses_again_and_again_keeps_the_old_track_and_is_asked_seldom(
@@ -578,7 +582,7 @@ async def test_a_server_that_refuses_again_and_again_keeps_the_old_track_and_is_
         (item,) = films(fake, 1, clock.now())
         await delivered(app, item)
         old = dict(item.sources[0].sidecars)
-        await ready(store_of(app), item, app, words("better"))
+        await ready(storage_of(app), item, app, words("better"))
         fake.chaos = lambda name: (
             Fault(status=500) if name.startswith("POST /Videos") and tries() % 2 == 0 else None
         )
@@ -590,7 +594,7 @@ async def test_a_server_that_refuses_again_and_again_keeps_the_old_track_and_is_
 
         await work(app, fake, clock, hours=24 * 7)
         assert item.sources[0].sidecars == old
-        (job,) = await app.store.jobs()
+        (job,) = await app.storage.jobs.page()
         assert job.state is JobState.FAILED
         assert len(sent) <= 12
 
@@ -601,12 +605,12 @@ async def test_an_upload_that_is_refused_is_repeated_at_growing_pauses_and_given
         async with app_beside(fake, tmp_path, clock) as app:
             (item,) = films(fake, 1, clock.now())
             fake.read_only.add(item.sources[0].id)
-            await ready(store_of(app), item, app)
+            await ready(storage_of(app), item, app)
             await work(app, fake, clock, hours=24)
             assert posts(fake) <= 4
             await work(app, fake, clock, hours=24 * 20)
             assert posts(fake) == 5
-            (job,) = await app.store.jobs()
+            (job,) = await app.storage.jobs.page()
             assert (job.state, job.reason_code) == (JobState.FAILED, "server-refuses-uploads")
 
 
@@ -617,7 +621,7 @@ async def test_our_track_that_a_library_scan_dropped_is_found_before_another_is_
         source = item.sources[0]
         source.unlisted.add(f"{source.stem}.fluxcaption.de.srt")
         item.touch(clock.now())
-        await ready(store_of(app), item, app, words("better"))
+        await ready(storage_of(app), item, app, words("better"))
         await work(app, fake, clock, hours=0.1)
         assert source.sidecars == {f"{source.stem}.fluxcaption.de.srt": words("better")}
 
@@ -626,7 +630,7 @@ async def test_play_that_begins_while_the_old_track_is_deleted_holds_the_new_one
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         await delivered(app, item)
-        await ready(store_of(app), item, app, words("better"))
+        await ready(storage_of(app), item, app, words("better"))
 
         def plays(name: str) -> Fault | None:
             if name.startswith("DELETE"):
@@ -636,7 +640,7 @@ async def test_play_that_begins_while_the_old_track_is_deleted_holds_the_new_one
         fake.chaos = plays
         await app.workers.run(until_idle=True)
         fake.chaos = None
-        (job,) = await app.store.jobs()
+        (job,) = await app.storage.jobs.page()
         assert job.reason_code == "watched"
         fake.stops(item)
         await work(app, fake, clock, hours=1)
@@ -649,16 +653,16 @@ async def test_media_that_was_replaced_meanwhile_does_not_get_the_track_of_the_o
 ) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now(), [audio("eng")])
-        store, source = store_of(app), item.sources[0]
+        storage, source = storage_of(app), item.sources[0]
         seen = (await app.server.fetch_item(ItemId(item.id))).sources[0]
-        await store.save_identity(
+        await storage.identities.save(
             SERVER, seen, MediaIdentity(Fingerprint("old"), seen.size_bytes, seen.duration_ms)
         )
-        number = await ready(store, item, app)
-        await store.update_progress(number, fingerprint=Fingerprint("old"))  # type: ignore[arg-type]
+        number = await ready(storage, item, app)
+        await storage.jobs.update_progress(number, fingerprint=Fingerprint("old"))  # type: ignore[arg-type]
         source.size, source.etag = source.size + 5000, new_id("newer file")
         item.touch(clock.now())
-        outcome = await app.workers._stages[Stage.UPLOAD].run(await claimed(store, Stage.UPLOAD, clock))
+        outcome = await app.workers._stages[Stage.UPLOAD].run(await claimed(storage, Stage.UPLOAD, clock))
         assert (outcome.stage, source.sidecars) == (Stage.ACQUIRE, {})
 
 
@@ -667,16 +671,16 @@ async def test_media_replaced_between_sending_and_looking_is_known_to_have_the_o
 ) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now(), [audio("eng")])
-        store, source = store_of(app), item.sources[0]
-        await ready(store, item, app)
+        storage, source = storage_of(app), item.sources[0]
+        await ready(storage, item, app)
         outcome = await app.workers._stages[Stage.UPLOAD].run(
-            job := await claimed(store, Stage.UPLOAD, clock)
+            job := await claimed(storage, Stage.UPLOAD, clock)
         )
-        await store.record(job, outcome, clock.now())
+        await storage.queue.record(job, outcome, clock.now())
         source.size, source.etag = source.size + 5000, new_id("newer file")
         item.touch(clock.now())
         await app.workers.run(until_idle=True)
-        assert await states(store) == {DeliveryState.CONFIRMED: 1}
+        assert await states(storage) == {DeliveryState.CONFIRMED: 1}
         ((decision,),) = await app.planner.plan([await app.server.fetch_item(ItemId(item.id))])
         assert "the media was replaced since our track was made" in decision.reason
 
@@ -685,12 +689,12 @@ async def test_how_a_track_was_made_stays_known_through_waits_and_failures(tmp_p
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         fake.somebody_plays(item)
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await work(app, fake, clock, hours=0.2)
         fake.stops(item)
         fake.break_next("POST /Videos", Fault(status=503))
         await work(app, fake, clock, hours=2)
-        (delivery,) = await app.store.deliveries(SERVER)
+        (delivery,) = await app.storage.deliveries.find(SERVER)
         assert delivery.provenance == Provenance("translated by nobody", "ears", 0.8, "nobody")
         kept = json.loads(delivery.details)
         assert (kept["how"], kept["score"], kept["content"]) == (
@@ -698,7 +702,7 @@ async def test_how_a_track_was_made_stays_known_through_waits_and_failures(tmp_p
             0.8,
             delivery.content_hash,
         )
-        (job,) = await app.store.jobs()
+        (job,) = await app.storage.jobs.page()
         assert job.reason == f"{item.name}.fluxcaption.de.srt, translated by nobody"
 
 
@@ -708,12 +712,12 @@ async def test_a_track_that_cannot_be_read_back_at_a_late_look_is_only_looked_at
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         fake.hides_new_tracks = True
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await work(app, fake, clock, hours=0.12)
         fake.show_hidden()
         fake.break_next("GET /Videos/{itemId}/{mediaSourceId}/Subtitles", Fault(status=500))
         await work(app, fake, clock, hours=1)
-        (job,) = await app.store.jobs()
+        (job,) = await app.storage.jobs.page()
         assert job.state is JobState.DONE
         assert posts(fake) == 1
 
@@ -721,9 +725,9 @@ async def test_a_track_that_cannot_be_read_back_at_a_late_look_is_only_looked_at
 async def test_a_track_without_a_cue_is_never_delivered(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await ready(store_of(app), item, app, b"\n")
+        await ready(storage_of(app), item, app, b"\n")
         await app.workers.run(until_idle=True)
-        (job,) = await app.store.jobs()
+        (job,) = await app.storage.jobs.page()
         assert (job.state, job.reason_code, posts(fake)) == (JobState.FAILED, "empty-track", 0)
 
 
@@ -734,7 +738,7 @@ async def test_what_is_undone_while_it_is_on_its_way_is_not_sent_again(tmp_path:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         fake.hides_new_tracks = True
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await work(app, fake, clock, hours=0.5)
         fake.hidden.clear()
         fake.hides_new_tracks = False
@@ -748,8 +752,8 @@ async def test_undo_stops_a_better_track_that_waits_to_take_the_place(tmp_path: 
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         await delivered(app, item)
-        number = await ready(store_of(app), item, app, words("better"))
-        waiting = await app.store.job(number)  # type: ignore[arg-type]
+        number = await ready(storage_of(app), item, app, words("better"))
+        waiting = await app.storage.jobs.get(number)  # type: ignore[arg-type]
         await app.deliverer.undo(SERVER, None, dry_run=False)
         await app.workers.run(until_idle=True)
         assert item.sources[0].sidecars == {}
@@ -773,7 +777,7 @@ async def test_what_appears_after_its_undo_can_be_undone_too(tmp_path: Path) -> 
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         fake.hides_new_tracks = True
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await work(app, fake, clock, hours=0.1)
         assert "nothing of ours is there" in (await app.deliverer.undo(SERVER, None, dry_run=False))[0]
         assert await app.deliverer.undo(SERVER, None, dry_run=False) == []
@@ -820,7 +824,7 @@ async def test_a_track_that_somebody_edited_is_remembered_as_theirs(
             queued.append((await app.scanner.scan(full=True, lean=False)).queued)
             await app.workers.run(until_idle=True)
         assert queued == [1, 0, 0]
-        assert await states(store_of(app)) == {DeliveryState.EDITED: 1}
+        assert await states(storage_of(app)) == {DeliveryState.EDITED: 1}
         source.sidecars.pop(f"{source.stem}.de.srt")
         source.size, source.etag = source.size + 5000, new_id("newer file")
         item.touch(clock.now())
@@ -835,8 +839,8 @@ async def test_another_programs_track_does_not_take_ours_away_once_the_humans_is
         source.sidecars |= {f"{source.stem}.de.srt": HUMAN, f"{source.stem}.whisper.de.srt": HUMAN}
         item.touch(clock.now())
         await app.scanner.scan(full=True)
-        job: Job = await claimed(store_of(app), Stage.ACQUIRE, clock)
-        await app.store.record(job, await app.workers._stages[Stage.ACQUIRE].run(job), clock.now())
+        job: Job = await claimed(storage_of(app), Stage.ACQUIRE, clock)
+        await app.storage.queue.record(job, await app.workers._stages[Stage.ACQUIRE].run(job), clock.now())
         source.sidecars.pop(f"{source.stem}.de.srt")
         item.touch(clock.now())
         await app.workers.run(until_idle=True)
@@ -848,10 +852,10 @@ async def test_a_track_that_was_asked_for_where_none_was_yields_to_a_human_like_
 ) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        number = await ready(store_of(app), item, app)
-        await app.store.retry(number, clock.now())  # type: ignore[arg-type]
+        number = await ready(storage_of(app), item, app)
+        await app.storage.jobs.retry(number, clock.now())  # type: ignore[arg-type]
         await app.workers.run(until_idle=True)
-        (delivery,) = await app.store.deliveries(SERVER)
+        (delivery,) = await app.storage.deliveries.find(SERVER)
         assert not delivery.is_requested
 
 
@@ -868,29 +872,29 @@ async def beside_a_folder(
         file = clip(tmp_path / "media", READ)
         item = film(READ, [audio(), text()], library=fake.libraries[0].id, file=file, minutes=61 / 60)
         fake.add(item)
-        store = await SqliteStore.open(tmp_path / "state")
+        storage = await SqliteStorage.open(tmp_path / "state")
         mapped = {
             **jellyfin(fake),
             "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}],
             **server,
         }
-        app = build_app(settings(tmp_path / "state", mapped, ["de"]), store, clock=clock)
+        app = build_app(settings(tmp_path / "state", mapped, ["de"]), storage, clock=clock)
         try:
             app.set_server(await app.server.connect())
             yield fake, clock, app, item, file.parent / f"{READ}.fluxcaption.de.srt"
         finally:
             await app.close()
-            await store.close()
+            await storage.close()
 
 
 async def test_a_yes_that_wrote_nothing_is_made_good_beside_the_media(tmp_path: Path) -> None:
     async with beside_a_folder(tmp_path) as (fake, clock, app, item, file):
         fake.lies_about_uploads = True
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await work(app, fake, clock, hours=2)
         assert file.read_bytes() == words(item.name)
         assert posts(fake) == 1
-        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 1}
+        assert await states(storage_of(app)) == {DeliveryState.CONFIRMED: 1}
 
 
 async def test_a_replacement_is_written_over_the_old_track_in_a_mapped_folder(tmp_path: Path) -> None:
@@ -898,7 +902,7 @@ async def test_a_replacement_is_written_over_the_old_track_in_a_mapped_folder(tm
         fake.read_only.add(item.sources[0].id)
         fake.chaos = lambda name: Fault(status=500) if name.startswith("DELETE") else None
         await delivered(app, item)
-        await ready(store_of(app), item, app, words("better"))
+        await ready(storage_of(app), item, app, words("better"))
         await app.workers.run(until_idle=True)
         assert file.read_bytes() == words("better")
         assert not [exchange for exchange in fake.received if exchange.method == "DELETE"]
@@ -909,7 +913,7 @@ async def test_a_replacement_is_written_over_the_old_track_in_a_mapped_folder(tm
 async def test_nothing_is_sent_where_the_server_cannot_see_the_media_though_we_can(tmp_path: Path) -> None:
     async with beside_a_folder(tmp_path) as (fake, _, app, item, file):
         fake.chaos = lambda name: Fault(status=404) if name.startswith("HEAD") else None
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await app.workers.run(until_idle=True)
-        (job,) = await app.store.jobs()
+        (job,) = await app.storage.jobs.page()
         assert (job.reason_code, posts(fake), file.exists()) == ("media-away", 0, False)

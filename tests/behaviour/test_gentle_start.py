@@ -9,7 +9,7 @@ from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.jobs import Job, Outcome, Priority, Stage
 from fluxcaption.pipeline.discovery.scanner import ScanReport
 from fluxcaption.pipeline.queue.worker_pool import StagePool, WorkerPool
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 
 from tests.fakes.clock import START, SimulatedClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film
@@ -44,8 +44,8 @@ async def simulate(
     begun: list[tuple[timedelta, Job]] = []
     async with FakeJellyfin() as fake:
         library(fake)
-        store = await SqliteStore.open(folder)
-        app = build_app(settings(folder, jellyfin(fake), ["es"], backlog=backlog), store, clock=clock)
+        storage = await SqliteStorage.open(folder)
+        app = build_app(settings(folder, jellyfin(fake), ["es"], backlog=backlog), storage, clock=clock)
         try:
             await app.server.connect()
             report = await app.scanner.scan(full=True)
@@ -55,7 +55,7 @@ async def simulate(
                 await clock.sleep(25 * 60)
                 return Outcome.done("heard")
 
-            workers = WorkerPool(store, clock, {Stage.ACQUIRE: StagePool(listen, 1)})
+            workers = WorkerPool(storage, clock, {Stage.ACQUIRE: StagePool(listen, 1)})
             task = asyncio.create_task(workers.run())
             for _ in range(int(hours * 12)):
                 await app.scanner.release_backlog()
@@ -65,7 +65,7 @@ async def simulate(
             await asyncio.gather(task, return_exceptions=True)
         finally:
             await app.close()
-            await store.close()
+            await storage.close()
     return begun, report
 
 

@@ -263,7 +263,7 @@ def test_a_configuration_that_is_there_decides_and_is_not_touched(
     assert {"Key": "Authorization", "Value": "Bearer a-secret"} in destination["Headers"]
     code, found = findings(config, capsys)
     assert code == 0
-    assert found["webhook"]["grade"] == "ok"
+    assert found["webhook"]["severity"] == "ok"
 
 
 def test_what_the_configuration_lacks_is_printed_and_nothing_else(
@@ -348,7 +348,7 @@ def test_a_self_signed_server_is_linked_by_its_authority(
     assert yaml.safe_load(config.read_text())["server"]["ca_file"] == str(CERTIFICATE)
     code, found = findings(config, capsys)
     assert code == 0
-    assert found["certificate"]["grade"] == "ok"
+    assert found["certificate"]["severity"] == "ok"
 
 
 def test_nothing_is_changed_that_was_not_agreed_to(start: Start, tmp_path: Path) -> None:
@@ -495,9 +495,9 @@ def test_a_sound_connection_has_nothing_to_mend(
     _, config = linked(fake, tmp_path)
     code, found = findings(config, capsys)
     assert code == 0
-    assert found["webhook"]["grade"] == "ok"
-    assert found["viewers"]["grade"] == "ok"
-    assert {row["grade"] for row in found.values()} <= {"ok", "skipped"}
+    assert found["webhook"]["severity"] == "ok"
+    assert found["viewers"]["severity"] == "ok"
+    assert {row["severity"] for row in found.values()} <= {"ok", "skipped"}
 
 
 @pytest.mark.parametrize(
@@ -534,9 +534,9 @@ def test_each_fault_has_its_name_and_its_fix(
     path = server.pop("path", "") if "path" in server else ""
     config = a_config(tmp_path, {"url": fake.url + path, **server})
     code, found = findings(config, capsys)
-    assert found[check]["grade"] != "ok", found
+    assert found[check]["severity"] != "ok", found
     assert fix in found[check]["fix"]
-    assert code == (1 if any(row["grade"] == "problem" for row in found.values()) else 0)
+    assert code == (1 if any(row["severity"] == "problem" for row in found.values()) else 0)
     server["path"] = path
     assert not [exchange for exchange in fake.received if exchange.method != "GET"]
 
@@ -572,7 +572,7 @@ def test_a_destination_that_is_not_as_link_makes_it_is_named(
     fake.install_webhook()
     fake.webhook["GenericOptions"] = [destination("http://127.0.0.1:1") | change]
     _, found = findings(a_config(tmp_path, {"url": fake.url}, public_url="http://127.0.0.1:1"), capsys)
-    assert found["webhook"]["grade"] == ("problem" if change else "ok"), found
+    assert found["webhook"]["severity"] == ("problem" if change else "ok"), found
     assert said in found["webhook"]["text"]
 
 
@@ -636,7 +636,7 @@ def test_http_and_https_and_certificates_are_told_apart(
     _, found = findings(a_config(tmp_path, {"url": secure.url}), capsys)
     assert "not trusted (self-signed certificate)" in found["certificate"]["text"]
     _, found = findings(a_config(tmp_path, {"url": secure.url, "tls_verify": False}), capsys)
-    assert found["certificate"]["grade"] == "warning"
+    assert found["certificate"]["severity"] == "warning"
 
 
 @pytest.mark.parametrize(("version", "check"), [("10.9.11", "version"), ("12.0.0", "address")])
@@ -647,7 +647,7 @@ def test_a_server_that_is_too_old_or_still_starts_is_asked_nothing_more(
     fake.is_starting = check == "address"
     _, found = findings(a_config(tmp_path, {"url": fake.url}), capsys)
     assert list(found)[-1] == check
-    assert found[check]["grade"] != "ok"
+    assert found[check]["severity"] != "ok"
     assert not {"key", "webhook", "viewers"} & set(found)
 
 
@@ -658,7 +658,7 @@ def test_a_base_path_that_is_missing_is_found_out(
     code, found = findings(a_config(tmp_path, {"url": fake.url.removesuffix("/jellyfin")}), capsys)
     assert code == 1
     assert "base path" in str(found)
-    assert findings(a_config(tmp_path, {"url": fake.url}), capsys)[1]["base path"]["grade"] == "ok"
+    assert findings(a_config(tmp_path, {"url": fake.url}), capsys)[1]["base path"]["severity"] == "ok"
 
 
 def test_a_mapped_file_of_another_size_is_another_file(
@@ -676,7 +676,7 @@ def test_a_mapped_file_of_another_size_is_another_file(
     assert "another size" in findings(config, capsys)[1]["path_map"]["text"]
     with local.open("wb") as file:
         file.truncate(source.size)
-    assert findings(config, capsys)[1]["path_map"]["grade"] == "ok"
+    assert findings(config, capsys)[1]["path_map"]["severity"] == "ok"
 
 
 async def test_the_running_daemon_says_whether_the_event_arrived(
@@ -691,12 +691,12 @@ async def test_the_running_daemon_says_whether_the_event_arrived(
         async with running(load_settings(config)):
             fake.webhook["GenericOptions"] = [destination(f"http://127.0.0.1:{port}")]
             code, found = await asyncio.to_thread(findings, config, capsys)
-            assert (code, found["public_url"]["grade"]) == (0, "ok"), found
+            assert (code, found["public_url"]["severity"]) == (0, "ok"), found
             # What does not come is not waited for as long as a household would.
             monkeypatch.setattr("fluxcaption.cli.doctor.AMPLE_S", 0.3)
             fake.webhook["GenericOptions"] = [destination("http://127.0.0.1:9")]
             code, found = await asyncio.to_thread(findings, config, capsys)
-            assert (code, found["public_url"]["grade"]) == (1, "problem")
+            assert (code, found["public_url"]["severity"]) == (1, "problem")
             assert "nothing arrived" in found["public_url"]["text"]
             assert "instead of" in found["webhook"]["text"]
         assert fake.webhook["GenericOptions"][0]["NotificationTypes"] == ["ItemAdded", "ItemDeleted"]

@@ -33,15 +33,15 @@ async def test_the_next_two_episodes_go_before_the_new_and_the_backlog(tmp_path:
     async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, app):
         shows = episodes(fake, clock, 6)
         await app.scanner.scan(full=True)
-        assert await app.store.count_jobs() == {}
+        assert await app.storage.queue.counts() == {}
         fake.somebody_plays(shows[1])
         await app.server_monitor.look_at_viewers()
-        jobs = {job.item_id: job.priority for job in await app.store.jobs()}
+        jobs = {job.item_id: job.priority for job in await app.storage.jobs.page()}
         assert jobs == {
             ItemId(shows[2].id): Priority.NEXT_EPISODE,
             ItemId(shows[3].id): Priority.LATER_EPISODE,
         }
-        first = await app.store.claim(Stage.ACQUIRE, clock.now())
+        first = await app.storage.queue.claim(Stage.ACQUIRE, clock.now())
         assert first is not None
         assert first.item_id == shows[2].id
 
@@ -92,7 +92,7 @@ async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_pat
             await app.server_monitor.look_at_viewers()
             app.workers.preempt()
             for _ in range(500):
-                (job,) = [job for job in await app.store.jobs() if job.item_id == heard.id]
+                (job,) = [job for job in await app.storage.jobs.page() if job.item_id == heard.id]
                 if not app.workers.running:
                     break
                 await asyncio.sleep(0.01)
@@ -101,7 +101,7 @@ async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_pat
             await app.server_monitor.look_at_viewers()
             app.workers.wake()
             for _ in range(3000):
-                (job,) = [job for job in await app.store.jobs() if job.item_id == heard.id]
+                (job,) = [job for job in await app.storage.jobs.page() if job.item_id == heard.id]
                 if job.state is JobState.DONE:
                     break
                 await asyncio.sleep(0.01)
@@ -114,7 +114,7 @@ async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_pat
 async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: str, tmp_path: Path) -> None:
     """What the contract says of each mode (4.6): only Default, and Always on 10.10, take a file in a language the viewer did not ask for."""
     from tests.behaviour.test_delivery_is_exactly_once import ready
-    from tests.behaviour.test_scans_are_the_truth import store_of
+    from tests.behaviour.test_scans_are_the_truth import storage_of
 
     german = "ger" if version == "10.10.7" else "deu"
     async with FakeJellyfin(version) as fake:
@@ -143,7 +143,7 @@ async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: 
 
             before = {item.id: await plays(item) for item in (with_english, without)}
             for item in (with_english, without):
-                await ready(store_of(app), item, app)
+                await ready(storage_of(app), item, app)
             await app.workers.run(until_idle=True)
             after = {item.id: await plays(item) for item in (with_english, without)}
             for item in (with_english, without):
@@ -173,13 +173,13 @@ async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: 
 
 async def test_a_server_that_cannot_say_who_watches_is_delivered_to_later(tmp_path: Path) -> None:
     from tests.behaviour.test_delivery_is_exactly_once import ready
-    from tests.behaviour.test_scans_are_the_truth import store_of
+    from tests.behaviour.test_scans_are_the_truth import storage_of
 
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         fake.break_next("GET /Sessions", Fault(status=500))
         await app.workers.run(until_idle=True)
         assert item.sources[0].sidecars == {}
-        (job,) = await app.store.jobs()
+        (job,) = await app.storage.jobs.page()
         assert job.state is JobState.PARKED

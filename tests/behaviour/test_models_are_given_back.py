@@ -30,7 +30,7 @@ async def main():
     engines = build_engines(
         LocalSpeech(type="local", model="miniature"), [LocalTranslation(type="local", model="miniature")], threads=1, jobs=1, nice=0
     )
-    engines.text_language.tell("This is a text of more than forty letters, which is written in English.")
+    engines.text_language.detect("This is a text of more than forty letters, which is written in English.")
     await engines.translators[0].translate([TextUnit(UnitId("1"), "The man opens the door.")], LanguageTag("en"), LanguageTag("es"))
     engines.detector.speech(numpy.zeros(16_000 * 60, dtype=numpy.float32))
     loaded_mb = rss_mb()
@@ -56,7 +56,7 @@ async def test_all_models_are_unloaded_after_idle_time(title: str, tmp_path: Pat
     async with asyncio.timeout(60):
         while (
             daemon.app is None
-            or not (jobs := await daemon.app.store.jobs())
+            or not (jobs := await daemon.app.storage.jobs.page())
             or jobs[0].state is not JobState.DONE
         ):
             await clock.run_for(timedelta(seconds=1))

@@ -5,7 +5,7 @@ from pathlib import Path
 from fluxcaption.app import build_app
 from fluxcaption.daemon import run_once
 from fluxcaption.domain.jobs import JobState, Priority, Stage
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, audio, film, text
@@ -20,9 +20,9 @@ async def test_a_track_of_ours_that_somebody_edited_is_left(tmp_path: Path) -> N
     await run_once(wanted, print)
     ours = media.parent / f"{READ}.fluxcaption.es.srt"
     ours.write_bytes(HUMAN)
-    store = await SqliteStore.open(tmp_path / "state")
-    await store.retry((await store.jobs())[0].id, FastClock().now())
-    await store.close()
+    storage = await SqliteStorage.open(tmp_path / "state")
+    await storage.jobs.retry((await storage.jobs.page())[0].id, FastClock().now())
+    await storage.close()
     report = await run_once(wanted, print)
     assert [job.state for job in report.finished] == [JobState.DONE]
     assert ours.read_bytes() == HUMAN
@@ -35,18 +35,18 @@ async def test_a_track_that_came_while_ours_was_made_supersedes_it(tmp_path: Pat
         )
         fake.add(item)
         clock = FastClock()
-        store = await SqliteStore.open(tmp_path / "state")
-        app = build_app(settings(tmp_path / "state", jellyfin(fake), ["es"]), store, clock=clock)
+        storage = await SqliteStorage.open(tmp_path / "state")
+        app = build_app(settings(tmp_path / "state", jellyfin(fake), ["es"]), storage, clock=clock)
         try:
             await app.server.connect()
             await app.enqueuer.enqueue_item((await app.server.fetch_item(item.id)).id, Priority.REQUESTED)  # type: ignore[arg-type]
             plans = app.workers._stages
             for stage in (Stage.ACQUIRE, Stage.TRANSLATE):
-                job = await store.claim(stage, clock.now())
+                job = await storage.queue.claim(stage, clock.now())
                 assert job is not None
-                await store.record(job, await plans[stage].run(job), clock.now())
+                await storage.queue.record(job, await plans[stage].run(job), clock.now())
             item.sources[0].sidecars[f"{READ}.es.srt"] = HUMAN
-            job = await store.claim(Stage.UPLOAD, clock.now())
+            job = await storage.queue.claim(Stage.UPLOAD, clock.now())
             assert job is not None
             outcome = await plans[Stage.UPLOAD].run(job)
             assert outcome.state is JobState.DONE
@@ -54,7 +54,7 @@ async def test_a_track_that_came_while_ours_was_made_supersedes_it(tmp_path: Pat
             assert list(item.sources[0].sidecars) == [f"{READ}.es.srt"]
         finally:
             await app.close()
-            await store.close()
+            await storage.close()
 
 
 async def test_a_film_in_which_nobody_speaks_is_settled_once_for_all(tmp_path: Path) -> None:

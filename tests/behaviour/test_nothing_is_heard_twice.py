@@ -184,7 +184,7 @@ async def test_a_window_whose_answer_is_of_another_attempt_is_heard_again_and_no
         duration, (track, *_), _ = app.engines.media.probe(location)
         identity = app.engines.media.identify(location, duration)
         engines = replace(app.engines, executor=LateAnswer(app.engines.executor))  # type: ignore[arg-type]
-        transcriber = build_transcriber(engines, app.store)
+        transcriber = build_transcriber(engines, app.storage)
         with pytest.raises(ReplyUnusable):
             await transcriber.transcribe(location, track, identity, 1)
         assert await windows_heard(tmp_path / "state") == 0

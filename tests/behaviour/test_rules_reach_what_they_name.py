@@ -34,6 +34,6 @@ async def test_a_tag_of_a_series_holds_for_its_episodes(tmp_path: Path) -> None:
             episode.extra = {"SeriesName": name, "SeriesId": new_id(name)}
         report = await app.scanner.scan(full=True)
         assert (report.read, report.queued) == (3, 1)
-        assert [job.item_id for job in await app.store.jobs()] == [episodes[1].id]
+        assert [job.item_id for job in await app.storage.jobs.page()] == [episodes[1].id]
         await app.enqueuer.enqueue_item(ItemId(episodes[2].id), Priority.NEW)
-        assert len(await app.store.jobs()) == 1
+        assert len(await app.storage.jobs.page()) == 1

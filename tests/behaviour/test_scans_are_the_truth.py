@@ -18,7 +18,7 @@ from fluxcaption.domain.jobs import JobState, Outcome, Stage
 from fluxcaption.domain.media import MediaIdentity
 from fluxcaption.domain.units import Fingerprint, ItemId
 from fluxcaption.ports.storage import TrackFact
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 
 from tests.fakes.clock import FastClock, SimulatedClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
@@ -57,14 +57,14 @@ def between_pages(fake: FakeJellyfin, number: int, change: Callable[[], None]) -
     fake._rows = rows  # type: ignore[method-assign]
 
 
-def store_of(app: App) -> SqliteStore:
-    assert isinstance(app.store, SqliteStore)
-    return app.store
+def storage_of(app: App) -> SqliteStorage:
+    assert isinstance(app.storage, SqliteStorage)
+    return app.storage
 
 
-async def writes(store: SqliteStore) -> int:
+async def writes(storage: SqliteStorage) -> int:
     """Rows ever changed on the writing connection."""
-    writer = store._db._writer
+    writer = storage.database._writer
     assert writer is not None
     return writer.total_changes
 
@@ -76,14 +76,14 @@ async def test_an_unchanged_library_is_passed_over_without_a_full_read_or_a_writ
         assert (first.items, first.read, first.queued) == (1200, 1200, 1200)
         assert isinstance(app.clock, FastClock)
         app.clock.pass_time(hours=24)
-        before, file_suffix = len(fake.received), await writes(store_of(app))
+        before, file_suffix = len(fake.received), await writes(storage_of(app))
         second = await app.scanner.scan(full=True)
         request = [
             exchange.query.get("fields") for exchange in fake.received[before:] if exchange.route == "/Items"
         ]
         assert (second.items, second.read, second.queued) == (1200, 0, 0)
         assert request == ["Etag"] * 3
-        assert await writes(store_of(app)) - file_suffix <= 2, "the cursor alone is written"
+        assert await writes(storage_of(app)) - file_suffix <= 2, "the cursor alone is written"
 
 
 async def test_only_what_changed_is_read_in_full(tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(
         clock = SimulatedClock()
         fake.now = clock.now
         items = films(fake, count, clock.now(), [audio("eng"), text("ger", "PGSSUB"), text("eng")])
-        store = await SqliteStore.open(tmp_path)
-        await finish(fake, store, items, clock.now())
-        await store.close()
+        storage = await SqliteStorage.open(tmp_path)
+        await finish(fake, storage, items, clock.now())
+        await storage.close()
         daemon = Daemon(settings(tmp_path, jellyfin(fake), ["de"]), clock=clock)
         ready = asyncio.Event()
         running = asyncio.create_task(daemon.run(on_ready=ready.set))
@@ -170,9 +170,9 @@ async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(
             await a_day_goes_by()
         fake.change_all_ids()
         await a_day_goes_by()
-        jobs = await app.store.count_jobs()
-        found = await states(store_of(app))
-        heard = (await store_of(app)._db.read("SELECT count(*) AS n FROM windows"))[0]["n"]
+        jobs = await app.storage.queue.counts()
+        found = await states(storage_of(app))
+        heard = (await storage_of(app).database.read("SELECT count(*) AS n FROM windows"))[0]["n"]
         sent = Counter(
             exchange.method for exchange in fake.received if exchange.route.startswith(("/Videos", "/Items"))
         )
@@ -194,7 +194,7 @@ async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(
 async def test_tracks_that_a_library_scan_drops_are_never_taken_for_a_no(count: int, tmp_path: Path) -> None:
     async with FakeJellyfin() as fake, app_beside(fake, tmp_path, FastClock()) as app:
         items = films(fake, count, app.clock.now())
-        await finish(fake, store_of(app), items, app.clock.now())
+        await finish(fake, storage_of(app), items, app.clock.now())
         assert isinstance(app.clock, FastClock)
         await app.scanner.scan(full=True)
         dropped = 0
@@ -206,14 +206,14 @@ async def test_tracks_that_a_library_scan_drops_are_never_taken_for_a_no(count: 
             for _ in range(3):
                 app.clock.pass_time(hours=30)
                 await app.scanner.scan(full=True)
-        found = await states(store_of(app))
+        found = await states(storage_of(app))
         print(
             f"{count} delivered items, {dropped} times a track dropped by three library scans: {found.get(DeliveryState.REFUSED, 0)} taken for a no"
         )
         assert dropped >= count
         assert found.get(DeliveryState.REFUSED, 0) == 0
         assert found == {DeliveryState.CONFIRMED: count}
-        assert {state for _, state in await app.store.count_jobs()} == {JobState.DONE}
+        assert {state for _, state in await app.storage.queue.counts()} == {JobState.DONE}
         assert set(changes(fake)) == {"POST /Items/{itemId}/Refresh"}
 
 
@@ -222,7 +222,7 @@ async def test_a_track_that_somebody_removed_is_a_no_after_two_complete_passes_a
 ) -> None:
     async with FakeJellyfin() as fake, app_beside(fake, tmp_path, FastClock()) as app:
         items = films(fake, 5, app.clock.now())
-        await finish(fake, store_of(app), items, app.clock.now())
+        await finish(fake, storage_of(app), items, app.clock.now())
         await app.scanner.scan(full=True)
         items[2].sources[0].sidecars.clear()
         items[2].touch(app.clock.now())
@@ -230,20 +230,20 @@ async def test_a_track_that_somebody_removed_is_a_no_after_two_complete_passes_a
         for _ in range(5):
             app.clock.pass_time(hours=2)
             await app.scanner.scan(full=True)
-        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 4, DeliveryState.MISSING: 1}
+        assert await states(storage_of(app)) == {DeliveryState.CONFIRMED: 4, DeliveryState.MISSING: 1}
         app.clock.pass_time(hours=24)
         await app.scanner.scan(full=True)
-        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 4, DeliveryState.REFUSED: 1}
+        assert await states(storage_of(app)) == {DeliveryState.CONFIRMED: 4, DeliveryState.REFUSED: 1}
         for _ in range(2):
             app.clock.pass_time(hours=30)
             assert (await app.scanner.scan(full=True, lean=False)).queued == 0
-        assert {state for _, state in await app.store.count_jobs()} == {JobState.DONE}
+        assert {state for _, state in await app.storage.queue.counts()} == {JobState.DONE}
 
 
 async def test_a_renamed_track_of_ours_is_known_by_what_is_in_it(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake, app_beside(fake, tmp_path, FastClock()) as app:
         (item,) = films(fake, 1, app.clock.now())
-        await finish(fake, store_of(app), [item], app.clock.now())
+        await finish(fake, storage_of(app), [item], app.clock.now())
         source = item.sources[0]
         source.sidecars = {f"{source.stem}.german.srt": next(iter(source.sidecars.values()))}
         item.touch(app.clock.now())
@@ -265,10 +265,10 @@ async def test_two_full_scans_after_each_settled_reason_make_no_job(code: str, t
         (made,) = films(fake, 1, app.clock.now())
         item = await app.server.fetch_item(made.id)  # type: ignore[arg-type]
         source = item.sources[0]
-        await app.store.save_identity(
+        await app.storage.identities.save(
             item.server_id, source, MediaIdentity(Fingerprint("f"), source.size_bytes, source.duration_ms)
         )
-        await app.store.remember_skip(
+        await app.storage.skips.remember(
             Fingerprint("f"),
             DE,
             "*" if code == "undone" else app.planner.skip_key,
@@ -280,7 +280,7 @@ async def test_two_full_scans_after_each_settled_reason_make_no_job(code: str, t
             assert (await app.scanner.scan(full=True, lean=lean)).queued == 0
         fake.change_all_ids()
         assert (await app.scanner.scan(full=True, lean=False)).queued == 0
-        assert await app.store.count_jobs() == {}
+        assert await app.storage.queue.counts() == {}
         assert changes(fake) == []
 
 
@@ -315,9 +315,9 @@ async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job
         fake.add(made)
         async with app_beside(fake, tmp_path / "state", clock, languages=policy, asr=asr) as app:
             assert (await app.scanner.scan(full=True)).queued == 1
-            await app.store.release_all(clock.now())
+            await app.storage.backlog.release_all(clock.now())
             await app.workers.run(until_idle=True)
-            (job,) = await app.store.jobs()
+            (job,) = await app.storage.jobs.page()
             if code in {"undone", "refused"}:
                 assert job.state is JobState.DONE, job.reason
                 if code == "undone":
@@ -329,7 +329,7 @@ async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job
                     for _ in range(3):
                         await app.scanner.scan(full=True)
                         clock.pass_time(hours=25)
-                assert await states(store_of(app)) == {DeliveryState.REFUSED: 1}
+                assert await states(storage_of(app)) == {DeliveryState.REFUSED: 1}
             else:
                 assert (job.state, job.reason_code) == (JobState.SKIPPED, code), job.reason
             before, heard = len(fake.received), await windows_heard(tmp_path / "state")
@@ -339,7 +339,7 @@ async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job
                 clock.pass_time(hours=30)
                 assert (await app.scanner.scan(full=True, lean=False)).queued == 0
                 await app.workers.run(until_idle=True)
-            (after,) = await app.store.jobs()
+            (after,) = await app.storage.jobs.page()
             assert (after.id, after.state) == (job.id, job.state)
             assert changes(fake, before) == []
             assert made.sources[0].sidecars == {}
@@ -379,17 +379,17 @@ async def test_a_pass_that_was_broken_off_goes_on_with_what_it_has_not_read(tmp_
             report = await app.scanner.scan(full=True)
             assert report.items == 900
             assert 300 < report.read <= 400
-            assert len(await app.store.jobs(limit=2000)) == 900
+            assert len(await app.storage.jobs.page(limit=2000)) == 900
 
 
 async def test_an_unchanged_item_whose_job_failed_comes_back_after_a_day(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         films(fake, 3, clock.now())
         await app.scanner.scan(full=True)
-        await app.store.release_all(clock.now())
-        job = await app.store.claim(Stage.ACQUIRE, clock.now())
+        await app.storage.backlog.release_all(clock.now())
+        job = await app.storage.queue.claim(Stage.ACQUIRE, clock.now())
         assert job is not None
-        await app.store.record(job, Outcome.failed("no", "transient"), clock.now())
+        await app.storage.queue.record(job, Outcome.failed("no", "transient"), clock.now())
         clock.pass_time(hours=12)
         assert (await app.scanner.scan(full=True)).read == 0
         clock.pass_time(hours=13)
@@ -441,7 +441,7 @@ async def test_what_a_second_library_shows_again_stays_with_the_first(tmp_path: 
         fake._rows = lambda query: list(fake.items.values()) if "parentid" in query else real(query)  # type: ignore[method-assign]
         for lean in (False, True):
             assert (await app.scanner.scan(full=True, lean=lean)).items == 5
-            rows = await store_of(app)._db.read("SELECT library, missed_since FROM items")
+            rows = await storage_of(app).database.read("SELECT library, missed_since FROM items")
             assert [(row["library"], row["missed_since"]) for row in rows] == [("Movies", None)] * 5
 
 
@@ -458,7 +458,7 @@ async def test_a_pass_knows_the_library_however_the_server_spells_its_paths(tmp_
         new = film("New", [audio()], library=fake.libraries[0].id, added=clock.now())
         fake.add(new)
         await app.scanner.scan(full=True)
-        assert [str(job.target) for job in await app.store.jobs()] == ["es"] * 3
+        assert [str(job.target) for job in await app.storage.jobs.page()] == ["es"] * 3
         assert (await app.server.fetch_item(ItemId(new.id))).library == "Movies"
 
 
@@ -474,7 +474,9 @@ async def test_a_film_that_joins_a_collection_of_a_rule_is_decided_anew(tmp_path
         await app.scanner.scan(full=True)
         fake.box_sets[box] = [items[0].id]
         assert (await app.scanner.scan(full=True)).read == 1
-        assert [job.title for job in await app.store.jobs() if str(job.target) == "es"] == [items[0].name]
+        assert [job.title for job in await app.storage.jobs.page() if str(job.target) == "es"] == [
+            items[0].name
+        ]
         assert (await app.scanner.scan(full=True)).read == 0
         fake.box_sets[box] = []
         assert (await app.scanner.scan(full=True)).read == 1
@@ -490,12 +492,12 @@ async def test_a_renamed_library_is_decided_anew_and_one_that_is_gone_is_forgott
         await app.scanner.scan(full=True)
         fake.libraries[0].name = "Kids"
         assert (await app.scanner.scan(full=True)).read == 3
-        assert [str(job.target) for job in await app.store.jobs()].count("es") == 3
+        assert [str(job.target) for job in await app.storage.jobs.page()].count("es") == 3
         fake.libraries.clear()
         for hours, left in ((1, 3), (12, 3), (30, 0)):
             clock.pass_time(hours=hours)
             await app.scanner.scan(full=True)
-            assert (await store_of(app)._db.read("SELECT count(*) AS n FROM items"))[0]["n"] == left
+            assert (await storage_of(app).database.read("SELECT count(*) AS n FROM items"))[0]["n"] == left
 
 
 async def test_a_stream_address_that_nobody_has_probed_is_read_once(tmp_path: Path) -> None:
@@ -528,11 +530,11 @@ async def test_a_film_that_was_away_for_a_moment_gets_its_job_back(tmp_path: Pat
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         await app.scanner.scan(full=True)
-        await app.store.release_all(clock.now())
-        job = await app.store.claim(Stage.ACQUIRE, clock.now())
+        await app.storage.backlog.release_all(clock.now())
+        job = await app.storage.queue.claim(Stage.ACQUIRE, clock.now())
         assert job is not None
         gone = ItemGone(item.id)
-        await app.store.record(
+        await app.storage.queue.record(
             job, Outcome(JobState.CANCELLED, reason=str(gone), reason_code=gone.code), clock.now()
         )
         report = await app.scanner.scan(full=True)
@@ -548,13 +550,13 @@ async def test_an_open_job_follows_its_file_to_the_film_it_was_merged_into(tmp_p
         del fake.items[other.id]
         one.touch(clock.now())
         await app.scanner.scan(full=True)
-        assert {job.item_id for job in await app.store.jobs()} == {one.id}
+        assert {job.item_id for job in await app.storage.jobs.page()} == {one.id}
 
 
 async def test_one_item_that_the_server_stumbles_over_does_not_end_the_pass(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         items = films(fake, 30, clock.now())
-        await finish(fake, store_of(app), items[:1], clock.now())
+        await finish(fake, storage_of(app), items[:1], clock.now())
         items[0].sources[0].sidecars.clear()
         fake.chaos = lambda name: Fault(status=500) if name.startswith("POST /Items") else None
         assert (await app.scanner.scan(full=True)).items == 30
@@ -568,7 +570,7 @@ async def test_a_file_that_a_library_scan_dropped_is_no_no_though_somebody_watch
 ) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await finish(fake, store_of(app), [item], clock.now())
+        await finish(fake, storage_of(app), [item], clock.now())
         await app.scanner.scan(full=True)
         source = item.sources[0]
         source.unlisted.add(f"{source.stem}.fluxcaption.de.srt")
@@ -581,7 +583,7 @@ async def test_a_file_that_a_library_scan_dropped_is_no_no_though_somebody_watch
         assert source.unlisted == set()
         clock.pass_time(hours=25)
         await app.scanner.scan(full=True)
-        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 1}
+        assert await states(storage_of(app)) == {DeliveryState.CONFIRMED: 1}
 
 
 async def test_what_was_dropped_again_just_before_the_last_look_is_refreshed_before_anything_is_concluded(
@@ -589,7 +591,7 @@ async def test_what_was_dropped_again_just_before_the_last_look_is_refreshed_bef
 ) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await finish(fake, store_of(app), [item], clock.now())
+        await finish(fake, storage_of(app), [item], clock.now())
         source = item.sources[0]
         for _ in range(4):
             # Each time between two passes the server's own scan drops it.
@@ -597,13 +599,13 @@ async def test_what_was_dropped_again_just_before_the_last_look_is_refreshed_bef
             item.touch(clock.now())
             await app.scanner.scan(full=True)
             clock.pass_time(hours=25)
-        assert DeliveryState.REFUSED not in await states(store_of(app))
+        assert DeliveryState.REFUSED not in await states(storage_of(app))
 
 
 async def test_passes_that_broke_off_do_not_make_a_no(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         items = films(fake, 900, clock.now())
-        await finish(fake, store_of(app), items[:1], clock.now())
+        await finish(fake, storage_of(app), items[:1], clock.now())
         await app.scanner.scan(full=True)
         items[0].sources[0].sidecars.clear()
         items[0].touch(clock.now())
@@ -618,13 +620,13 @@ async def test_passes_that_broke_off_do_not_make_a_no(tmp_path: Path) -> None:
             with pytest.raises(ServiceUnreachable):
                 await app.scanner.scan(full=True)
             clock.pass_time(hours=25)
-        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 1}
+        assert await states(storage_of(app)) == {DeliveryState.CONFIRMED: 1}
 
 
 async def test_a_library_scan_that_begins_during_a_pass_makes_it_count_for_nothing(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await finish(fake, store_of(app), [item], clock.now())
+        await finish(fake, storage_of(app), [item], clock.now())
         await app.scanner.scan(full=True)
         item.sources[0].sidecars.clear()
         item.touch(clock.now())
@@ -638,7 +640,7 @@ async def test_a_library_scan_that_begins_during_a_pass_makes_it_count_for_nothi
             between_pages(fake, 1, walks)
             await app.scanner.scan(full=True)
             clock.pass_time(hours=25)
-        assert await states(store_of(app)) == {DeliveryState.CONFIRMED: 1}
+        assert await states(storage_of(app)) == {DeliveryState.CONFIRMED: 1}
 
 
 async def test_a_no_holds_when_the_film_gets_another_name(tmp_path: Path) -> None:
@@ -656,7 +658,7 @@ async def test_a_no_holds_when_the_film_gets_another_name(tmp_path: Path) -> Non
 
             async def work() -> None:
                 await app.scanner.scan(full=True)
-                await app.store.release_all(clock.now())
+                await app.storage.backlog.release_all(clock.now())
                 await app.workers.run(until_idle=True)
 
             await work()
@@ -668,7 +670,7 @@ async def test_a_no_holds_when_the_film_gets_another_name(tmp_path: Path) -> Non
             await work()
             clock.pass_time(hours=25)
             await work()
-            assert await states(store_of(app)) == {DeliveryState.REFUSED: 1}
+            assert await states(storage_of(app)) == {DeliveryState.REFUSED: 1}
             folder.rename(folder.with_name("New"))
             file = (folder.with_name("New") / f"{READ}.mkv").rename(folder.with_name("New") / "New.mkv")
             fake.items.clear()
@@ -676,7 +678,7 @@ async def test_a_no_holds_when_the_film_gets_another_name(tmp_path: Path) -> Non
             fake.add(renamed)
             await work()
             assert renamed.sources[0].sidecars == {}
-            assert "removed by somebody" in (await app.store.jobs())[0].reason
+            assert "removed by somebody" in (await app.storage.jobs.page())[0].reason
 
 
 @pytest.mark.parametrize("why", ["no-speech", "removed"])
@@ -684,19 +686,19 @@ async def test_another_file_under_the_same_name_is_looked_at_again(why: str, tmp
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (made,) = films(fake, 1, clock.now())
         if why == "removed":
-            await finish(fake, store_of(app), [made], clock.now())
+            await finish(fake, storage_of(app), [made], clock.now())
             made.sources[0].sidecars.clear()
             for _ in range(2):
                 await app.scanner.scan(full=True)
                 clock.pass_time(hours=25)
-            assert await states(store_of(app)) == {DeliveryState.REFUSED: 1}
+            assert await states(storage_of(app)) == {DeliveryState.REFUSED: 1}
         else:
             item = await app.server.fetch_item(ItemId(made.id))
             source = item.sources[0]
-            await app.store.save_identity(
+            await app.storage.identities.save(
                 item.server_id, source, MediaIdentity(Fingerprint("f"), source.size_bytes, source.duration_ms)
             )
-            await app.store.remember_skip(
+            await app.storage.skips.remember(
                 Fingerprint("f"), DE, app.planner.skip_key, why, "nobody speaks in it", clock.now()
             )
         assert (await app.scanner.scan(full=True)).queued == 0
@@ -709,7 +711,7 @@ async def test_a_language_that_was_read_is_of_that_file_alone(tmp_path: Path) ->
         (made,) = films(fake, 1, clock.now(), [audio("jpn"), text("und")])
         item = await app.server.fetch_item(ItemId(made.id))
         source = item.sources[0]
-        await app.store.save_track_fact(
+        await app.storage.tracks.save_fact(
             item.server_id,
             source.id,
             TrackFact(source.subtitles[0].key, item.etag, DE, media=source.revision),
@@ -732,11 +734,11 @@ async def test_a_language_that_was_read_is_of_that_file_alone(tmp_path: Path) ->
 async def test_a_track_of_replaced_media_is_made_anew_whatever_the_backlog_says(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path, backlog={"mode": "none"}) as (fake, clock, app):
         items = films(fake, 2, clock.now() - timedelta(days=60))
-        await finish(fake, store_of(app), items[:1], clock.now())
+        await finish(fake, storage_of(app), items[:1], clock.now())
         assert (await app.scanner.scan(full=True)).queued == 0
         replace_media(items[0], clock)
         assert (await app.scanner.scan(full=True)).queued == 1
-        (job,) = await app.store.jobs()
+        (job,) = await app.storage.jobs.page()
         assert (job.title, job.state, job.is_held) == (items[0].name, JobState.QUEUED, False)
 
 
@@ -748,16 +750,16 @@ async def test_a_track_of_replaced_media_goes_where_no_other_is_made(why: str, t
         app,
     ):
         (made,) = films(fake, 1, clock.now(), [audio("eng")])
-        await finish(fake, store_of(app), [made], clock.now())
+        await finish(fake, storage_of(app), [made], clock.now())
         await app.scanner.scan(full=True)
         replace_media(made, clock)
         item = await app.server.fetch_item(ItemId(made.id))
         source = item.sources[0]
-        await app.store.save_identity(
+        await app.storage.identities.save(
             item.server_id, source, MediaIdentity(Fingerprint("new"), source.size_bytes, source.duration_ms)
         )
         if why == "settled":
-            await app.store.remember_skip(
+            await app.storage.skips.remember(
                 Fingerprint("new"),
                 DE,
                 app.planner.skip_key,
@@ -778,7 +780,7 @@ async def test_a_track_of_replaced_media_goes_where_no_other_is_made(why: str, t
         assert decision.action is Action.REMOVE_STALE
         assert "the media was replaced since our track was made" in decision.reason
         assert (await app.scanner.scan(full=True)).queued == 1
-        job = await app.store.claim(Stage.ACQUIRE, clock.now())
+        job = await app.storage.queue.claim(Stage.ACQUIRE, clock.now())
         assert job is not None
         outcome = await app.workers._stages[Stage.ACQUIRE].run(job)
         assert (outcome.state, outcome.stage, job.track_ref) == (JobState.QUEUED, Stage.UPLOAD, None)
@@ -791,27 +793,27 @@ async def test_a_track_beside_a_file_that_only_seems_replaced_stays(tmp_path: Pa
         app,
     ):
         (made,) = films(fake, 1, clock.now(), [audio("eng")])
-        await finish(fake, store_of(app), [made], clock.now())
+        await finish(fake, storage_of(app), [made], clock.now())
         await app.scanner.scan(full=True)
         replace_media(made, clock)
         made.sources[0].streams = [audio("ger")]
         item = await app.server.fetch_item(ItemId(made.id))
         source = item.sources[0]
         # The very bytes it was made for.
-        await app.store.save_identity(
+        await app.storage.identities.save(
             item.server_id,
             source,
             MediaIdentity(Fingerprint(f"f{made.id}"), source.size_bytes, source.duration_ms),
         )
         assert (await app.scanner.scan(full=True)).queued == 1
-        job = await app.store.claim(Stage.ACQUIRE, clock.now())
+        job = await app.storage.queue.claim(Stage.ACQUIRE, clock.now())
         assert job is not None
         outcome = await app.workers._stages[Stage.ACQUIRE].run(job)
         assert (outcome.state, outcome.reason) == (
             JobState.DONE,
             "our track was made for this very file, which only seems changed",
         )
-        await app.store.record(job, outcome, clock.now())
+        await app.storage.queue.record(job, outcome, clock.now())
         assert [(await app.scanner.scan(full=True)).queued for _ in range(2)] == [0, 0]
 
 
@@ -820,7 +822,7 @@ async def test_a_film_that_replaced_another_and_brought_no_track_is_a_gap_after_
 ) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (made,) = films(fake, 1, clock.now())
-        await finish(fake, store_of(app), [made], clock.now())
+        await finish(fake, storage_of(app), [made], clock.now())
         await app.scanner.scan(full=True)
         replace_media(made, clock)
         made.sources[0].sidecars.clear()

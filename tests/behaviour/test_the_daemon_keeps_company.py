@@ -39,11 +39,11 @@ async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path:
         await ready.wait()
         app = daemon.app
         assert app is not None
-        while not await app.store.state_value("scan-basis"):
+        while not await app.storage.state_values.get("scan-basis"):
             await asyncio.sleep(0.01)
         while not fake.tasks["WebhookItemAdded"].is_armed:
             await asyncio.sleep(0.01)
-        assert await app.store.jobs() == []
+        assert await app.storage.jobs.page() == []
 
         fake.somebody_plays(old[0])
         await clock.run_for(timedelta(minutes=2))
@@ -59,7 +59,7 @@ async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path:
         fake.end_library_scan()
         await clock.run_for(timedelta(minutes=3))
         for _ in range(200):
-            jobs = await app.store.jobs()
+            jobs = await app.storage.jobs.page()
             if jobs:
                 break
             await asyncio.sleep(0.02)
@@ -79,7 +79,7 @@ async def beside(fake: FakeJellyfin, clock: SimulatedClock, tmp_path: Path) -> A
     running = asyncio.create_task(daemon.run(on_ready=ready.set))
     await ready.wait()
     assert daemon.app is not None
-    while not await daemon.app.store.state_value("scan-basis"):
+    while not await daemon.app.storage.state_values.get("scan-basis"):
         await asyncio.sleep(0.01)
     yield daemon
     daemon.stop()
@@ -158,7 +158,7 @@ async def test_a_next_episode_that_cannot_be_read_hides_no_viewer(fault: Fault, 
         assert await app.server_monitor.look_at_viewers()
         fake.faults.clear()
         await app.server_monitor.look_at_viewers()
-        assert {job.item_id for job in await app.store.jobs()} == {show.id for show in shows[1:]}
+        assert {job.item_id for job in await app.storage.jobs.page()} == {show.id for show in shows[1:]}
 
 
 @pytest.mark.parametrize("version", ["10.10.7", "12.0.0"])

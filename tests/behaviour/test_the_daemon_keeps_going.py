@@ -51,7 +51,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 async def jobs(daemon: Daemon) -> list[Job]:
     assert daemon.app is not None
-    return list(await daemon.app.store.jobs())
+    return list(await daemon.app.storage.jobs.page())
 
 
 async def call(daemon: Daemon, method: str, path: str, **more: Any) -> tuple[int, Any]:
@@ -272,7 +272,7 @@ async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> No
         running(settings(tmp_path / "state", jellyfin(fake), ["es"])) as daemon,
     ):
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
-        writer = daemon.app.store._db._writer  # type: ignore[union-attr]
+        writer = daemon.app.storage.database._writer  # type: ignore[union-attr]
         for row in await (await writer.execute("PRAGMA page_count")).fetchall():
             await writer.execute(f"PRAGMA max_page_count={row[0]}")
         for _ in range(200):
@@ -293,7 +293,7 @@ async def test_a_database_that_is_locked_for_minutes_ends_nothing(tmp_path: Path
     ):
         await until(lambda: _is(daemon.health.readiness().parts.get("server") is not None))
         assert daemon.app is not None
-        await daemon.app.store._db._writer.execute("PRAGMA busy_timeout=10")  # type: ignore[attr-defined]
+        await daemon.app.storage.database._writer.execute("PRAGMA busy_timeout=10")  # type: ignore[attr-defined]
         began = daemon.app.clock.now()
         other = sqlite3.connect(
             tmp_path / "state" / "fluxcaption.sqlite3", isolation_level=None, check_same_thread=False

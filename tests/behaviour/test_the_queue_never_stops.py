@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,10 @@ from fluxcaption.domain.units import Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.pipeline.captioning.transcriber import Transcriber
 from fluxcaption.pipeline.queue.worker_pool import StagePool, WorkerPool
 from fluxcaption.ports.media import MediaLocation
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.database import Database
+from fluxcaption.storage.jobs import JobTable
+from fluxcaption.storage.maintenance import MaintenanceQueries
+from fluxcaption.storage.storage import SqliteStorage
 
 from tests.fakes.clock import START, FastClock, SimulatedClock
 
@@ -25,13 +28,13 @@ BROKEN = ServiceUnreachable("Jellyfin", "http://server", "status 500")
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    opened = await SqliteStore.open(tmp_path)
+async def storage(tmp_path: Path) -> AsyncIterator[SqliteStorage]:
+    opened = await SqliteStorage.open(tmp_path)
     yield opened
     await opened.close()
 
 
-async def gaps(store: SqliteStore, count: int, priority: Priority = Priority.NEW) -> None:
+async def gaps(storage: SqliteStorage, count: int, priority: Priority = Priority.NEW) -> None:
     new = [
         NewJob(
             ServerId("v"),
@@ -45,7 +48,7 @@ async def gaps(store: SqliteStore, count: int, priority: Priority = Priority.NEW
         )
         for n in range(count)
     ]
-    await store.add_jobs(new, START)
+    await storage.jobs.add(new, START)
 
 
 @asynccontextmanager
@@ -64,12 +67,12 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def states(store: SqliteStore) -> dict[str, JobState]:
-    return {job.source_id: job.state for job in await store.jobs(limit=500)}
+async def states(storage: SqliteStorage) -> dict[str, JobState]:
+    return {job.source_id: job.state for job in await storage.jobs.page(limit=500)}
 
 
-async def all_are(store: SqliteStore, state: JobState) -> bool:
-    return set((await states(store)).values()) == {state}
+async def all_are(storage: SqliteStorage, state: JobState) -> bool:
+    return set((await states(storage)).values()) == {state}
 
 
 class Held:
@@ -96,93 +99,109 @@ class Held:
 
 
 async def test_a_job_cancelled_and_asked_for_again_before_its_attempt_ends_is_made_once_more(
-    store: SqliteStore,
+    storage: SqliteStorage,
 ) -> None:
     stage = Held()
-    await gaps(store, 1)
-    workers = WorkerPool(store, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)})
+    await gaps(storage, 1)
+    workers = WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)})
     async with working(workers) as pool:
         await stage.has_begun(1)
         job = stage.started[0]
-        await store.cancel(job.id, START)
+        await storage.jobs.cancel(job.id, START)
         workers.cancel_running(job.id)
-        await store.retry(job.id, START)
+        await storage.jobs.retry(job.id, START)
         workers.wake()
         await stage.has_begun(2)
         stage.go_on.set()
         stage.let_go.set()
-        await until(lambda: all_are(store, JobState.DONE))
+        await until(lambda: all_are(storage, JobState.DONE))
         assert not pool.done()
 
 
-async def test_a_job_whose_record_is_gone_ends_nothing(store: SqliteStore) -> None:
+async def test_a_job_whose_record_is_gone_ends_nothing(storage: SqliteStorage) -> None:
     stage = Held()
     stage.let_go.set()
-    await gaps(store, 2)
-    async with working(WorkerPool(store, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})) as pool:
+    await gaps(storage, 2)
+    async with working(WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})) as pool:
         await stage.has_begun(1)
-        await store._write("DELETE FROM jobs WHERE id=?", (stage.started[0].id,))
+        await storage.database.write("DELETE FROM jobs WHERE id=?", (stage.started[0].id,))
         stage.go_on.set()
-        await until(lambda: all_are(store, JobState.DONE))
+        await until(lambda: all_are(storage, JobState.DONE))
         assert not pool.done()
 
 
-async def test_news_of_a_job_that_cannot_be_passed_on_end_nothing(store: SqliteStore) -> None:
+async def test_news_of_a_job_that_cannot_be_passed_on_end_nothing(storage: SqliteStorage) -> None:
     async def made(job: Job) -> Outcome:
         return Outcome.done("made")
 
     async def refused(job: Job) -> None:
         raise DiskLow("/state")
 
-    await gaps(store, 3)
+    await gaps(storage, 3)
     async with working(
-        WorkerPool(store, FastClock(), {Stage.ACQUIRE: StagePool(made, 1)}, on_change=refused)
+        WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(made, 1)}, on_change=refused)
     ) as pool:
-        await until(lambda: all_are(store, JobState.DONE))
+        await until(lambda: all_are(storage, JobState.DONE))
         assert not pool.done()
 
 
-class Failing(SqliteStore):
-    """A store whose methods can be told to fail."""
+class FailingJobs(JobTable):
+    """A job table whose records can be told to fail."""
 
-    reader_fails = False
     records_fail = 0
 
-    async def clamp_future_times(self, now: object) -> None:
-        if self.reader_fails:
-            raise StateError("database is locked")
-
-    async def record(self, job: Job, outcome: Outcome, now: object) -> Job | None:
+    async def record(self, job: Job, outcome: Outcome, now: datetime) -> Job | None:
         if self.records_fail:
             self.records_fail -= 1
             raise DiskLow("/state")
-        return await super().record(job, outcome, now)  # type: ignore[arg-type]
+        return await super().record(job, outcome, now)
+
+
+class FailingMaintenance(MaintenanceQueries):
+    """Maintenance that can be told to fail."""
+
+    fails = False
+
+    async def clamp_future_times(self, now: datetime) -> None:
+        if self.fails:
+            raise StateError("database is locked")
+
+
+class Failing(SqliteStorage):
+    """Storage that can be told to fail."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.failing_jobs = FailingJobs(database)
+        self.jobs = self.queue = self.failing_jobs
+        self.failing_maintenance = FailingMaintenance(database)
+        self.maintenance = self.failing_maintenance
 
 
 async def test_a_database_that_fails_the_queue_costs_no_job_its_place(tmp_path: Path) -> None:
-    store = await Failing.open(tmp_path)
+    storage = await Failing.open(tmp_path)
     stage = Held()
     stage.let_go.set()
-    await gaps(store, 2)
-    workers = WorkerPool(store, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)})
+    await gaps(storage, 2)
+    workers = WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)})
     async with working(workers) as pool:
         await stage.has_begun(2)
-        assert isinstance(store, Failing)
-        store.reader_fails = True
+        assert isinstance(storage, Failing)
+        storage.failing_maintenance.fails = True
         workers.wake()
         await asyncio.wait({pool}, timeout=10)
         assert pool.done()
-    assert await all_are(store, JobState.QUEUED)
-    assert [job.attempts for job in await store.jobs()] == [0, 0]
-    await store.close()
+    assert await all_are(storage, JobState.QUEUED)
+    assert [job.attempts for job in await storage.jobs.page()] == [0, 0]
+    await storage.close()
 
 
 async def test_what_became_of_a_job_is_written_once_the_disk_has_room_even_if_it_is_to_step_aside_meanwhile(
     tmp_path: Path,
 ) -> None:
-    store = await Failing.open(tmp_path)
-    assert isinstance(store, Failing)
-    store.records_fail = 1
+    storage = await Failing.open(tmp_path)
+    assert isinstance(storage, Failing)
+    storage.failing_jobs.records_fail = 1
     clock = SimulatedClock()
     priority = Priority.BACKLOG
 
@@ -190,32 +209,32 @@ async def test_what_became_of_a_job_is_written_once_the_disk_has_room_even_if_it
         return Outcome.done("made")
 
     async def was_refused() -> bool:
-        return store.records_fail == 0
+        return storage.failing_jobs.records_fail == 0
 
-    await gaps(store, 1)
-    workers = WorkerPool(store, clock, {Stage.ACQUIRE: StagePool(made, 1, lambda: priority)})
+    await gaps(storage, 1)
+    workers = WorkerPool(storage, clock, {Stage.ACQUIRE: StagePool(made, 1, lambda: priority)})
     async with working(workers):
         await until(was_refused)
         priority = Priority.REQUESTED
         workers.preempt()
         await clock.run_for(timedelta(seconds=31))
-        await until(lambda: all_are(store, JobState.DONE))
-    await store.close()
+        await until(lambda: all_are(storage, JobState.DONE))
+    await storage.close()
 
 
-async def test_an_end_by_signal_counts_as_no_crash(store: SqliteStore) -> None:
-    await gaps(store, 1)
+async def test_an_end_by_signal_counts_as_no_crash(storage: SqliteStorage) -> None:
+    await gaps(storage, 1)
     for _ in range(4):
         stage = Held()
         stage.let_go.set()
-        async with working(WorkerPool(store, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})):
+        async with working(WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})):
             await stage.has_begun(1)
             assert stage.started[0].attempts == 1
-        await store.requeue_interrupted(START)
-    assert await all_are(store, JobState.QUEUED)
+        await storage.queue.requeue_interrupted(START)
+    assert await all_are(storage, JobState.QUEUED)
 
 
-async def test_an_item_that_is_away_for_a_moment_keeps_its_job(store: SqliteStore) -> None:
+async def test_an_item_that_is_away_for_a_moment_keeps_its_job(storage: SqliteStorage) -> None:
     confirm_attempts: list[Job] = []
 
     async def find(job: Job) -> Outcome:
@@ -224,12 +243,12 @@ async def test_an_item_that_is_away_for_a_moment_keeps_its_job(store: SqliteStor
             return Outcome.done("made")
         raise ItemGone(job.item_id)
 
-    await gaps(store, 2)
+    await gaps(storage, 2)
     clock = FastClock()
-    async with working(WorkerPool(store, clock, {Stage.ACQUIRE: StagePool(find, 1)})):
+    async with working(WorkerPool(storage, clock, {Stage.ACQUIRE: StagePool(find, 1)})):
 
         async def ended() -> bool:
-            return await states(store) == {"s0": JobState.DONE, "s1": JobState.CANCELLED}
+            return await states(storage) == {"s0": JobState.DONE, "s1": JobState.CANCELLED}
 
         await until(ended)
     assert len(confirm_attempts) == 4
@@ -263,24 +282,24 @@ class Neighbour:
     ],
 )
 async def test_a_neighbour_that_is_away_for_ten_minutes_is_asked_seldom_and_the_queue_drains_after_its_return(
-    error: ServiceUnreachable | KeyRejected, most: int, store: SqliteStore
+    error: ServiceUnreachable | KeyRejected, most: int, storage: SqliteStorage
 ) -> None:
     neighbour = Neighbour(error)
-    await gaps(store, 50)
+    await gaps(storage, 50)
     clock = SimulatedClock()
     plans = {
         Stage.ACQUIRE: StagePool(neighbour.stage, 1, probe=neighbour.answer),
         Stage.UPLOAD: StagePool(neighbour.stage, 2, probe=neighbour.answer),
     }
-    async with working(WorkerPool(store, clock, plans)):
+    async with working(WorkerPool(storage, clock, plans)):
         await until(lambda: _is(neighbour.request > 0))
         await clock.run_for(timedelta(minutes=10))
         assert 1 < neighbour.request <= most
-        away = [job for job in await store.jobs(limit=100) if job.state is JobState.PARKED]
+        away = [job for job in await storage.jobs.page(limit=100) if job.state is JobState.PARKED]
         assert len(away) == 1, "the others never set out"
         neighbour.error = None
         await clock.run_for(timedelta(seconds=5) if error is AWAY else timedelta(minutes=6))
-        await until(lambda: all_are(store, JobState.DONE))
+        await until(lambda: all_are(storage, JobState.DONE))
 
 
 async def _is(value: bool) -> bool:
@@ -288,7 +307,7 @@ async def _is(value: bool) -> bool:
 
 
 async def test_one_title_that_a_neighbour_cannot_serve_holds_the_others_up_for_seconds(
-    store: SqliteStore,
+    storage: SqliteStorage,
 ) -> None:
     async def serve(job: Job) -> Outcome:
         if job.source_id == "s0":
@@ -298,29 +317,29 @@ async def test_one_title_that_a_neighbour_cannot_serve_holds_the_others_up_for_s
     async def answers() -> None:
         return
 
-    await gaps(store, 20)
+    await gaps(storage, 20)
     clock = SimulatedClock()
 
     async def others_are_done() -> bool:
-        return sum(state is JobState.DONE for state in (await states(store)).values()) == 19
+        return sum(state is JobState.DONE for state in (await states(storage)).values()) == 19
 
-    async with working(WorkerPool(store, clock, {Stage.ACQUIRE: StagePool(serve, 1, probe=answers)})):
-        await until(lambda: _failed_once(store))
+    async with working(WorkerPool(storage, clock, {Stage.ACQUIRE: StagePool(serve, 1, probe=answers)})):
+        await until(lambda: _failed_once(storage))
         await clock.run_for(timedelta(seconds=13))
         await until(others_are_done)
 
 
-async def _failed_once(store: SqliteStore) -> bool:
-    return JobState.PARKED in (await states(store)).values()
+async def _failed_once(storage: SqliteStorage) -> bool:
+    return JobState.PARKED in (await states(storage)).values()
 
 
-async def test_a_run_that_ends_by_itself_does_not_wait_long_for_a_neighbour(store: SqliteStore) -> None:
+async def test_a_run_that_ends_by_itself_does_not_wait_long_for_a_neighbour(storage: SqliteStorage) -> None:
     neighbour = Neighbour(BROKEN)
-    await gaps(store, 20)
+    await gaps(storage, 20)
     clock = FastClock()
     async with asyncio.timeout(10):
         await WorkerPool(
-            store, clock, {Stage.ACQUIRE: StagePool(neighbour.stage, 1, probe=neighbour.answer)}
+            storage, clock, {Stage.ACQUIRE: StagePool(neighbour.stage, 1, probe=neighbour.answer)}
         ).run(until_idle=True)
     assert neighbour.request == 3
     assert clock.now() < START + timedelta(minutes=3)

@@ -59,7 +59,7 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(
         await ready.wait()
         assert daemon.web is not None
         assert daemon.app is not None
-        while not await daemon.app.store.state_value("scan-basis"):
+        while not await daemon.app.storage.state_values.get("scan-basis"):
             await asyncio.sleep(0.01)
         gaps = films(fake, count * 55 // 100, START)
         for item in gaps:
@@ -90,17 +90,17 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=32)) as session:
             for first in range(0, len(sent), 500):
                 await asyncio.gather(*(send(session, url, *event) for event in sent[first : first + 500]))
-        store = daemon.app.store
+        storage = daemon.app.storage
         for _ in range(30_000):
-            if not await store.open_events(clock.now()):
+            if not await storage.events.due(clock.now()):
                 break
             await clock.run_for(timedelta(seconds=2))
         hinted = {ItemId(item.id) for item in gaps if ("ItemAdded", item.id) in sent}
-        assert {job.item_id for job in await store.jobs(limit=100_000)} == hinted, (
+        assert {job.item_id for job in await storage.jobs.page(limit=100_000)} == hinted, (
             "what was told of is queued without any scan, and nothing else"
         )
         await daemon._scan_requests.request_and_wait(full=True)
-        jobs = await store.jobs(limit=100_000)
+        jobs = await storage.jobs.page(limit=100_000)
         assert {job.item_id for job in jobs} == {ItemId(item.id) for item in gaps}
         assert len(jobs) == len(gaps)
         assert {job.state for job in jobs} <= {JobState.QUEUED, JobState.RUNNING, JobState.PARKED}
@@ -151,7 +151,7 @@ async def test_the_servers_own_news_come_when_its_task_is_run(tmp_path: Path) ->
         assert daemon.web is not None
         assert daemon.app is not None
         app = daemon.app
-        while not await app.store.state_value("scan-basis"):
+        while not await app.storage.state_values.get("scan-basis"):
             await asyncio.sleep(0.01)
         fake.webhook["GenericOptions"] = [
             {
@@ -168,10 +168,10 @@ async def test_the_servers_own_news_come_when_its_task_is_run(tmp_path: Path) ->
         fake.arrives(stays)
         fake.arrives(goes)
         fake.leaves(goes)
-        assert await app.store.jobs() == []
+        assert await app.storage.jobs.page() == []
         await app.server.trigger_webhook_tasks()
         for _ in range(500):
-            if jobs := await app.store.jobs():
+            if jobs := await app.storage.jobs.page():
                 break
             await clock.run_for(timedelta(seconds=2))
         assert [job.item_id for job in jobs] == [stays.id]
@@ -309,7 +309,7 @@ async def jobs_after(daemon: Daemon, clock: SimulatedClock, length: timedelta) -
     await clock.run_for(length)
     for _ in range(20):
         await asyncio.sleep(0.02)
-    return {job.item_id for job in await daemon.app.store.jobs()}
+    return {job.item_id for job in await daemon.app.storage.jobs.page()}
 
 
 async def beside(
@@ -323,7 +323,7 @@ async def beside(
     running = asyncio.create_task(daemon.run(on_ready=ready.set))
     await ready.wait()
     assert daemon.app is not None
-    while not await daemon.app.store.state_value("scan-basis"):
+    while not await daemon.app.storage.state_values.get("scan-basis"):
         await asyncio.sleep(0.01)
     return daemon, running
 
@@ -347,7 +347,7 @@ async def test_an_event_that_cannot_be_followed_holds_up_no_other(trouble: str, 
                     session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "ItemAdded", item_id
                 )
         assert await jobs_after(daemon, clock, timedelta(minutes=1)) == {item.id for item in new[1:]}
-        (waiting,) = await daemon.app.store.open_events(clock.now() + timedelta(days=1))
+        (waiting,) = await daemon.app.storage.events.due(clock.now() + timedelta(days=1))
         assert waiting.item_id == bad
         assert waiting.attempts >= 1
         daemon.stop()
@@ -394,7 +394,7 @@ async def test_events_of_another_server_that_came_before_the_first_answer_are_dr
                     assert answer.status == 202
             fake.is_starting = False
             assert await jobs_after(daemon, clock, timedelta(minutes=2)) == {own.id}
-            assert not await daemon.app.store.open_events(clock.now() + timedelta(days=1))
+            assert not await daemon.app.storage.events.due(clock.now() + timedelta(days=1))
             async with session.post(
                 url,
                 json={"NotificationType": "ItemAdded", "ItemId": own.id, "ServerId": "f" * 32},

@@ -60,7 +60,7 @@ def test_why_tells_each_decision(
     (version,) = [version for version in told["versions"] if version["id"] == item.id]
     found = {decision["target"]: decision for decision in version["decisions"]}
     for target, (action, sentence) in situation.expected.items():
-        assert (found[target]["way"], sentence in found[target]["reason"]) == (action, True), found[target]
+        assert (found[target]["action"], sentence in found[target]["reason"]) == (action, True), found[target]
     assert not (tmp_path / "state").exists()
 
 

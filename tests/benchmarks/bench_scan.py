@@ -90,7 +90,7 @@ async def measured(url: str, state: Path) -> None:
         floor, items, requests = await asyncio.to_thread(bare, url, fields, size)
         times: list[float] = []
         asking = asyncio.create_task(ask_health(daemon.web.port, times))
-        before, writer = rss_mb(), app.store._db._writer  # type: ignore[attr-defined]
+        before, writer = rss_mb(), app.storage.database._writer  # type: ignore[attr-defined]
         file_suffix = writer.total_changes
         began = time.perf_counter()
         app.set_server(await app.server.connect())

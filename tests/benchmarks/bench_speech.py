@@ -30,12 +30,12 @@ from pathlib import Path
 from fluxcaption.ports.media import MediaLocation
 from fluxcaption.malloc import keep_memory_tight
 from fluxcaption.settings import LocalSpeech
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 from fluxcaption.app import build_engines, build_listener
 async def main():
     keep_memory_tight()
     engines = build_engines(LocalSpeech(model=sys.argv[2]), [], threads=1, jobs=1, nice=0)
-    store = await SqliteStore.open(Path(sys.argv[3]))
+    store = await SqliteStorage.open(Path(sys.argv[3]))
     location = MediaLocation(sys.argv[1])
     duration, audio, _ = engines.media.probe(location)
     listener = build_listener(engines, store)

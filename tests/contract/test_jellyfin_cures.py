@@ -39,7 +39,7 @@ from fluxcaption.jellyfin.server import JellyfinServer
 from fluxcaption.settings import JellyfinConfig as Settings
 
 from tests.behaviour.test_delivery_is_exactly_once import HUMAN, beside_a_folder, posts, ready, work
-from tests.behaviour.test_scans_are_the_truth import store_of
+from tests.behaviour.test_scans_are_the_truth import storage_of
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeJellyfin, Fault, audio, film, text
 from tests.fakes.jellyfin.library import SERVER_ID
@@ -168,7 +168,7 @@ async def test_the_end_of_a_library_scan_is_polled_and_what_came_during_it_is_lo
         assert not await app.server_monitor.library_scan_has_ended()
         fake.begin_library_scan()
         clock.pass_time(seconds=10)
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await app.workers.run(until_idle=True)
         assert not await app.server_monitor.library_scan_has_ended()
         assert fake.end_library_scan(drops=1.0) == 1
@@ -176,7 +176,7 @@ async def test_the_end_of_a_library_scan_is_polled_and_what_came_during_it_is_lo
         assert await app.server_monitor.library_scan_has_ended()
         assert item.sources[0].unlisted == set()
         assert not await app.server_monitor.library_scan_has_ended()
-        (delivery,) = await app.store.deliveries(ServerId(SERVER_ID))
+        (delivery,) = await app.storage.deliveries.find(ServerId(SERVER_ID))
         assert delivery.state is DeliveryState.CONFIRMED
 
 
@@ -301,13 +301,13 @@ async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_a
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         fake.hides_new_tracks = True
-        number = await ready(store_of(app), item, app)
+        number = await ready(storage_of(app), item, app)
         from fluxcaption.domain.jobs import Stage
 
         upload = app.workers._stages[Stage.UPLOAD].run
         for _ in range(2):
             # The second time as after kill -9 between the server's 204 and our commit: the job is where it was.
-            job = await app.store.job(number)  # type: ignore[arg-type]
+            job = await app.storage.jobs.get(number)  # type: ignore[arg-type]
             assert job is not None
             outcome = await upload(job)
             assert outcome.stage is Stage.CONFIRM
@@ -326,7 +326,7 @@ async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_a
 async def test_a_size_limit_of_a_proxy_is_got_round_by_the_mapped_folder(tmp_path: Path) -> None:
     async with beside_a_folder(tmp_path) as (fake, clock, app, item, file):
         fake.chaos = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await work(app, fake, clock, hours=1)
         assert file.read_bytes() == words(item.name)
         assert posts(fake) == 1
@@ -336,9 +336,9 @@ async def test_a_size_limit_of_a_proxy_is_told_where_no_folder_is_mapped(tmp_pat
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         fake.chaos = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await work(app, fake, clock, hours=24)
-        (job,) = await app.store.jobs()
+        (job,) = await app.storage.jobs.page()
         assert "limits the size" in job.reason
         assert posts(fake) <= 4
 
@@ -498,7 +498,7 @@ async def test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_
                 ]
             )
 
-        await ready(store_of(app), item, app)
+        await ready(storage_of(app), item, app)
         await work(app, fake, clock, hours=30)
         assert uploads() == 1, "however long it takes, without a library scan in between nothing is known"
         fake.begin_library_scan()

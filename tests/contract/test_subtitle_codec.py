@@ -200,7 +200,7 @@ import resource, sys, time
 from pathlib import Path
 from fluxcaption.domain.errors import SubtitleUnreadable
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.shaping import fit, sentences, spread
+from fluxcaption.domain.shaping import distribute_lines, fit_translation, group_into_sentences
 from fluxcaption.subtitles.codec import Pysubs2Codec
 import pysubs2
 file = Path(sys.argv[1])
@@ -208,10 +208,10 @@ content = file.read_bytes()
 used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 began = time.process_time()
 try:
-    spoken = sentences(Pysubs2Codec().read(file.name, content).cues)
+    spoken = group_into_sentences(Pysubs2Codec().read(file.name, content).cues)
     for sentence in spoken:
-        fit(sentence.text, sentence.cues, LanguageTag("es"))
-    texts = [text for sentence in spoken for text in spread(sentence.text, sentence.cues, LanguageTag("es"))]
+        fit_translation(sentence.text, sentence.cues, LanguageTag("es"))
+    texts = [text for sentence in spoken for text in distribute_lines(sentence.text, sentence.cues, LanguageTag("es"))]
     Pysubs2Codec().rewrite(file.name, content, texts)
 except SubtitleUnreadable:
     pass

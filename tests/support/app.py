@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxcaption.settings import Settings
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 
 from tests.fakes.jellyfin import KEY, FakeJellyfin
 
@@ -48,11 +48,11 @@ def jellyfin(fake: FakeJellyfin) -> dict[str, Any]:
 
 async def windows_heard(state: Path) -> int:
     """How many windows are saved, over all transcripts."""
-    store = await SqliteStore.open(state, read_only=True)
+    storage = await SqliteStorage.open(state, read_only=True)
     try:
-        return int((await store._db.read("SELECT count(*) AS n FROM windows"))[0]["n"])
+        return int((await storage.database.read("SELECT count(*) AS n FROM windows"))[0]["n"])
     finally:
-        await store.close()
+        await storage.close()
 
 
 def heard_ms(state: Path) -> tuple[int, int]:

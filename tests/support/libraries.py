@@ -15,7 +15,7 @@ from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import MediaIdentity
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.jellyfin.parse import read_item
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 from fluxcaption.subtitles.codec import Pysubs2Codec
 
 from tests.fakes.clock import FastClock
@@ -48,7 +48,7 @@ def films(
     return made
 
 
-async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], now: datetime) -> None:
+async def finish(fake: FakeJellyfin, storage: SqliteStorage, items: list[FakeItem], now: datetime) -> None:
     """As after months of work: our German track beside each film, delivered, confirmed and remembered."""
     codec = Pysubs2Codec()
     for first in range(0, len(items), 500):
@@ -64,7 +64,7 @@ async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], 
             )
             seen = item.sources[0]
             facts.append((item, seen, content, name, f"{source.folder}/{name}"))
-        await store.add_jobs(
+        await storage.jobs.add(
             [
                 NewJob(
                     item.server_id, item.id, seen.id, DE, item.name, Priority.BACKLOG, item.added_at, "gap"
@@ -74,14 +74,16 @@ async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], 
             now,
         )
         for _ in part:
-            job = await store.claim(Stage.ACQUIRE, now)
+            job = await storage.queue.claim(Stage.ACQUIRE, now)
             assert job is not None
-            await store.record(job, Outcome.next(Stage.CONFIRM), now)
-        jobs = [job for job in [await store.claim(Stage.CONFIRM, now) for _ in part] if job is not None]
-        await asyncio.gather(*(store.record(job, Outcome.done("made"), now) for job in jobs))
+            await storage.queue.record(job, Outcome.next(Stage.CONFIRM), now)
+        jobs = [
+            job for job in [await storage.queue.claim(Stage.CONFIRM, now) for _ in part] if job is not None
+        ]
+        await asyncio.gather(*(storage.queue.record(job, Outcome.done("made"), now) for job in jobs))
         await asyncio.gather(
             *(
-                store.record_intent(
+                storage.deliveries.record_intent(
                     Delivery(
                         item.server_id,
                         seen.id,
@@ -102,12 +104,12 @@ async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], 
         )
         await asyncio.gather(
             *(
-                store.mark_confirmed(item.server_id, seen.id, DE, path, seen.revision, now)
+                storage.deliveries.mark_confirmed(item.server_id, seen.id, DE, path, seen.revision, now)
                 for item, seen, _, _, path in facts
             )
         )
         for item, seen, _, _, _ in facts:
-            await store.save_identity(
+            await storage.identities.save(
                 item.server_id,
                 seen,
                 MediaIdentity(Fingerprint(f"f{item.id}"), seen.size_bytes, Ms(seen.duration_ms)),
@@ -118,16 +120,16 @@ async def finish(fake: FakeJellyfin, store: SqliteStore, items: list[FakeItem], 
 async def app_beside(fake: FakeJellyfin, state: Path, clock: FastClock, **more: Any) -> AsyncIterator[App]:
     """The daemon's parts on a state, introduced to the server; German is wanted, nothing is translated by itself."""
     fake.now = clock.now
-    store = await SqliteStore.open(state)
+    storage = await SqliteStorage.open(state)
     try:
-        app = build_app(settings(state, jellyfin(fake), ["de"], **more), store, clock=clock)
+        app = build_app(settings(state, jellyfin(fake), ["de"], **more), storage, clock=clock)
         try:
             app.set_server(await app.server.connect())
             yield app
         finally:
             await app.close()
     finally:
-        await store.close()
+        await storage.close()
 
 
 @asynccontextmanager
@@ -139,10 +141,10 @@ async def beside_a_server(state: Path, **more: Any) -> AsyncIterator[tuple[FakeJ
             yield fake, clock, app
 
 
-async def states(store: SqliteStore) -> dict[DeliveryState, int]:
+async def states(storage: SqliteStorage) -> dict[DeliveryState, int]:
     """How many deliveries stand where."""
     found: dict[DeliveryState, int] = {}
-    for delivery in await store.deliveries(ServerId("81ea6ae80e18429d96f4f383a4d5c813")):
+    for delivery in await storage.deliveries.find(ServerId("81ea6ae80e18429d96f4f383a4d5c813")):
         found[delivery.state] = found.get(delivery.state, 0) + 1
     return found
 

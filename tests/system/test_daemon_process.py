@@ -211,13 +211,13 @@ def test_a_signal_ends_it_while_the_server_is_silent(tmp_path: Path) -> None:
 
 END = """
 import asyncio, sys, threading
-from fluxcaption.cli.common import guarded, run_async
+from fluxcaption.cli.common import run_async, run_guarded
 async def work():
     blocked = asyncio.ensure_future(asyncio.to_thread(threading.Event().wait))
     await asyncio.sleep(0)
     print("done", flush=True)
     return 75
-guarded(lambda: run_async(work()), debug=False)
+run_guarded(lambda: run_async(work()), debug=False)
 """
 
 

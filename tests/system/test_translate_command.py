@@ -45,13 +45,13 @@ async def translate(file: Path, fake: FakeOllama, *more: str) -> tuple[int, str,
     ],
 )
 async def test_the_language_is_read_from_the_name_as_servers_read_it(
-    name: str, file_suffix: str, fake: FakeOllama, tmp_path: Path
+    name: str, written: str, fake: FakeOllama, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(TEXT)
     code, out, err = await translate(tmp_path / name, fake)
     assert (code, err) == (0, "")
-    assert out.startswith(f"{name} [de]: {file_suffix} translated by ollama tiny")
-    assert (tmp_path / file_suffix).read_text() == TEXT.replace("The man", "Auf Deutsch: The man").replace(
+    assert out.startswith(f"{name} [de]: {written} translated by ollama tiny")
+    assert (tmp_path / written).read_text() == TEXT.replace("The man", "Auf Deutsch: The man").replace(
         "Where", "Auf Deutsch: Where"
     )
 

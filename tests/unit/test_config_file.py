@@ -167,7 +167,7 @@ def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
         load_settings(tmp_path / "nowhere.yaml", {})
 
 
-@pytest.mark.parametrize("way", ["inline", "file", "credential", "environment"])
+@pytest.mark.parametrize("action", ["inline", "file", "credential", "environment"])
 def test_a_secret_comes_from_any_of_its_sources_and_never_shows(tmp_path: Path, action: str) -> None:
     (tmp_path / "jellyfin_api_key").write_text("hush-hush\n", encoding="utf-8")
     key = {

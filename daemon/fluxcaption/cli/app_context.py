@@ -9,7 +9,7 @@ from fluxcaption.app import App, build_app
 from fluxcaption.settings import Settings
 from fluxcaption.storage.database import DATABASE
 from fluxcaption.storage.lock import StateLock
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 
 
 @asynccontextmanager
@@ -24,9 +24,9 @@ async def open_app(settings: Settings, *, reading: bool) -> AsyncIterator[App]:
             lock = StateLock(folder)
             lock.take()
             stack.callback(lock.release)
-        store = await SqliteStore.open(folder, read_only=reading and not is_passing)
-        stack.push_async_callback(store.close)
-        app = build_app(settings, store)
+        storage = await SqliteStorage.open(folder, read_only=reading and not is_passing)
+        stack.push_async_callback(storage.close)
+        app = build_app(settings, storage)
         stack.push_async_callback(app.close)
         app.set_server(await app.server.connect())
         yield app

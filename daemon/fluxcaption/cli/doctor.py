@@ -27,7 +27,7 @@ def doctor(config: Path | None, as_json: bool) -> int:
         click.echo(
             json.dumps(
                 [
-                    {"check": one.name, "grade": one.severity.value, "text": one.text, "fix": one.fix}
+                    {"check": one.name, "severity": one.severity.value, "text": one.text, "fix": one.fix}
                     for one in findings
                 ]
             )

@@ -19,7 +19,7 @@ from fluxcaption.domain.language import LanguageTag, Strictness
 from fluxcaption.logs import one_line, set_up_logging
 from fluxcaption.pipeline.captioning.single_file import SingleFileCaptioner
 from fluxcaption.pipeline.captioning.transcriber import Progress
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 from fluxcaption.settings import (
     LocalSpeech,
     LocalTranslation,
@@ -29,7 +29,7 @@ from fluxcaption.settings import (
     TranslationBackend,
 )
 from fluxcaption.storage.lock import StateLock
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 
 model_option = click.option("--model", help="Speech model: a CTranslate2 Whisper directory, or miniature.")
 translator_option = click.option(
@@ -237,18 +237,18 @@ async def _open(
     )
 
 
-async def _memory(stack: AsyncExitStack) -> Store:
+async def _memory(stack: AsyncExitStack) -> Storage:
     """The command's own memory, so that a long film goes on where it was broken off; a passing one where that cannot be had."""
     folder = _cache() / "caption"
     lock = StateLock(folder)
     try:
         lock.take()
         stack.callback(lock.release)
-        store = await SqliteStore.open(folder)
+        storage = await SqliteStorage.open(folder)
     except StateError:
-        store = await SqliteStore.open(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-    stack.push_async_callback(store.close)
-    return store
+        storage = await SqliteStorage.open(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+    stack.push_async_callback(storage.close)
+    return storage
 
 
 COMMANDS = (caption, translate)

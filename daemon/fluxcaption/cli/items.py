@@ -19,7 +19,7 @@ from fluxcaption.logs import one_line
 from fluxcaption.pipeline.explain import Explanation, as_text, explain
 from fluxcaption.settings import Settings
 from fluxcaption.storage.database import DATABASE
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 
 _ID = re.compile(r"[0-9a-fA-F-]{32,36}")
 
@@ -40,7 +40,9 @@ async def _why(settings: Settings, item: str) -> Any:
     if is_running(settings):
         return await call_daemon(settings, "GET", f"/api/items/{await _id_of(settings, item)}/why")
     async with open_app(settings, reading=True) as app:
-        return (await explain(app.server, app.store, app.planner, await _id_of(settings, item))).model_dump()
+        return (
+            await explain(app.server, app.storage, app.planner, await _id_of(settings, item))
+        ).model_dump()
 
 
 def ask_for_item(
@@ -49,7 +51,7 @@ def ask_for_item(
     """Queue one item as asked for, through the running daemon or for the next run."""
     answer = run_async(_ask(settings, item, targets, request))
     for decision in answer["decisions"]:
-        click.echo(one_line(f"{decision['target']}: {decision['way']}: {decision['reason']}"))
+        click.echo(one_line(f"{decision['target']}: {decision['action']}: {decision['reason']}"))
     click.echo(
         f"queued: {', '.join(f'job {number}' for number in answer['jobs']) or 'nothing is to be made'}"
     )
@@ -69,9 +71,9 @@ async def _ask(settings: Settings, item: str, targets: Sequence[LanguageTag], re
         return await call_daemon(settings, "POST", "/api/jobs/caption", body)
     async with open_app(settings, reading=False) as app:
         decisions = await app.enqueuer.enqueue_requested(item_id, targets, request)
-        jobs = await app.store.jobs(item_id=item_id, states=OPEN_STATES)
+        jobs = await app.storage.jobs.page(item_id=item_id, states=OPEN_STATES)
         told = [
-            {"target": str(decision.target), "way": decision.action.value, "reason": decision.reason}
+            {"target": str(decision.target), "action": decision.action.value, "reason": decision.reason}
             for decision in decisions
         ]
         return {"jobs": [job.id for job in jobs], "decisions": told}
@@ -113,11 +115,11 @@ async def _id_of(settings: Settings, text: str) -> ItemId:
         raise UsageError(
             f"no item is known by {text!r} before the first scan: run `fluxcaption scan`, or give the item's id"
         )
-    store = await SqliteStore.open(settings.state, read_only=True)
+    storage = await SqliteStorage.open(settings.state, read_only=True)
     try:
-        found = await store.find_items(text)
+        found = await storage.items.find(text)
     finally:
-        await store.close()
+        await storage.close()
     if len(found) == 1:
         return found[0][0]
     if not found:

@@ -17,7 +17,7 @@ from fluxcaption.domain.units import JobId
 from fluxcaption.logs import one_line
 from fluxcaption.settings import Settings
 from fluxcaption.storage.lock import StateLock
-from fluxcaption.storage.store import SqliteStore
+from fluxcaption.storage.storage import SqliteStorage
 from fluxcaption.web.api import JobView
 
 View = Mapping[str, Any]
@@ -58,28 +58,28 @@ async def _act(settings: Settings, action: str, job_id: int | None) -> Any:
     lock = StateLock(settings.state)
     lock.take()
     try:
-        store = await SqliteStore.open(settings.state)
+        storage = await SqliteStorage.open(settings.state)
         try:
             if action in {"pause", "resume"}:
-                await store.set_state_value(PAUSED_KEY, "yes" if action == "pause" else "no")
+                await storage.state_values.set(PAUSED_KEY, "yes" if action == "pause" else "no")
                 return {"paused": action == "pause"}
-            change = store.retry if action == "retry" else store.cancel
+            change = storage.jobs.retry if action == "retry" else storage.jobs.cancel
             return _found(await change(JobId(job_id or 0), SystemClock().now()), job_id)
         finally:
-            await store.close()
+            await storage.close()
     finally:
         lock.release()
 
 
 async def _read(settings: Settings, job_id: int | None) -> Any:
-    store = await SqliteStore.open(settings.state, read_only=True)
+    storage = await SqliteStorage.open(settings.state, read_only=True)
     try:
         if job_id is not None:
-            return _found(await store.job(JobId(job_id)), job_id)
-        found: Sequence[Job] = await store.jobs(limit=500)
+            return _found(await storage.jobs.get(JobId(job_id)), job_id)
+        found: Sequence[Job] = await storage.jobs.page(limit=500)
         return [JobView.of(job).model_dump(mode="json") for job in found]
     finally:
-        await store.close()
+        await storage.close()
 
 
 def _found(job: Job | None, job_id: int | None) -> View:

@@ -25,7 +25,7 @@ def refusal_pause(upload_attempts: int) -> timedelta:
 class ConfirmAction(StrEnum):
     """What is done."""
 
-    INSPECT = "look"
+    CHECK_AGAIN = "check-again"
     """It may still appear."""
     WAIT = "wait"
     """All looks were in vain: the server is asked to look at the folder, and a person is told."""
@@ -64,7 +64,7 @@ class ConfirmFacts:
 def next_confirm_action(facts: ConfirmFacts) -> ConfirmAction:
     """Decide what becomes of a track that a look did not see."""
     if facts.confirm_attempts < len(CONFIRM_DELAYS):
-        return ConfirmAction.INSPECT
+        return ConfirmAction.CHECK_AGAIN
     if facts.file_is_there is False:
         return ConfirmAction.WRITE
     if (

@@ -61,7 +61,7 @@ class Tally:
             actions.append(f"{decision.target} {decision.action}")
             if decision.action.is_work:
                 sources.add(decision.source.id)
-            if decision.action is Action.ACQUIRE and decision.source.id not in self._heard:
+            if decision.action is Action.LISTEN and decision.source.id not in self._heard:
                 self._heard.add(decision.source.id)
                 listen_ms += decision.source.duration_ms
         count = ItemCount(",".join(actions), len(sources), listen_ms, item.added_at)

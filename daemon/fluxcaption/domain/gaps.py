@@ -37,7 +37,7 @@ class Action(StrEnum):
     INSPECT = "look"
     """A text track that says no language could cover: reading it is the first step of the job."""
     TRANSLATE = "translate"
-    ACQUIRE = "listen"
+    LISTEN = "listen"
     YIELD_TO_HUMAN = "retire"
     """A human's track came: ours goes."""
     REMOVE_STALE = "withdraw"
@@ -50,7 +50,7 @@ class Action(StrEnum):
         return self in {
             Action.INSPECT,
             Action.TRANSLATE,
-            Action.ACQUIRE,
+            Action.LISTEN,
             Action.YIELD_TO_HUMAN,
             Action.REMOVE_STALE,
         }
@@ -58,7 +58,7 @@ class Action(StrEnum):
     @property
     def makes_track(self) -> bool:
         """Whether a track is made."""
-        return self in {Action.INSPECT, Action.TRANSLATE, Action.ACQUIRE}
+        return self in {Action.INSPECT, Action.TRANSLATE, Action.LISTEN}
 
 
 class DeliveryState(StrEnum):
@@ -256,7 +256,7 @@ def _decide_one(
     choice = choose_source(item, source, target, reads, policy.marker, policy.sources, known)
     if isinstance(choice, NoSource):
         return not_made(Action.CANNOT, choice.reason, choice)
-    action = Action.TRANSLATE if isinstance(choice, FromText) else Action.ACQUIRE
+    action = Action.TRANSLATE if isinstance(choice, FromText) else Action.LISTEN
     gap = (
         "the media was replaced since our track was made"
         if is_stale

@@ -12,7 +12,7 @@ from fluxcaption.domain.units import ItemId
 from fluxcaption.logs import one_line
 from fluxcaption.pipeline.planner import Planner
 from fluxcaption.ports.media_server import MediaServer
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 
 
 class TrackView(BaseModel):
@@ -81,24 +81,24 @@ class Explanation(BaseModel):
     versions: list[SourceView]
 
 
-async def explain(server: MediaServer, store: Store, planner: Planner, item_id: ItemId) -> Explanation:
+async def explain(server: MediaServer, storage: Storage, planner: Planner, item_id: ItemId) -> Explanation:
     """Read an item afresh and tell every decision about it; changes nothing.
 
     Raises:
         ItemGone: The library does not know it.
     """
     item = await server.fetch_item(item_id)
-    memory = await store.load_history([item], planner.skip_key)
+    memory = await storage.history.load([item], planner.skip_key)
     decisions = planner.decide(item, memory)
     versions = []
     for source in item.sources:
-        jobs = {job.target: job for job in await store.jobs_of_source(item.server_id, source.id)}
+        jobs = {job.target: job for job in await storage.jobs.of_source(item.server_id, source.id)}
         views = []
         for decision in decisions:
             if decision.source.id == source.id:
                 job = jobs.get(decision.target)
-                delivery = await store.delivery(item.server_id, source.id, decision.target)
-                views.append(_decision(decision, await _standing(store, job) if job else None, delivery))
+                delivery = await storage.deliveries.get(item.server_id, source.id, decision.target)
+                views.append(_decision(decision, await _standing(storage, job) if job else None, delivery))
         known = memory.get(source.id, SourceHistory()).tracks
         versions.append(
             SourceView(
@@ -111,13 +111,13 @@ async def explain(server: MediaServer, store: Store, planner: Planner, item_id: 
     return Explanation(id=item.id, name=item.name, library=item.library, versions=versions)
 
 
-async def _standing(store: Store, job: Job) -> JobStanding:
+async def _standing(storage: Storage, job: Job) -> JobStanding:
     return JobStanding(
         id=job.id,
         state=job.state.value,
         stage=job.stage.value,
         priority=job.priority.value,
-        place=await store.place_in_queue(job) + 1 if job.state in OPEN_STATES and not job.is_held else None,
+        place=await storage.jobs.position(job) + 1 if job.state in OPEN_STATES and not job.is_held else None,
         next_try_at=job.next_try_at,
         attempts=job.attempts,
         reason="it waits for its turn in the backlog" if job.is_held else job.reason,

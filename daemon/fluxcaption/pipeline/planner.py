@@ -8,7 +8,7 @@ from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import Item
 from fluxcaption.domain.rules import EffectivePolicy, Rule, TargetRule
 from fluxcaption.domain.units import SourceId
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 from fluxcaption.ports.translation import Translator
 from fluxcaption.settings import RuleEntry, Settings, Target
 
@@ -54,13 +54,13 @@ class Planner:
         self,
         language_policy: LanguagePolicy,
         translators: Sequence[Translator],
-        store: Store,
+        storage: Storage,
         hearing: Callable[[], str] = lambda: "",
     ) -> None:
         self.language_policy = language_policy
         self.policy = language_policy.defaults
         self.translators = tuple(translators)
-        self._store = store
+        self._storage = storage
         self._hearing = hearing
 
     def reads(self, source: LanguageTag, target: LanguageTag) -> int | None:
@@ -77,7 +77,7 @@ class Planner:
 
     async def plan(self, items: Sequence[Item]) -> Sequence[Sequence[Decision]]:
         """Decide every wanted language of every media source, item by item, with what is remembered of them."""
-        memory = await self._store.load_history(items, self.skip_key)
+        memory = await self._storage.history.load(items, self.skip_key)
         return [self.decide(item, memory) for item in items]
 
     def decide(self, item: Item, memory: Mapping[SourceId, SourceHistory]) -> Sequence[Decision]:
@@ -93,7 +93,7 @@ class Planner:
             replace(self.language_policy.defaults, targets=policy, makes_spoken=True),
             tuple(replace(rule, targets=(), skip=False) for rule in self.language_policy.rules),
         )
-        return Planner(language_policy, self.translators, self._store, self._hearing)
+        return Planner(language_policy, self.translators, self._storage, self._hearing)
 
     def serves(self, have: LanguageTag, want: LanguageTag) -> bool:
         """Whether text in one language is what the household asked for."""

@@ -15,7 +15,7 @@ from fluxcaption.domain.playback import (
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.media_server import MediaServer
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +28,9 @@ NEXT_TIERS = (Priority.NEXT_EPISODE, Priority.LATER_EPISODE)
 class PlaybackMonitor:
     """Knows who watches; every answer for a delivery is fresh from the server."""
 
-    def __init__(self, server: MediaServer, store: Store, clock: Clock) -> None:
+    def __init__(self, server: MediaServer, storage: Storage, clock: Clock) -> None:
         self._server = server
-        self._store = store
+        self._storage = storage
         self._clock = clock
         self._looked_at: datetime | None = None
         self.server_id = ServerId("")
@@ -51,7 +51,7 @@ class PlaybackMonitor:
         self.now_playing = tuple(
             Playing(playing.item_id, playing.source_id, now) for playing in await self._server.playing()
         )
-        await self._store.save_watched(
+        await self._storage.playback.save(
             self.server_id, [(playing.item_id, playing.source_id, now) for playing in self.now_playing]
         )
         return before != self.is_anyone_watching
@@ -64,7 +64,9 @@ class PlaybackMonitor:
         now = self._clock.now()
         seen = [
             Playing(*watched)
-            for watched in await self._store.watched_since(self.server_id, now - QUIET_PERIOD_AFTER_PLAYBACK)
+            for watched in await self._storage.playback.since(
+                self.server_id, now - QUIET_PERIOD_AFTER_PLAYBACK
+            )
         ]
         until = do_not_disturb_until(item_id, source_ids, [*seen, *self.now_playing])
         return until if until is not None and until > now else None
@@ -79,11 +81,11 @@ class PlaybackMonitor:
     async def next_episodes(self) -> Mapping[ItemId, Priority]:
         """The two episodes after each that was watched in the last 48 hours, with how far forward they go."""
         wanted: dict[ItemId, Priority] = {}
-        watched = await self._store.watched_since(self.server_id, self._clock.now() - FOLLOWED_FOR)
+        watched = await self._storage.playback.since(self.server_id, self._clock.now() - FOLLOWED_FOR)
         for item_id, _, _ in watched:
             for priority, following in zip(
                 NEXT_TIERS,
-                await self._store.next_episodes(self.server_id, item_id, NEXT_EPISODES),
+                await self._storage.items.next_episodes(self.server_id, item_id, NEXT_EPISODES),
                 strict=False,
             ):
                 if following not in wanted or priority.rank < wanted[following].rank:
@@ -95,6 +97,6 @@ class PlaybackMonitor:
     async def _catch_up(self, since: datetime) -> None:
         """After a start or a gap: what was played while nobody asked, as the server has written down."""
         played = await self._server.played_since(since - GAP)
-        await self._store.save_watched(
+        await self._storage.playback.save(
             self.server_id, [(playing.item_id, playing.source_id, playing.seen_at) for playing in played]
         )

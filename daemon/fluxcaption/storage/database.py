@@ -97,6 +97,14 @@ class Database:
             self._committer = asyncio.create_task(self._commit_waiting(), name="committer")
         return await asyncio.shield(future)
 
+    async def write(self, statement: str, values: Iterable[object] = ()) -> int:
+        """Run one statement as a checkpoint. Return the number of changed rows."""
+        return await self.checkpoint(_one_statement(statement, values))
+
+    async def write_durably(self, statement: str, values: Iterable[object] = ()) -> int:
+        """Run one statement as a promise. Return the number of changed rows."""
+        return await self.promise(_one_statement(statement, values))
+
     async def _commit_waiting(self) -> None:
         while self._waiting:
             batch: list[tuple[Body, asyncio.Future[Any]]] = []
@@ -178,6 +186,15 @@ class Database:
             except sqlite3.Error as error:
                 raise _translated(self._path, error) from error
             return result
+
+
+def _one_statement(
+    statement: str, values: Iterable[object]
+) -> Callable[[aiosqlite.Connection], Awaitable[int]]:
+    async def body(connection: aiosqlite.Connection) -> int:
+        return (await connection.execute(statement, tuple(values))).rowcount
+
+    return body
 
 
 async def _prepare(connection: aiosqlite.Connection, *, is_reader: bool = False) -> None:

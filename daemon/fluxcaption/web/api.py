@@ -16,7 +16,7 @@ from fluxcaption.pipeline.discovery.scanner import ScanReport
 from fluxcaption.pipeline.explain import Explanation
 from fluxcaption.plugin_manifest import repository_manifest
 from fluxcaption.ports.clock import Clock
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 from fluxcaption.web.problems import problem
 from fluxcaption.web.routes import Handler
 from fluxcaption.web.webhook import Proofs
@@ -165,7 +165,7 @@ class Api:
 
     def __init__(
         self,
-        store: Store,
+        storage: Storage,
         clock: Clock,
         health: Health,
         *,
@@ -177,7 +177,7 @@ class Api:
         undo: Callable[[ItemId | None, bool], Awaitable[Sequence[str]]],
         ask: Callable[[AskBody], Awaitable[Sequence[Decision]]],
     ) -> None:
-        self._store = store
+        self._storage = storage
         self._clock = clock
         self._health = health
         self._scan = scan
@@ -212,7 +212,7 @@ class Api:
         except ValueError as error:
             return problem(400, "query-wrong", str(error))
         item = request.query.get("item")
-        found = await self._store.jobs(
+        found = await self._storage.jobs.page(
             states=states, item_id=ItemId(item) if item else None, limit=limit, before=before
         )
         page = JobPage(
@@ -222,18 +222,18 @@ class Api:
 
     async def job(self, request: web.Request) -> web.Response:
         """One job."""
-        found = await self._store.job(_job_id(request))
+        found = await self._storage.jobs.get(_job_id(request))
         return _answer(JobView.of(found)) if found else _no_such_job()
 
     async def retry(self, request: web.Request) -> web.Response:
         """Queue a job again, as asked for."""
-        found = await self._store.retry(_job_id(request), self._clock.now())
+        found = await self._storage.jobs.retry(_job_id(request), self._clock.now())
         self._wake()
         return _answer(JobView.of(found)) if found else _no_such_job()
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Cancel an open job."""
-        found = await self._store.cancel(_job_id(request), self._clock.now())
+        found = await self._storage.jobs.cancel(_job_id(request), self._clock.now())
         if found is None:
             return _no_such_job()
         self._abandon(found.id)
@@ -291,7 +291,9 @@ class Api:
             AskedDecision(target=str(decision.target), action=decision.action.value, reason=decision.reason)
             for decision in decisions
         ]
-        jobs = [job.id for job in await self._store.jobs(item_id=ItemId(body.item_id), states=OPEN_STATES)]
+        jobs = [
+            job.id for job in await self._storage.jobs.page(item_id=ItemId(body.item_id), states=OPEN_STATES)
+        ]
         return web.Response(
             status=202,
             text=AskAnswer(jobs=jobs, decisions=told).model_dump_json(),

@@ -15,7 +15,7 @@ from aiohttp import web
 from fluxcaption.domain.jobs import PLAYBACK
 from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.ports.clock import Clock
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 from fluxcaption.web.problems import problem
 
 MAX_DEPTH = 20
@@ -49,13 +49,13 @@ class Webhook:
 
     def __init__(
         self,
-        store: Store,
+        storage: Storage,
         clock: Clock,
         secret: str,
         server_id: Callable[[], ServerId],
         on_event: Callable[[], None],
     ) -> None:
-        self._store = store
+        self._storage = storage
         self._clock = clock
         self._secret = secret
         self._server_id = server_id
@@ -100,7 +100,7 @@ class Webhook:
         if known and given and given != known:
             return problem(403, "wrong-server", "this event is from another server")
         # Stored as it came: before the server has answered for the first time nothing is known, and it is compared when it is looked at.
-        event_id = await self._store.add_event(ServerId(given), kind, ItemId(item_id), self._clock.now())
+        event_id = await self._storage.events.add(ServerId(given), kind, ItemId(item_id), self._clock.now())
         self._on_event()
         return web.json_response({"id": event_id}, status=202)
 

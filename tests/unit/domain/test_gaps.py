@@ -78,25 +78,25 @@ def nothing(source: LanguageTag, target: LanguageTag) -> int | None:
 
 
 SITUATIONS = [
-    ("nothing but English sound", item((sound(),)), policy(), Action.ACQUIRE, "is listened to"),
+    ("nothing but English sound", item((sound(),)), policy(), Action.LISTEN, "is listened to"),
     ("an embedded text track in the target", item((sound(),), embedded("de")), policy(), Action.COVERED, "embedded track 1"),
     ("a text file in the target", item((sound(),), beside("Film.de.srt", "de")), policy(), Action.COVERED, "file Film.de.srt"),
     ("our own track", item((sound(),), beside("Film.fluxcaption.de.srt", "de")), policy(), Action.COVERED, "our own"),
-    ("a forced track does not cover", item((sound(),), embedded("de", is_forced=True)), policy(), Action.ACQUIRE, "is listened to"),
-    ("a picture track does not cover", item((sound(),), embedded("de", codec="pgssub", is_text=False)), policy(), Action.ACQUIRE, "is listened to"),
-    ("a commentary track does not cover", item((sound(),), embedded("de", is_commentary=True)), policy(), Action.ACQUIRE, "is listened to"),
+    ("a forced track does not cover", item((sound(),), embedded("de", is_forced=True)), policy(), Action.LISTEN, "is listened to"),
+    ("a picture track does not cover", item((sound(),), embedded("de", codec="pgssub", is_text=False)), policy(), Action.LISTEN, "is listened to"),
+    ("a commentary track does not cover", item((sound(),), embedded("de", is_commentary=True)), policy(), Action.LISTEN, "is listened to"),
     ("a track for the hearing impaired covers", item((sound(),), embedded("de", is_hearing_impaired=True)), policy(), Action.COVERED, "serves it"),
     ("a track of no language is read first", item((sound(),), embedded(None)), policy(), Action.INSPECT, "it is read first"),
     ("text in the spoken language is translated", item((sound(),), embedded("en")), policy(), Action.TRANSLATE, "in the spoken language"),
     ("text in another language is translated", item((sound("ja"),), embedded("en")), policy(), Action.TRANSLATE, "which a translator reads"),
-    ("a machine's track is no source", item((sound(),), beside("Film.ai.en.srt", "en")), policy(), Action.ACQUIRE, "is listened to"),
-    ("our own track is no source", item((sound(),), beside("Film.fluxcaption.en.srt", "en")), policy(), Action.ACQUIRE, "is listened to"),
-    ("a forced track is no source", item((sound(),), embedded("en", is_forced=True)), policy(), Action.ACQUIRE, "is listened to"),
+    ("a machine's track is no source", item((sound(),), beside("Film.ai.en.srt", "en")), policy(), Action.LISTEN, "is listened to"),
+    ("our own track is no source", item((sound(),), beside("Film.fluxcaption.en.srt", "en")), policy(), Action.LISTEN, "is listened to"),
+    ("a forced track is no source", item((sound(),), embedded("en", is_forced=True)), policy(), Action.LISTEN, "is listened to"),
     ("the target is spoken", item((sound("de"),)), policy(), Action.NOT_WANTED, "is spoken in it"),
-    ("the target is spoken and made", item((sound("de"),)), policy(spoken=True), Action.ACQUIRE, "is listened to"),
-    ("sound of no language is listened to", item((sound(None),)), policy(), Action.ACQUIRE, "language unknown"),
+    ("the target is spoken and made", item((sound("de"),)), policy(spoken=True), Action.LISTEN, "is listened to"),
+    ("sound of no language is listened to", item((sound(None),)), policy(), Action.LISTEN, "language unknown"),
     ("only for foreign films, and this one is understood", item((sound("en"),)), policy(foreign=True, understood=("en",)), Action.NOT_WANTED, "understood"),
-    ("only for foreign films, and this is one", item((sound("ja"),)), policy(foreign=True, understood=("en",)), Action.ACQUIRE, "is listened to"),
+    ("only for foreign films, and this is one", item((sound("ja"),)), policy(foreign=True, understood=("en",)), Action.LISTEN, "is listened to"),
     ("neither text nor sound", item(()), policy(), Action.CANNOT, "no sound track"),
     ("only commentary", item((sound(is_commentary=True),)), policy(), Action.CANNOT, "commentary"),
     ("media nobody can read", item((sound(),), broken="a.mkv is empty: copy it again"), policy(), Action.CANNOT, "a.mkv is empty: copy it again"),
@@ -113,7 +113,7 @@ SITUATIONS = [
 
 
 @pytest.mark.parametrize(
-    ("name", "film", "wish", "way", "sentence"), SITUATIONS, ids=[row[0] for row in SITUATIONS]
+    ("name", "film", "wish", "action", "sentence"), SITUATIONS, ids=[row[0] for row in SITUATIONS]
 )
 def test_each_situation_has_its_decision_and_sentence(
     name: str, film: Item, wish: LanguagePolicy, action: Action, sentence: str
@@ -131,7 +131,7 @@ def test_without_a_translator_a_foreign_film_cannot_be_made() -> None:
 
 def test_without_a_translator_the_spoken_language_can_be_heard() -> None:
     (decision,) = decide(item((sound("en"),)), policy("en", spoken=True), nothing)
-    assert decision.action is Action.ACQUIRE
+    assert decision.action is Action.LISTEN
 
 
 def test_the_original_sound_is_listened_to_before_the_default() -> None:

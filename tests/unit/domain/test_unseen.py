@@ -31,7 +31,7 @@ LOOKED = ConfirmFacts(
     [
         (
             replace(LOOKED, confirm_attempts=len(CONFIRM_DELAYS) - 1, file_is_there=False),
-            ConfirmAction.INSPECT,
+            ConfirmAction.CHECK_AGAIN,
         ),
         (LOOKED, ConfirmAction.UPLOAD_AGAIN),
         (replace(LOOKED, was_scanned=False), ConfirmAction.WAIT),

@@ -25,10 +25,10 @@ def card(directory: Path, **value: object) -> Path:
     ],
 )
 def test_each_layout_says_the_languages_where_its_models_expect_them(
-    name: str, languages: dict[str, str], request: tuple[list[str], list[str]], tmp_path: Path
+    name: str, languages: dict[str, str], asked: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
     assert (
-        read_layout(card(tmp_path, layout=name, languages=languages), "auto").asks(["_Hi"], EN, DE) == request
+        read_layout(card(tmp_path, layout=name, languages=languages), "auto").asks(["_Hi"], EN, DE) == asked
     )
 
 

@@ -16,7 +16,7 @@ from fluxcaption.domain.units import ContentHash, Ms
 from fluxcaption.ports.media import MediaLocation, MediaReader
 from fluxcaption.ports.media_server import MediaServer
 from fluxcaption.ports.speech import VoiceDetector
-from fluxcaption.ports.storage import Store, TrackFact
+from fluxcaption.ports.storage import Storage, TrackFact
 from fluxcaption.ports.subtitles import SubtitleCodec, TextLanguage
 
 log = logging.getLogger(__name__)
@@ -47,14 +47,14 @@ class SourceReader:
     def __init__(
         self,
         server: MediaServer,
-        store: Store,
+        storage: Storage,
         media: MediaReader,
         codec: SubtitleCodec,
         languages: TextLanguage,
         voices: VoiceDetector,
     ) -> None:
         self._server = server
-        self._store = store
+        self._storage = storage
         self._media = media
         self._codec = codec
         self._languages = languages
@@ -84,7 +84,7 @@ class SourceReader:
             SubtitleUnreadable: It has no text, or is clearly another film's, cut's or language's; that is remembered, so that it is chosen no more.
             ReplyUnusable: The server stumbled.
         """
-        facts = {fact.track: fact for fact in await self._store.track_facts(item.server_id, source.id)}
+        facts = {fact.track: fact for fact in await self._storage.tracks.facts(item.server_id, source.id)}
         known = facts.get(track.key, TrackFact(track.key, ""))
         fact = TrackFact(track.key, item.etag, known.language, is_compared=True, media=source.revision)
         try:
@@ -100,11 +100,11 @@ class SourceReader:
                 raise SubtitleUnreadable(track.file_name, reason)
         except SubtitleUnreadable as error:
             log.info("a text track is no source: %s", error)
-            await self._store.save_track_fact(
+            await self._storage.tracks.save_fact(
                 item.server_id, source.id, replace(fact, unusable_reason=str(error))
             )
             raise
-        await self._store.save_track_fact(item.server_id, source.id, fact)
+        await self._storage.tracks.save_fact(item.server_id, source.id, fact)
         return text
 
     async def _text_of(
@@ -177,7 +177,7 @@ class SourceReader:
                 fact = TrackFact(
                     track.key, item.etag, await self._language_of(text), cues_hash, media=source.revision
                 )
-            await self._store.save_track_fact(item.server_id, source.id, fact)
+            await self._storage.tracks.save_fact(item.server_id, source.id, fact)
 
     async def _source_problem(
         self,
@@ -208,7 +208,9 @@ class SourceReader:
     ) -> Sequence[SpeechSample]:
         """Where somebody speaks in three stretches, listened to once; nothing of a large film that is far away."""
         if (
-            known := await self._store.speech_map(item.server_id, source.id, source.revision, ordinal)
+            known := await self._storage.tracks.speech_samples(
+                item.server_id, source.id, source.revision, ordinal
+            )
         ) is not None:
             return known
         if location.is_remote and source.size_bytes > MAX_REMOTE_BYTES:
@@ -218,7 +220,9 @@ class SourceReader:
         except MediaUnreadable as error:
             log.info("the sound cannot be laid beside a text: %s", error)
             return []
-        await self._store.save_speech_map(item.server_id, source.id, source.revision, ordinal, heard)
+        await self._storage.tracks.save_speech_samples(
+            item.server_id, source.id, source.revision, ordinal, heard
+        )
         return heard
 
     def _sample_speech(self, location: MediaLocation, ordinal: int, duration_ms: Ms) -> list[SpeechSample]:
@@ -244,7 +248,7 @@ class SourceReader:
         ]
         if not delivered:
             return False
-        known = {fact.track: fact for fact in await self._store.track_facts(item.server_id, source.id)}
+        known = {fact.track: fact for fact in await self._storage.tracks.facts(item.server_id, source.id)}
         was_read = False
         for track in source.subtitles:
             if not track.is_external or not track.has_full_dialogue or is_ours(track, marker):
@@ -275,7 +279,7 @@ class SourceReader:
                     cues_hash,
                     media=source.revision,
                 )
-            await self._store.save_track_fact(item.server_id, source.id, told)
+            await self._storage.tracks.save_fact(item.server_id, source.id, told)
             was_read = True
         return was_read
 

@@ -38,7 +38,7 @@ from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.executor import Executor
 from fluxcaption.ports.media import MediaLocation, MediaReader
 from fluxcaption.ports.media_server import MediaServer
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 from fluxcaption.ports.subtitles import SubtitleCodec
 from fluxcaption.ports.translation import Translator
 
@@ -58,7 +58,7 @@ class TrackBuilderDeps:
         max_untranslated: Share of sentences that may keep their source text.
     """
 
-    store: Store
+    storage: Storage
     media: MediaReader
     codec: SubtitleCodec
     transcriber: Transcriber
@@ -169,10 +169,10 @@ class TrackBuilder:
         # What the backend says of itself may need a file's hash; the loop must not wait for the disk.
         revision = await asyncio.to_thread(lambda: translator.revision)
         key = TranslationKey(text.language, target, translator.name, revision)
-        known = dict(await parts.store.translations(key, {unit.text for unit in units}))
+        known = dict(await parts.storage.translations.find(key, {unit.text for unit in units}))
 
         async def save(texts: dict[str, str]) -> None:
-            await parts.store.save_translations(key, texts)
+            await parts.storage.translations.save(key, texts)
 
         began = parts.clock.monotonic()
         missing = [unit for unit in units if unit.text not in known]
@@ -182,10 +182,10 @@ class TrackBuilder:
         detect = (lambda done: progress(Ms(new_ms * done // len(missing)), new_ms)) if progress else None
         report = await translate_in_batches(missing, through, save, detect)
         if missing:
-            await parts.store.record_speed(
+            await parts.storage.speeds.record(
                 "translate", new_ms, Ms(int((parts.clock.monotonic() - began) * 1000))
             )
-        await parts.store.set_state_value(_unavailable_since_key(translator), "")
+        await parts.storage.state_values.set(_unavailable_since_key(translator), "")
         left = len(report.untranslated)
         if units and left / len(units) > parts.max_untranslated:
             first = next(iter(report.untranslated.values()))
@@ -204,9 +204,9 @@ class TrackBuilder:
 
     async def _patience_is_over(self, translator: Translator, error: ParkedError) -> bool:
         now = self._parts.clock.now()
-        since = await self._parts.store.state_value(_unavailable_since_key(translator))
+        since = await self._parts.storage.state_values.get(_unavailable_since_key(translator))
         if not since:
-            await self._parts.store.set_state_value(_unavailable_since_key(translator), now.isoformat())
+            await self._parts.storage.state_values.set(_unavailable_since_key(translator), now.isoformat())
             log.warning("translator is away", extra={"translator": translator.name, "cause": str(error)})
             return self._parts.patience == timedelta(0)
         return now - datetime.fromisoformat(since).astimezone(UTC) >= self._parts.patience
@@ -272,15 +272,17 @@ class CaptioningStages:
         if (ended := self._without_making(decision)) is not None:
             return ended
         identity = await self._identify(source, location, item)
-        await parts.store.update_progress(job.id, fingerprint=identity.fingerprint)
+        await parts.storage.jobs.update_progress(job.id, fingerprint=identity.fingerprint)
         if await self._is_the_same_file(item, source, job, identity):
             return Outcome.done("our track was made for this very file, which only seems changed")
         if decision.action is Action.REMOVE_STALE:
             return Outcome.next(Stage.UPLOAD, decision.reason)
         skip_key = parts.planner.skip_key
         if job.priority is Priority.REQUESTED:
-            await parts.store.forget_skip(identity.fingerprint, job.target)
-        elif (skip := await parts.store.skip_reason(identity.fingerprint, job.target, skip_key)) is not None:
+            await parts.storage.skips.forget(identity.fingerprint, job.target)
+        elif (
+            skip := await parts.storage.skips.reason(identity.fingerprint, job.target, skip_key)
+        ) is not None:
             return Outcome.skipped(skip[1], skip[0])
         if text is None and isinstance(decision.choice, FromSound):
             detect = self._progress
@@ -297,13 +299,15 @@ class CaptioningStages:
                         transcriber,
                     )
             except NothingToMake as error:
-                await parts.store.remember_skip(
+                await parts.storage.skips.remember(
                     identity.fingerprint, job.target, skip_key, error.code, str(error), parts.clock.now()
                 )
                 return Outcome.skipped(str(error), error.code)
         if text is None:
             raise NoUsableSource(decision.reason)
-        await parts.store.update_progress(job.id, source_ref=await parts.store.put_document(text.to_bytes()))
+        await parts.storage.jobs.update_progress(
+            job.id, source_ref=await parts.storage.documents.put(text.to_bytes())
+        )
         return Outcome.next(Stage.TRANSLATE, f"the words are known: {len(text.cues)} cues, {text.origin}")
 
     def _transcriber_for(self, job: Job) -> AbstractAsyncContextManager[Transcriber]:
@@ -330,7 +334,7 @@ class CaptioningStages:
         self, item: Item, source: MediaSource, job: Job, identity: MediaIdentity
     ) -> bool:
         """Whether our track lies there and was made for these very bytes, though the library says they changed."""
-        delivery = await self._parts.store.delivery(item.server_id, source.id, job.target)
+        delivery = await self._parts.storage.deliveries.get(item.server_id, source.id, job.target)
         if (
             job.request.redo
             or delivery is None
@@ -338,7 +342,7 @@ class CaptioningStages:
             or delivery.fingerprint != identity.fingerprint
         ):
             return False
-        await self._parts.store.mark_confirmed(
+        await self._parts.storage.deliveries.mark_confirmed(
             item.server_id,
             source.id,
             job.target,
@@ -351,12 +355,12 @@ class CaptioningStages:
     async def translate(self, job: Job) -> Outcome:
         """Put the source cues into the target language and keep the finished track."""
         parts = self._parts
-        content = await parts.store.document(job.source_ref) if job.source_ref else None
+        content = await parts.storage.documents.get(job.source_ref) if job.source_ref else None
         if content is None:
             return Outcome.next(Stage.ACQUIRE, "the source words are not kept any more")
         cues, how = await self._maker.render(SourceText.from_bytes(content), job.target, job.claim)
-        track_ref = await parts.store.put_document(parts.codec.write_srt(cues))
-        await parts.store.update_progress(job.id, track_ref=track_ref, provenance=how)
+        track_ref = await parts.storage.documents.put(parts.codec.write_srt(cues))
+        await parts.storage.jobs.update_progress(job.id, track_ref=track_ref, provenance=how)
         return Outcome.next(Stage.UPLOAD, str(how))
 
     async def _decision(self, item: Item, source: MediaSource, job: Job) -> Decision:
@@ -366,7 +370,7 @@ class CaptioningStages:
             if job.priority is Priority.REQUESTED
             else self._parts.planner
         )
-        memory = await self._parts.store.load_history([item], planner.skip_key)
+        memory = await self._parts.storage.history.load([item], planner.skip_key)
         decisions = planner.decide(item, memory)
         found = next(
             (
@@ -409,7 +413,7 @@ class CaptioningStages:
         action = (
             Action.TRANSLATE
             if isinstance(choice, FromText)
-            else Action.ACQUIRE
+            else Action.LISTEN
             if isinstance(choice, FromSound)
             else Action.CANNOT
         )
@@ -417,14 +421,14 @@ class CaptioningStages:
 
     async def _identify(self, source: MediaSource, location: MediaLocation, item: Item) -> MediaIdentity:
         parts = self._parts
-        identity = await parts.store.identity(item.server_id, source.id, source.revision)
+        identity = await parts.storage.identities.get(item.server_id, source.id, source.revision)
         if identity is None:
             duration_ms = source.duration_ms or (await asyncio.to_thread(parts.media.probe, location))[0]
             identity = await asyncio.to_thread(parts.media.identify, location, duration_ms)
             if source.size_bytes and identity.size_bytes != source.size_bytes:
                 await self._refresh(item.id, source.id)
                 raise MediaStillGrowing(source.stem)
-            await parts.store.save_identity(item.server_id, source, identity)
+            await parts.storage.identities.save(item.server_id, source, identity)
         return identity
 
 

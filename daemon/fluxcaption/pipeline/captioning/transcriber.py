@@ -19,7 +19,7 @@ from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.executor import BlockStore, Executor, Sound, UnitResult, WorkKind, WorkUnit
 from fluxcaption.ports.media import MediaLocation, MediaReader, SoundSketcher
 from fluxcaption.ports.speech import Recognizer, Window, WindowCutter
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class TranscriberDeps:
         is_slow: Whether to rest after each window as long as it took, since somebody watches.
     """
 
-    store: Store
+    storage: Storage
     media: MediaReader
     sketcher: SoundSketcher
     cutter: Callable[[], WindowCutter]
@@ -103,11 +103,11 @@ class Transcriber:
         key = TranscriptKey(
             identity.fingerprint, track.ordinal, recognizer.name, revision, recognizer.asr_settings_key
         )
-        saved = await parts.store.transcript(key) or await self._heard_in_another_file(
+        saved = await parts.storage.transcripts.get(key) or await self._heard_in_another_file(
             location, key, identity.duration_ms
         )
         if saved is None:
-            saved = await parts.store.open_transcript(key, identity.duration_ms)
+            saved = await parts.storage.transcripts.open(key, identity.duration_ms)
         windows = list(saved.windows)
         language = saved.language
         heard = 0
@@ -119,7 +119,7 @@ class Transcriber:
                     began = parts.clock.monotonic()
                     segments = await self._hear_window(window, saved.id, attempt, key, language)
                     done = HeardWindow(window.start, window.end, segments)
-                    await parts.store.save_window(saved.id, done, language)
+                    await parts.storage.transcripts.save_window(saved.id, done, language)
                     windows.append(done)
                     heard += 1
                     if progress:
@@ -127,7 +127,7 @@ class Transcriber:
                     if parts.is_slow():
                         await parts.clock.sleep(min(parts.clock.monotonic() - began, MAX_REST_S))
             language = language or track.language or UNKNOWN_LANGUAGE
-            await parts.store.finish_transcript(saved.id, language)
+            await parts.storage.transcripts.finish(saved.id, language)
         segments = tuple(
             segment
             for window in sorted(windows, key=lambda window: window.start)
@@ -140,15 +140,15 @@ class Transcriber:
     ) -> SavedTranscript | None:
         """Find the transcript of the same sound in a file that was remuxed, by how six stretches of it sound."""
         sketch = await asyncio.to_thread(self._parts.sketcher.sketch, location, key.ordinal, duration_ms)
-        store = self._parts.store
-        for fingerprint, ordinal, known in await store.sketches(duration_ms, SAME_LENGTH_MS):
+        storage = self._parts.storage
+        for fingerprint, ordinal, known in await storage.transcripts.sketches(duration_ms, SAME_LENGTH_MS):
             if (fingerprint, ordinal) != (key.fingerprint, key.ordinal) and self._parts.sketcher.is_same(
                 sketch, known
             ):
-                await store.alias_sound(key.fingerprint, key.ordinal, fingerprint, ordinal)
+                await storage.transcripts.alias_sound(key.fingerprint, key.ordinal, fingerprint, ordinal)
                 log.info("sound is known from another file", extra={"known": fingerprint})
-                return await store.transcript(key)
-        await store.save_sketch(key.fingerprint, key.ordinal, duration_ms, sketch)
+                return await storage.transcripts.get(key)
+        await storage.transcripts.save_sketch(key.fingerprint, key.ordinal, duration_ms, sketch)
         return None
 
     async def _language_of(
@@ -178,7 +178,7 @@ class Transcriber:
         language: LanguageTag | None,
     ) -> tuple[Segment, ...]:
         result = await self._run(WorkKind.TRANSCRIBE, window, transcript_id, attempt, key, language)
-        await self._parts.store.record_speed("listen", Ms(window.end - window.start), result.took_ms)
+        await self._parts.storage.speeds.record("listen", Ms(window.end - window.start), result.took_ms)
         return snap_to_speech(result.segments, window.speech)
 
     async def _run(

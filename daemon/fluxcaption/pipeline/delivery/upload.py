@@ -68,7 +68,7 @@ from fluxcaption.pipeline.planner import Planner
 from fluxcaption.pipeline.playback import PlaybackMonitor
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.media_server import MediaServer
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 from fluxcaption.ports.subtitles import SubtitleCodec
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Deliverer:
     def __init__(
         self,
         server: MediaServer,
-        store: Store,
+        storage: Storage,
         codec: SubtitleCodec,
         planner: Planner,
         playback: PlaybackMonitor,
@@ -101,7 +101,7 @@ class Deliverer:
         version: str,
     ) -> None:
         self._server = server
-        self._store = store
+        self._storage = storage
         self._planner = planner
         self._playback = playback
         self._clock = clock
@@ -126,13 +126,13 @@ class Deliverer:
 
     async def _upload(self, job: Job) -> Outcome:
         item, source = await find_source(self._server, job)
-        memory = (await self._store.load_history([item], self._planner.skip_key)).get(
+        memory = (await self._storage.history.load([item], self._planner.skip_key)).get(
             source.id, SourceHistory()
         )
-        known = await self._store.delivery(item.server_id, source.id, job.target)
+        known = await self._storage.deliveries.get(item.server_id, source.id, job.target)
         if job.track_ref is None:
             return await self._retire(job, item, source, memory, known)
-        content = await self._store.document(job.track_ref)
+        content = await self._storage.documents.get(job.track_ref)
         if content is None:
             return Outcome.next(Stage.ACQUIRE, "the finished track is not kept any more")
         if await self._was_replaced(job, source):
@@ -153,7 +153,7 @@ class Deliverer:
         theirs, _ = self._serving(item, source, job, memory)
         if theirs and not job.request.redo:
             if known is not None and known.state is DeliveryState.INTENDED:
-                await self._store.set_delivery_state(
+                await self._storage.deliveries.set_state(
                     item.server_id, source.id, job.target, DeliveryState.WITHDRAWN
                 )
             return Outcome.done(
@@ -169,7 +169,7 @@ class Deliverer:
         for ours in self._ours.among(source, job.target, intent.file_name, known, memory.tracks):
             seen = await self._ours.read(item.id, source, ours)
             if self._ours.is_same(ours.file_name, seen, track):
-                await self._store.record_intent(self._as_sent(intent, DeliveryState.UPLOADED))
+                await self._storage.deliveries.record_intent(self._as_sent(intent, DeliveryState.UPLOADED))
                 return Outcome.next(Stage.CONFIRM)
             if not self._is_torso(known, seen, track):
                 if await self._ours.was_edited(item.id, source, ours, known, seen):
@@ -192,7 +192,7 @@ class Deliverer:
             and (ended := await self._look_for_unlisted(job, item, source, track, intent, known)) is not None
         ):
             return ended
-        await self._store.record_intent(intent)
+        await self._storage.deliveries.record_intent(intent)
         return await self._send(job, item, source, track, intent)
 
     async def _keeping(self, intent: Delivery, known: Delivery, seen: bytes) -> Delivery:
@@ -202,7 +202,7 @@ class Deliverer:
         return replace(
             intent,
             previous=replace(known, previous=None, previous_ref=None),
-            previous_ref=await self._store.put_document(seen),
+            previous_ref=await self._storage.documents.put(seen),
         )
 
     @staticmethod
@@ -218,7 +218,7 @@ class Deliverer:
     async def _leave(self, job: Job, known: Delivery | None, name: str) -> Outcome:
         """Somebody worked on our track: from now on it is theirs, and that is remembered."""
         if known is not None:
-            await self._store.set_delivery_state(
+            await self._storage.deliveries.set_state(
                 job.server_id, job.source_id, job.target, DeliveryState.EDITED
             )
         return Outcome.done(f"{name} was edited by somebody: it is left as it is")
@@ -245,7 +245,7 @@ class Deliverer:
         if not seen:
             return None
         if self._ours.is_same(intent.file_name, seen, track):
-            await self._store.record_intent(self._as_sent(intent, DeliveryState.UPLOADED))
+            await self._storage.deliveries.record_intent(self._as_sent(intent, DeliveryState.UPLOADED))
             return Outcome.next(Stage.CONFIRM)
         if not self._is_torso(known, seen, track) and not (
             known is not None and self._ours.is_delivered(known, intent.file_name, seen)
@@ -273,13 +273,13 @@ class Deliverer:
         own: Sequence[SubtitleTrack],
     ) -> Outcome:
         """Put a better track in the place of ours: over it where its folder can be reached, else by deleting and sending."""
-        await self._store.record_intent(intent)
+        await self._storage.deliveries.record_intent(intent)
         first, *others = own
         is_written = first.folder == source.folder and await self._server.write_sidecar_file(
             source, first.file_name, track.content
         )
         if is_written:
-            await self._store.record_intent(self._as_sent(intent, DeliveryState.UPLOADED))
+            await self._storage.deliveries.record_intent(self._as_sent(intent, DeliveryState.UPLOADED))
         try:
             for ours in others if is_written else own:
                 if (wait := await self._wait_for_viewers(item, source)) is not None:
@@ -287,7 +287,7 @@ class Deliverer:
                 await self._server.delete(item.id, source, ours)
         except WriteRefused as error:
             if not is_written and known is not None:
-                await self._store.record_intent(known)
+                await self._storage.deliveries.record_intent(known)
             return Outcome.parked(await self._count_refusal(job), str(error), error.code)
         if is_written:
             return Outcome.next(Stage.CONFIRM)
@@ -300,8 +300,8 @@ class Deliverer:
         if (wait := await self._wait_for_viewers(item, source)) is not None:
             return wait
         upload_attempts = job.upload_attempts + 1
-        await self._store.update_progress(job.id, upload_attempts=upload_attempts, confirm_attempts=0)
-        await self._store.record_intent(self._as_sent(intent, DeliveryState.INTENDED))
+        await self._storage.jobs.update_progress(job.id, upload_attempts=upload_attempts, confirm_attempts=0)
+        await self._storage.deliveries.record_intent(self._as_sent(intent, DeliveryState.INTENDED))
         try:
             await self._server.upload(source, track)
         except ServiceUnreachable as error:
@@ -316,22 +316,22 @@ class Deliverer:
                 upload_attempts = job.upload_attempts
                 await self._never_left(job, intent)
             else:
-                await self._store.record_intent(intent)
+                await self._storage.deliveries.record_intent(intent)
             return await self._refused(item, source, track, intent, error, upload_attempts)
         except JobError:
             await self._never_left(job, intent)
             raise
-        await self._store.mark_uploaded(item.server_id, source.id, job.target, self._clock.now())
+        await self._storage.deliveries.mark_uploaded(item.server_id, source.id, job.target, self._clock.now())
         return Outcome.next(
             Stage.CONFIRM, wait=timedelta(0) if self._server.overwrites else CONFIRM_DELAYS[0]
         )
 
     async def _never_left(self, job: Job, intent: Delivery) -> None:
-        await self._store.update_progress(job.id, upload_attempts=job.upload_attempts)
-        await self._store.record_intent(intent)
+        await self._storage.jobs.update_progress(job.id, upload_attempts=job.upload_attempts)
+        await self._storage.deliveries.record_intent(intent)
 
     async def _count_refusal(self, job: Job) -> timedelta:
-        await self._store.update_progress(job.id, upload_attempts=job.upload_attempts + 1)
+        await self._storage.jobs.update_progress(job.id, upload_attempts=job.upload_attempts + 1)
         return refusal_pause(job.upload_attempts + 1)
 
     async def _refused(
@@ -356,7 +356,7 @@ class Deliverer:
 
     async def _put_back(self, item: Item, source: MediaSource, track: FinishedTrack, known: Delivery) -> bool:
         """Bring back what a delivery replaced, as a delivery of its own that is confirmed like any other; returns whether it was sent."""
-        content = await self._store.document(known.previous_ref) if known.previous_ref else None
+        content = await self._storage.documents.get(known.previous_ref) if known.previous_ref else None
         if content is None or await self._wait_for_viewers(item, source) is not None:
             return False
         earlier = replace(
@@ -367,7 +367,7 @@ class Deliverer:
             previous_ref=known.previous_ref,
         )
         name = track.file_name(source.stem)
-        await self._store.record_intent(
+        await self._storage.deliveries.record_intent(
             self._as_sent(replace(earlier, file_name=name), DeliveryState.INTENDED)
         )
         try:
@@ -377,13 +377,15 @@ class Deliverer:
                 )
         except ServiceUnreachable as error:
             if not error.was_sent:
-                await self._store.record_intent(known)
+                await self._storage.deliveries.record_intent(known)
             return error.was_sent
         except JobError as error:
             log.warning("the earlier track could not be put back yet: %s", error)
-            await self._store.record_intent(known)
+            await self._storage.deliveries.record_intent(known)
             return False
-        await self._store.mark_uploaded(item.server_id, source.id, track.target, self._clock.now())
+        await self._storage.deliveries.mark_uploaded(
+            item.server_id, source.id, track.target, self._clock.now()
+        )
         return True
 
     async def _wait_for_others(self, job: Job) -> Outcome | None:
@@ -394,7 +396,7 @@ class Deliverer:
         waited = now - job.ready_at
         if waited >= TOGETHER_AT_MOST:
             return None
-        for other in await self._store.jobs_of_source(job.server_id, job.source_id):
+        for other in await self._storage.jobs.of_source(job.server_id, job.source_id):
             if other.id == job.id or other.stage not in {Stage.ACQUIRE, Stage.TRANSLATE} or other.is_held:
                 continue
             is_soon = other.state is JobState.RUNNING or (
@@ -450,12 +452,14 @@ class Deliverer:
                 await self._server.delete(item.id, source, track)
             except WriteRefused as error:
                 return Outcome.parked(await self._count_refusal(job), str(error), error.code)
-        await self._store.set_delivery_state(item.server_id, source.id, job.target, DeliveryState.WITHDRAWN)
+        await self._storage.deliveries.set_state(
+            item.server_id, source.id, job.target, DeliveryState.WITHDRAWN
+        )
         return Outcome.done(f"ours was taken away: {decision.reason}")
 
     async def _cancelled_meanwhile(self, job: Job) -> Outcome | None:
         """Somebody may have cancelled or undone it while it waited for its turn at this item."""
-        now = await self._store.job(job.id)
+        now = await self._storage.jobs.get(job.id)
         return (
             Outcome(JobState.CANCELLED, reason=now.reason, reason_code=now.reason_code)
             if now is not None and now.state is JobState.CANCELLED
@@ -464,7 +468,7 @@ class Deliverer:
 
     async def _was_replaced(self, job: Job, source: MediaSource) -> bool:
         """Whether the media is another file than the one the words come from; only reading it tells, so one that seems changed counts."""
-        now = await self._store.identity(job.server_id, source.id, source.revision)
+        now = await self._storage.identities.get(job.server_id, source.id, source.revision)
         return job.fingerprint is not None and (now is None or now.fingerprint != job.fingerprint)
 
     async def _said_no(self, job: Job, known: Delivery | None) -> Outcome | None:
@@ -476,7 +480,7 @@ class Deliverer:
                 "our track was removed by somebody: it is not made again unless asked for", "refused"
             )
         skip = (
-            await self._store.skip_reason(job.fingerprint, job.target, self._planner.skip_key)
+            await self._storage.skips.reason(job.fingerprint, job.target, self._planner.skip_key)
             if job.fingerprint
             else None
         )
@@ -490,11 +494,11 @@ class Deliverer:
             return await self._cancelled_meanwhile(job) or await self._confirm(job)
 
     async def _confirm(self, job: Job) -> Outcome:
-        content = await self._store.document(job.track_ref) if job.track_ref else None
+        content = await self._storage.documents.get(job.track_ref) if job.track_ref else None
         if content is None:
             return Outcome.next(Stage.ACQUIRE, "the finished track is not kept any more")
         item, source = await find_source(self._server, job)
-        known = await self._store.delivery(item.server_id, source.id, job.target)
+        known = await self._storage.deliveries.get(item.server_id, source.id, job.target)
         if (no := await self._said_no(job, known)) is not None:
             return no
         if known is None or not (
@@ -519,7 +523,7 @@ class Deliverer:
         return await self._not_seen(job, item, source, track, known, others)
 
     async def _arrived(self, job: Job, known: Delivery, ours: SubtitleTrack) -> Outcome:
-        await self._store.mark_confirmed(
+        await self._storage.deliveries.mark_confirmed(
             job.server_id, job.source_id, job.target, ours.path or "", known.media_revision, self._clock.now()
         )
         if known.content_hash == job.track_ref:
@@ -541,7 +545,7 @@ class Deliverer:
         others: Sequence[tuple[SubtitleTrack, bytes]],
     ) -> Outcome:
         confirm_attempts = job.confirm_attempts + 1
-        await self._store.update_progress(job.id, confirm_attempts=confirm_attempts)
+        await self._storage.jobs.update_progress(job.id, confirm_attempts=confirm_attempts)
         if confirm_attempts == REFRESH_AFTER_ATTEMPT:
             await self._playback.refresh_unless_playing(item.id, source.id)
         if confirm_attempts < len(CONFIRM_DELAYS):
@@ -581,12 +585,12 @@ class Deliverer:
         is_put_back = known.content_hash != track.content_hash and known.previous_ref is not None
         if step is ConfirmAction.RESTORE or (step is ConfirmAction.UPLOAD_AGAIN and is_put_back):
             if await self._put_back(item, source, track, known):
-                await self._store.update_progress(
+                await self._storage.jobs.update_progress(
                     job.id, confirm_attempts=0, upload_attempts=job.upload_attempts + 1
                 )
                 return Outcome.waiting(Stage.CONFIRM, CONFIRM_DELAYS[0], sentence, RESTORE)
         elif step is ConfirmAction.UPLOAD_AGAIN:
-            await self._store.record_intent(
+            await self._storage.deliveries.record_intent(
                 replace(known, sent_at=None, uploaded_at=None, state=DeliveryState.INTENDED)
             )
             return Outcome.next(
@@ -610,7 +614,7 @@ class Deliverer:
         content = (
             track.content
             if is_new
-            else await self._store.document(known.previous_ref)
+            else await self._storage.documents.get(known.previous_ref)
             if known.previous_ref
             else None
         )
@@ -620,7 +624,7 @@ class Deliverer:
             or not await self._server.write_sidecar_file(source, known.file_name, content)
         ):
             return None
-        await self._store.update_progress(job.id, confirm_attempts=0)
+        await self._storage.jobs.update_progress(job.id, confirm_attempts=0)
         return Outcome.waiting(
             Stage.CONFIRM,
             CONFIRM_DELAYS[0],
@@ -633,7 +637,7 @@ class Deliverer:
     ) -> Outcome:
         """Under our name lies what we did not send last: what was to be replaced, or somebody's work."""
         if known.previous is not None and hash_of(seen) == known.previous_ref:
-            await self._store.record_intent(known.previous)
+            await self._storage.deliveries.record_intent(known.previous)
             return Outcome.failed("the new track never appeared; the earlier one is still there", NOT_VISIBLE)
         return await self._leave(job, known, ours.file_name)
 
@@ -642,7 +646,7 @@ class Deliverer:
     async def look_again(self, delivered_since: datetime, server_id: ServerId) -> int:
         """After a library scan: what was delivered during it and is not listed makes the server look once more; returns how many."""
         request = 0
-        for delivery in await self._store.deliveries(
+        for delivery in await self._storage.deliveries.find(
             server_id, states=[DeliveryState.CONFIRMED], uploaded_since=delivered_since
         ):
             try:
@@ -658,10 +662,10 @@ class Deliverer:
 
     async def _bring_back(self, server_id: ServerId) -> None:
         """What a job took away that then ended midway, cancelled by somebody perhaps, comes back."""
-        for delivery in await self._store.deliveries(
+        for delivery in await self._storage.deliveries.find(
             server_id, states=[DeliveryState.INTENDED, DeliveryState.UPLOADED]
         ):
-            jobs = await self._store.jobs_of_source(server_id, delivery.source_id)
+            jobs = await self._storage.jobs.of_source(server_id, delivery.source_id)
             if not delivery.previous_ref or any(
                 job.target == delivery.target and job.state in OPEN_STATES for job in jobs
             ):
@@ -680,7 +684,7 @@ class Deliverer:
         for ours in own:
             seen = await self._ours.read(known.item_id, source, ours)
             if self._ours.is_what_was_sent(known, ours.file_name, seen):
-                await self._store.mark_confirmed(
+                await self._storage.deliveries.mark_confirmed(
                     known.server_id,
                     source.id,
                     known.target,
@@ -689,7 +693,7 @@ class Deliverer:
                     self._clock.now(),
                 )
             elif known.previous is not None and hash_of(seen) == known.previous_ref:
-                await self._store.record_intent(known.previous)
+                await self._storage.deliveries.record_intent(known.previous)
         was_just_sent = known.sent_at is not None and self._clock.now() - known.sent_at < SECOND_UPLOAD_DELAY
         if (
             not own
@@ -702,7 +706,7 @@ class Deliverer:
     async def undo(self, server_id: ServerId, item_id: ItemId | None, *, dry_run: bool) -> Sequence[str]:
         """Remove exactly the tracks we made, of one item or of all, and remember that somebody said no; returns a line for each."""
         lines = []
-        for delivery in await self._store.deliveries(
+        for delivery in await self._storage.deliveries.find(
             server_id,
             item_id=item_id,
             states=[state for state in DeliveryState if state is not DeliveryState.WITHDRAWN],
@@ -710,7 +714,7 @@ class Deliverer:
             name = f"{delivery.title} [{delivery.target}]"
             try:
                 async with self._alone(delivery.item_id, delivery.source_id):
-                    now = await self._store.delivery(server_id, delivery.source_id, delivery.target)
+                    now = await self._storage.deliveries.get(server_id, delivery.source_id, delivery.target)
                     told = await self._undo_one(now or delivery, dry_run=dry_run)
             except ItemGone:
                 told = "the item is gone"
@@ -763,7 +767,7 @@ class Deliverer:
         source = item.source(delivery.source_id)
         if source is None:
             return None, []
-        memory = (await self._store.load_history([item], self._planner.skip_key)).get(
+        memory = (await self._storage.history.load([item], self._planner.skip_key)).get(
             source.id, SourceHistory()
         )
         own = self._ours.among(source, delivery.target, delivery.file_name, delivery, memory.tracks)
@@ -773,15 +777,15 @@ class Deliverer:
 
     async def _remember_the_no(self, delivery: Delivery) -> None:
         now = self._clock.now()
-        for job in await self._store.jobs_of_source(delivery.server_id, delivery.source_id):
+        for job in await self._storage.jobs.of_source(delivery.server_id, delivery.source_id):
             if job.target == delivery.target and job.state in OPEN_STATES:
-                await self._store.cancel(job.id, now)
-        await self._store.set_delivery_state(
+                await self._storage.jobs.cancel(job.id, now)
+        await self._storage.deliveries.set_state(
             delivery.server_id, delivery.source_id, delivery.target, DeliveryState.REFUSED
         )
         if delivery.fingerprint:
             sentence = "it was undone: it is not made again unless asked for"
-            await self._store.remember_skip(
+            await self._storage.skips.remember(
                 delivery.fingerprint, delivery.target, ANY_SKIP_KEY, "undone", sentence, now
             )
 

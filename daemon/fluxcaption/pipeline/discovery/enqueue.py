@@ -14,7 +14,7 @@ from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.pipeline.planner import Planner
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.media_server import MediaServer
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +37,10 @@ class Enqueuer:
     """Turns decisions into jobs; doubles fold in the database."""
 
     def __init__(
-        self, server: MediaServer, store: Store, planner: Planner, backlog: BacklogRules, clock: Clock
+        self, server: MediaServer, storage: Storage, planner: Planner, backlog: BacklogRules, clock: Clock
     ) -> None:
         self._server = server
-        self._store = store
+        self._storage = storage
         self._planner = planner
         self._backlog = backlog
         self._clock = clock
@@ -52,7 +52,7 @@ class Enqueuer:
             ItemGone: The library does not know it.
         """
         item = await self._server.fetch_item(item_id)
-        await self._store.rebind_moved_media([item])
+        await self._storage.history.rebind_moved_media([item])
         (decisions,) = await self._planner.plan([item])
         await self._add(decisions, priority)
         return decisions
@@ -73,7 +73,7 @@ class Enqueuer:
             for decision in decisions
             if request.redo or decision.action.is_work or decision.action in {Action.SKIPPED, Action.MISSING}
         ]
-        await self._store.add_jobs(
+        await self._storage.jobs.add(
             [self._job(decision, Priority.REQUESTED, request) for decision in wanted], self._clock.now()
         )
         return decisions
@@ -91,7 +91,7 @@ class Enqueuer:
         own = [event for event in events if event.server_id in {"", server_id}]
         if len(own) < len(events):
             log.warning("events of another server are dropped", extra={"events": len(events) - len(own)})
-            await self._store.close_events(
+            await self._storage.events.close(
                 [event.id for event in events if event not in own], self._clock.now()
             )
         if own:
@@ -137,7 +137,7 @@ class Enqueuer:
             if any(part.is_probe_pending for part in inside) or not inside:
                 put_off.append(event)
         if ready:
-            await self._store.rebind_moved_media(list(ready.values()))
+            await self._storage.history.rebind_moved_media(list(ready.values()))
             await self._add(
                 [
                     decision
@@ -146,15 +146,15 @@ class Enqueuer:
                 ],
                 Priority.NEW,
             )
-        await self._store.close_events([event.id for event in events if event not in put_off], now)
+        await self._storage.events.close([event.id for event in events if event not in put_off], now)
         await self._put_off(put_off, now)
 
     async def _put_off(self, events: Sequence[Event], now: datetime) -> None:
         """Look at events again later, and after the last look no more: a pass finds what is left."""
         for event in events:
             if event.attempts < len(NEW_ITEM_RETRY_DELAYS):
-                await self._store.reschedule_event(event.id, now + NEW_ITEM_RETRY_DELAYS[event.attempts])
-        await self._store.close_events(
+                await self._storage.events.reschedule(event.id, now + NEW_ITEM_RETRY_DELAYS[event.attempts])
+        await self._storage.events.close(
             [event.id for event in events if event.attempts >= len(NEW_ITEM_RETRY_DELAYS)], now
         )
 
@@ -183,7 +183,7 @@ class Enqueuer:
             for decision in decisions
             if decision.action.is_work
         ]
-        return await self._store.add_jobs(new, self._clock.now()) if new else 0
+        return await self._storage.jobs.add(new, self._clock.now()) if new else 0
 
     @staticmethod
     def _job(decision: Decision, priority: Priority, request: ManualRequest = PLAINLY) -> NewJob:

@@ -27,7 +27,7 @@ from fluxcaption.pipeline.planner import Planner
 from fluxcaption.pipeline.playback import PlaybackMonitor
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.media_server import LibraryScan, MediaServer
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Scanner:
     def __init__(
         self,
         server: MediaServer,
-        store: Store,
+        storage: Storage,
         planner: Planner,
         enqueuer: Enqueuer,
         reading: SourceReader,
@@ -123,7 +123,7 @@ class Scanner:
         clock: Clock,
     ) -> None:
         self._server = server
-        self._store = store
+        self._storage = storage
         self._planner = planner
         self._enqueuer = enqueuer
         self._reading = reading
@@ -142,17 +142,17 @@ class Scanner:
         began = self._clock.now()
         server_scan = await self._server.library_scan()
         decision_inputs_hash = self._decision_inputs_hash()
-        is_same_basis = await self._store.state_value(DECISION_INPUTS_KEY) == decision_inputs_hash
-        cursor = await self._store.state_value(CURSOR_KEY)
+        is_same_basis = await self._storage.state_values.get(DECISION_INPUTS_KEY) == decision_inputs_hash
+        cursor = await self._storage.state_values.get(CURSOR_KEY)
         since = (
             None if full or cursor is None or not is_same_basis else datetime.fromisoformat(cursor) - OVERLAP
         )
-        first_scan = await self._store.state_value(FIRST_SCAN_KEY)
+        first_scan = await self._storage.state_values.get(FIRST_SCAN_KEY)
         if first_scan is None:
-            await self._store.set_state_value(FIRST_SCAN_KEY, began.isoformat())
+            await self._storage.state_values.set(FIRST_SCAN_KEY, began.isoformat())
         # A pass that was begun on this basis and broken off goes on with what it has not read.
-        is_begun = await self._store.state_value(BEGUN_KEY) == decision_inputs_hash
-        await self._store.set_state_value(BEGUN_KEY, decision_inputs_hash)
+        is_begun = await self._storage.state_values.get(BEGUN_KEY) == decision_inputs_hash
+        await self._storage.state_values.set(BEGUN_KEY, decision_inputs_hash)
         report = ScanReport(self._tally(), is_first=first_scan is None)
         run = _Pass(
             report,
@@ -162,7 +162,7 @@ class Scanner:
             decision_inputs_hash,
         )
         if run.is_complete:
-            await self._store.look_again_at_failed(began)
+            await self._storage.items.recheck_failed(began)
         for library in await self._server.libraries():
             if since is not None:
                 async for page in self._server.items(library, since):
@@ -173,8 +173,8 @@ class Scanner:
             await self._forget_what_is_gone(run)
         if first_scan is None and run.newest is not None and self._backlog.mode is BacklogMode.RECENT:
             run.report.queued += await self._enqueuer.enqueue_first(run.newest[1])
-        await self._store.set_state_value(CURSOR_KEY, (server_scan.now or began).isoformat())
-        await self._store.set_state_value(DECISION_INPUTS_KEY, decision_inputs_hash)
+        await self._storage.state_values.set(CURSOR_KEY, (server_scan.now or began).isoformat())
+        await self._storage.state_values.set(DECISION_INPUTS_KEY, decision_inputs_hash)
         if run.is_complete and run.unlisted:
             await self._check_missing_tracks(run)
         run.report.forecast = await self._forecast(run.report.tally)
@@ -221,7 +221,7 @@ class Scanner:
                 known = (
                     {}
                     if is_first
-                    else await self._store.item_records(self._server_id, [item.id for item in page])
+                    else await self._storage.items.records(self._server_id, [item.id for item in page])
                 )
                 own = [item for item in page if item.id not in known or known[item.id].row not in run.seen]
                 left_out += len(page) - len(own)
@@ -238,7 +238,9 @@ class Scanner:
         back: list[int] = []
         left_out = 0
         async for item_revisions in self._server.item_revisions(library):
-            known = await self._store.item_records(self._server_id, [glance.id for glance in item_revisions])
+            known = await self._storage.items.records(
+                self._server_id, [glance.id for glance in item_revisions]
+            )
             changed: list[ItemId] = []
             for glance in item_revisions:
                 record = known.get(glance.id)
@@ -263,21 +265,25 @@ class Scanner:
                 page = await self._server.fetch_items(changed, library)
                 await self._take(page, run)
                 await self._mark_seen(page, run)
-        await self._store.mark_seen(back)
+        await self._storage.items.mark_seen(back)
         return left_out
 
     async def _mark_seen(self, page: Sequence[Item], run: _Pass) -> None:
-        for record in (await self._store.item_records(self._server_id, [item.id for item in page])).values():
+        for record in (
+            await self._storage.items.records(self._server_id, [item.id for item in page])
+        ).values():
             run.seen.add(record.row)
 
     async def _forget_what_is_gone(self, run: _Pass) -> None:
         """Items that no library has shown, those of a library that is gone among them."""
         now = self._clock.now()
         row = 0
-        while rows := await self._store.item_rows(self._server_id, row, 1000):
+        while rows := await self._storage.items.rows(self._server_id, row, 1000):
             unseen = [(row, missed_since) for row, missed_since in rows if row not in run.seen]
-            await self._store.mark_missed([row for row, missed_since in unseen if missed_since is None], now)
-            await self._store.forget_items(
+            await self._storage.items.mark_missed(
+                [row for row, missed_since in unseen if missed_since is None], now
+            )
+            await self._storage.items.forget(
                 [
                     row
                     for row, missed_since in unseen
@@ -294,17 +300,17 @@ class Scanner:
             await asyncio.sleep(0)
 
     async def _take_some(self, items: Sequence[Item], run: _Pass) -> None:
-        await self._store.rebind_moved_media(items)
-        memory = await self._store.load_history(items, self._planner.skip_key)
+        await self._storage.history.rebind_moved_media(items)
+        memory = await self._storage.history.load(items, self._planner.skip_key)
         if await self._read_what_nothing_explains(items, memory):
-            memory = await self._store.load_history(items, self._planner.skip_key)
+            memory = await self._storage.history.load(items, self._planner.skip_key)
         remembered: list[tuple[Item, bool, ItemCount]] = []
         for item in items:
             decisions = self._planner.decide(item, memory)
             if any(decision.source.id in memory for decision in decisions) and await self._look_after_ours(
                 item, decisions, memory, run
             ):
-                memory = {**memory, **await self._store.load_history([item], self._planner.skip_key)}
+                memory = {**memory, **await self._storage.history.load([item], self._planner.skip_key)}
                 decisions = self._planner.decide(item, memory)
             run.report.items += 1
             run.report.read += 1
@@ -324,7 +330,7 @@ class Scanner:
                     count,
                 )
             )
-        await self._store.save_items(remembered, run.decision_inputs_hash)
+        await self._storage.items.save(remembered, run.decision_inputs_hash)
 
     async def _read_what_nothing_explains(
         self, items: Sequence[Item], memory: Mapping[SourceId, SourceHistory]
@@ -357,7 +363,7 @@ class Scanner:
                 Action.COVERED,
                 Action.YIELD_TO_HUMAN,
             }:
-                await self._store.set_delivery_state(
+                await self._storage.deliveries.set_state(
                     item.server_id, decision.source.id, decision.target, DeliveryState.CONFIRMED
                 )
                 changed = True
@@ -366,7 +372,7 @@ class Scanner:
     async def _look_for(self, decision: Decision, run: _Pass) -> None:
         """Note a track of ours that is not listed, and have the server look at the files again: it drops good ones by itself."""
         item, source, target = decision.item, decision.source, decision.target
-        delivery = await self._store.delivery(item.server_id, source.id, target)
+        delivery = await self._storage.deliveries.get(item.server_id, source.id, target)
         if delivery is None:
             return
         is_there = await self._file_is_there(source, delivery)
@@ -393,14 +399,14 @@ class Scanner:
         """After a whole pass: count what it did not list, and look a last time for what was missed long enough."""
         if await self._has_walked_since(run.server_scan):
             return
-        await self._store.mark_missing(
+        await self._storage.deliveries.mark_missing(
             self._server_id, [(source_id, target) for _, source_id, target in run.unlisted], self._clock.now()
         )
         for first in range(0, len(run.unlisted), SCAN_CONCURRENCY):
             sought: dict[tuple[SourceId, LanguageTag], Delivery] = {}
             wanted: set[ItemId] = set()
             for item_id, source_id, target in run.unlisted[first : first + SCAN_CONCURRENCY]:
-                delivery = await self._store.delivery(self._server_id, source_id, target)
+                delivery = await self._storage.deliveries.get(self._server_id, source_id, target)
                 if delivery is None or not is_missing_long_enough(
                     delivery.missing_since, delivery.missing_passes, self._clock.now()
                 ):
@@ -420,7 +426,7 @@ class Scanner:
     async def _classify_missing(
         self, items: Sequence[Item], sought: Mapping[tuple[SourceId, LanguageTag], Delivery], run: _Pass
     ) -> None:
-        memory = await self._store.load_history(items, self._planner.skip_key)
+        memory = await self._storage.history.load(items, self._planner.skip_key)
         has_walked = await self._has_walked_since(run.server_scan)
         for decision in [decision for item in items for decision in self._planner.decide(item, memory)]:
             delivery = sought.get((decision.source.id, decision.target))
@@ -443,10 +449,10 @@ class Scanner:
     async def _take_for_a_no(self, decision: Decision, delivery: Delivery) -> None:
         """Somebody removed our track; that is remembered by the media first, so that it holds under whatever name the film goes."""
         if delivery.fingerprint:
-            await self._store.remember_skip(
+            await self._storage.skips.remember(
                 delivery.fingerprint, decision.target, ANY_SKIP_KEY, "removed", REMOVED, self._clock.now()
             )
-        await self._store.set_delivery_state(
+        await self._storage.deliveries.set_state(
             delivery.server_id, delivery.source_id, decision.target, DeliveryState.REFUSED
         )
         log.info(
@@ -473,10 +479,12 @@ class Scanner:
             if self._backlog.mode is BacklogMode.ALL and not self._backlog.per_day
             else self._backlog.per_day
         )
-        return forecast(tally, await self._store.speed("listen"), per_day, self._clock.now().astimezone(UTC))
+        return forecast(
+            tally, await self._storage.speeds.get("listen"), per_day, self._clock.now().astimezone(UTC)
+        )
 
     async def release_backlog(self) -> int:
         """Begin as many titles of the backlog as the day allows."""
         now = self._clock.now()
-        titles = titles_to_begin(await self._store.backlog_standing(now), self._backlog)
-        return await self._store.release_backlog(titles, self._backlog.newest_first, now) if titles else 0
+        titles = titles_to_begin(await self._storage.backlog.progress(now), self._backlog)
+        return await self._storage.backlog.release(titles, self._backlog.newest_first, now) if titles else 0

@@ -10,7 +10,7 @@ from fluxcaption.pipeline.delivery.upload import Deliverer
 from fluxcaption.pipeline.discovery.enqueue import Enqueuer
 from fluxcaption.pipeline.playback import PlaybackMonitor
 from fluxcaption.ports.media_server import MediaServer
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +24,13 @@ class ServerMonitor:
     def __init__(
         self,
         server: MediaServer,
-        store: Store,
+        storage: Storage,
         playback: PlaybackMonitor,
         deliverer: Deliverer,
         enqueuer: Enqueuer,
     ) -> None:
         self._server = server
-        self._store = store
+        self._storage = storage
         self._playback = playback
         self._deliverer = deliverer
         self._enqueuer = enqueuer
@@ -71,12 +71,12 @@ class ServerMonitor:
         self.server_is_scanning = scan.is_running
         if scan.ended_at is None:
             return False
-        before = await self._store.state_value(SCAN_END_KEY)
+        before = await self._storage.state_values.get(SCAN_END_KEY)
         ended = scan.ended_at.isoformat()
         if before == ended:
             return False
         if before is None:
-            await self._store.set_state_value(SCAN_END_KEY, ended)
+            await self._storage.state_values.set(SCAN_END_KEY, ended)
             return False
         began = (scan.started_at or datetime.fromisoformat(before)) - BEFORE_THE_SCAN
         if again := await self._deliverer.look_again(began, self._playback.server_id):
@@ -84,5 +84,5 @@ class ServerMonitor:
                 "tracks delivered during a library scan are not listed: the server is asked to look",
                 extra={"tracks": again},
             )
-        await self._store.set_state_value(SCAN_END_KEY, ended)
+        await self._storage.state_values.set(SCAN_END_KEY, ended)
         return True

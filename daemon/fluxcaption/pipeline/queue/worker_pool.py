@@ -23,7 +23,7 @@ from fluxcaption.domain.units import JobId
 from fluxcaption.logs import job_context
 from fluxcaption.pipeline.queue.circuit_breaker import CircuitBreaker, Probe
 from fluxcaption.ports.clock import Clock
-from fluxcaption.ports.storage import Store
+from fluxcaption.ports.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -77,14 +77,14 @@ class WorkerPool:
 
     def __init__(
         self,
-        store: Store,
+        storage: Storage,
         clock: Clock,
         stages: Mapping[Stage, StagePool],
         *,
         has_room: Callable[[], bool] = lambda: True,
         on_change: Callable[[Job], Awaitable[None]] | None = None,
     ) -> None:
-        self._store = store
+        self._storage = storage
         self._clock = clock
         self._stages = stages
         self._has_room = has_room
@@ -150,7 +150,7 @@ class WorkerPool:
             while not self._stopping:
                 self._wake.clear()
                 looked_at = self._clock.now()
-                await self._store.clamp_future_times(looked_at)
+                await self._storage.maintenance.clamp_future_times(looked_at)
                 claimed = await self._fill(group)
                 if self._stopping:
                     break
@@ -178,7 +178,7 @@ class WorkerPool:
 
     async def _claim(self, stage: Stage, plan: StagePool) -> Job | None:
         with suppress(DiskLow):
-            return await self._store.claim(stage, self._clock.now(), plan.lowest_priority())
+            return await self._storage.queue.claim(stage, self._clock.now(), plan.lowest_priority())
         return None
 
     def _may_begin(self, stage: Stage) -> bool:
@@ -203,10 +203,10 @@ class WorkerPool:
         self._wake.set()
 
     async def _is_due_soon(self) -> bool:
-        due = await self._store.next_due()
+        due = await self._storage.queue.next_due()
         if due is None or due > self._clock.now() + LATER_EPISODE:
             return False
-        waiting = await self._store.count_jobs()
+        waiting = await self._storage.queue.counts()
         # Only a delivery on its way is worth waiting for; a retry is for the next run.
         return waiting.get((Stage.CONFIRM, JobState.QUEUED), 0) > 0 or (
             due <= self._clock.now() and self._accepts_every_priority()
@@ -222,7 +222,7 @@ class WorkerPool:
 
     async def _pause(self, looked_at: datetime) -> None:
         """Wait for a wake, or for what falls due; what was due at the last look waits for a place, and a job that ends wakes us."""
-        due = await self._store.next_due(after=looked_at)
+        due = await self._storage.queue.next_due(after=looked_at)
         seconds = MAX_IDLE_S if due is None else min(MAX_IDLE_S, (due - self._clock.now()).total_seconds())
         wake = asyncio.create_task(self._wake.wait())
         sleep = asyncio.create_task(self._clock.sleep(max(0.0, seconds)))
@@ -241,7 +241,7 @@ class WorkerPool:
             except asyncio.CancelledError:
                 if self._stopping or attempt.ended_by is None:
                     with suppress(FluxCaptionError):
-                        await self._store.record(job, Outcome.handed_back(), self._clock.now())
+                        await self._storage.queue.record(job, Outcome.handed_back(), self._clock.now())
                     raise
                 outcome = attempt.ended_by
             except (ServiceUnreachable, KeyRejected) as error:
@@ -262,7 +262,7 @@ class WorkerPool:
     async def _record(self, job: Job, outcome: Outcome) -> None:
         while True:
             try:
-                after = await self._store.record(job, outcome, self._clock.now())
+                after = await self._storage.queue.record(job, outcome, self._clock.now())
                 break
             except (DiskLow, StateError) as error:
                 log.warning("what became of a job cannot be written yet", extra={"cause": str(error)})
@@ -325,5 +325,5 @@ class WorkerPool:
             log.info("%s answers again", circuit.service)
             for code in AWAY_CODES:
                 with suppress(DiskLow):
-                    await self._store.unpark(code, self._clock.now())
+                    await self._storage.queue.unpark(code, self._clock.now())
         self._wake.set()

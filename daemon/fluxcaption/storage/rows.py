@@ -1,6 +1,7 @@
 """How values are spelled in the database, both ways."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -23,12 +24,12 @@ def maybe_time(ms: int | None) -> datetime | None:
     return None if ms is None else as_time(ms)
 
 
-def grade_text(provenance: Provenance) -> str:
+def provenance_text(provenance: Provenance) -> str:
     """How a track was made, as JSON; empty where that is not known."""
     return json.dumps(asdict(provenance), ensure_ascii=False) if provenance != Provenance() else ""
 
 
-def grade_of(text: str) -> Provenance:
+def provenance_of(text: str) -> Provenance:
     """And back."""
     return Provenance(**json.loads(text)) if text else Provenance()
 
@@ -41,3 +42,13 @@ def tag_of(text: str) -> LanguageTag:
         next((part for part in rest if len(part) == 4), ""),
         next((part for part in rest if len(part) != 4), ""),
     )
+
+
+def maybe_ms(moment: datetime | None) -> int | None:
+    """Return a moment as whole milliseconds since 1970, None for None."""
+    return None if moment is None else as_ms(moment)
+
+
+def marks(values: Collection[object]) -> str:
+    """Return one question mark for each value, for `IN (…)`."""
+    return ",".join("?" * len(values))

@@ -1,20 +1,14 @@
-"""The Store port over SQLite: jobs, events, sounds, texts, deliveries and decisions."""
+"""Jobs by id, item and media source."""
 
-import hashlib
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import aiosqlite
 
-from fluxcaption.domain.backlog import BacklogStanding
-from fluxcaption.domain.cues import Segment
 from fluxcaption.domain.jobs import (
     LEGAL_MOVES,
     OPEN_STATES,
-    Event,
-    HeardWindow,
     Job,
     JobState,
     ManualRequest,
@@ -22,46 +16,23 @@ from fluxcaption.domain.jobs import (
     Outcome,
     Priority,
     Provenance,
-    SavedTranscript,
     Stage,
-    TranscriptKey,
-    TranslationKey,
 )
-from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.retry import LONGEST_PAUSE, MAX_CRASHES, POISON, REVIVAL_PAUSES, after_crash
-from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
+from fluxcaption.domain.retry import MAX_CRASHES, POISON, REVIVAL_PAUSES, after_crash
+from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, ServerId, SourceId
 from fluxcaption.storage.database import Database
-from fluxcaption.storage.library import LibraryRecords
-from fluxcaption.storage.values import as_ms, as_time, grade_of, grade_text, maybe_time, tag_of
+from fluxcaption.storage.rows import as_ms, as_time, marks, maybe_time, provenance_of, provenance_text, tag_of
 
 PROMISED = frozenset({JobState.DONE, JobState.SKIPPED})
-REPEATED_WITHIN = timedelta(minutes=10)
-"""An event that comes again this soon after it was handled is the same one; the plugin sends doubles within minutes."""
-
-MAX_VALUES = 500
-"""Values asked for in one query; SQLite takes at least 999."""
-
-EVENTS_KEPT = timedelta(days=30)
-"""Handled events, and what was watched."""
-
-PRUNE_BATCH = 500
 
 
-class SqliteStore(LibraryRecords):
-    """The daemon's memory."""
+class JobTable:
+    """Jobs by id, item and media source."""
 
-    @classmethod
-    async def open(cls, state: Path, *, read_only: bool = False) -> "SqliteStore":
-        """Open the state directory's file, made or migrated if need be."""
-        return cls(await Database.open(state, read_only=read_only))
+    def __init__(self, database: Database) -> None:
+        self._db = database
 
-    async def close(self) -> None:
-        """Let go of the file."""
-        await self._db.close()
-
-    # -- jobs -------------------------------------------------------------------------------------------------------
-
-    async def add_jobs(self, new: Sequence[NewJob], now: datetime) -> int:
+    async def add(self, new: Sequence[NewJob], now: datetime) -> int:
         """Queue gaps and say how many were new."""
 
         async def body(connection: aiosqlite.Connection) -> int:
@@ -192,26 +163,26 @@ class SqliteStore(LibraryRecords):
         confirm_attempts: int | None = None,
     ) -> None:
         """Remember what a stage found."""
-        await self._write(
+        await self._db.write(
             "UPDATE jobs SET fingerprint=coalesce(?, fingerprint), source_ref=coalesce(?, source_ref), track_ref=coalesce(?, track_ref),"
             " grade=coalesce(?, grade), sends=coalesce(?, sends), looks=coalesce(?, looks) WHERE id=?",
             (
                 fingerprint,
                 source_ref,
                 track_ref,
-                grade_text(provenance) if provenance else None,
+                provenance_text(provenance) if provenance else None,
                 upload_attempts,
                 confirm_attempts,
                 job_id,
             ),
         )
 
-    async def job(self, job_id: JobId) -> Job | None:
+    async def get(self, job_id: JobId) -> Job | None:
         """One job."""
         rows = await self._db.read("SELECT * FROM jobs WHERE id=?", (job_id,))
         return _job(rows[0]) if rows else None
 
-    async def jobs(
+    async def page(
         self,
         *,
         states: Collection[JobState] = (),
@@ -221,11 +192,10 @@ class SqliteStore(LibraryRecords):
     ) -> Sequence[Job]:
         """Jobs, newest id first, one page."""
         wanted = [state.value for state in states] or [state.value for state in JobState]
-        marks = ",".join("?" * len(wanted))
         # Only what is asked for stands in the query: `? IS NULL OR item_id=?` would read the whole table.
         of_item, values = ("", []) if item_id is None else (" AND item_id=?", [item_id])
         rows = await self._db.read(
-            f"SELECT * FROM jobs WHERE state IN ({marks}){of_item} AND id<? ORDER BY id DESC LIMIT ?",
+            f"SELECT * FROM jobs WHERE state IN ({marks(wanted)}){of_item} AND id<? ORDER BY id DESC LIMIT ?",
             (*wanted, *values, before if before is not None else 2**62, limit),
         )
         return [_job(row) for row in rows]
@@ -257,14 +227,14 @@ class SqliteStore(LibraryRecords):
 
     async def cancel(self, job_id: JobId, now: datetime) -> Job | None:
         """Cancel an open job."""
-        marks = ",".join(f"'{state.value}'" for state in sorted(OPEN_STATES))
-        await self._write(
-            f"UPDATE jobs SET state='cancelled', reason='cancelled by a person', reason_code='cancelled', updated_at=? WHERE id=? AND state IN ({marks})",
+        open_states = ",".join(f"'{state.value}'" for state in sorted(OPEN_STATES))
+        await self._db.write(
+            f"UPDATE jobs SET state='cancelled', reason='cancelled by a person', reason_code='cancelled', updated_at=? WHERE id=? AND state IN ({open_states})",
             (as_ms(now), job_id),
         )
-        return await self.job(job_id)
+        return await self.get(job_id)
 
-    async def jobs_of_source(self, server_id: ServerId, source_id: SourceId) -> Sequence[Job]:
+    async def of_source(self, server_id: ServerId, source_id: SourceId) -> Sequence[Job]:
         """All jobs of one media source."""
         rows = await self._db.read(
             "SELECT * FROM jobs WHERE server_id=? AND source_id=? ORDER BY id", (server_id, source_id)
@@ -273,12 +243,12 @@ class SqliteStore(LibraryRecords):
 
     async def release_waiting_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
         """Finished tracks of a media source that wait for each other look again now."""
-        return await self._write(
+        return await self._db.write(
             "UPDATE jobs SET next_try_at=? WHERE server_id=? AND source_id=? AND stage='upload' AND state='queued' AND reason_code='together'",
             (as_ms(now), server_id, source_id),
         )
 
-    async def place_in_queue(self, job: Job) -> int:
+    async def position(self, job: Job) -> int:
         """How many jobs of its stage go before it."""
         rows = await self._db.read(
             "SELECT count(*) AS n FROM jobs WHERE stage=? AND state IN ('queued','parked') AND is_held=0 AND (tier_rank, -added_at, id) < (?, ?, ?)",
@@ -286,7 +256,7 @@ class SqliteStore(LibraryRecords):
         )
         return int(rows[0]["n"])
 
-    async def count_jobs(self) -> Mapping[tuple[Stage, JobState], int]:
+    async def counts(self) -> Mapping[tuple[Stage, JobState], int]:
         """How many jobs stand where."""
         rows = await self._db.read("SELECT stage, state, count(*) AS n FROM jobs GROUP BY stage, state")
         return {(Stage(row["stage"]), JobState(row["state"])): row["n"] for row in rows}
@@ -340,309 +310,10 @@ class SqliteStore(LibraryRecords):
 
     async def unpark(self, code: str, now: datetime) -> int:
         """Jobs parked for that reason are due now."""
-        return await self._write(
+        return await self._db.write(
             "UPDATE jobs SET next_try_at=? WHERE state='parked' AND reason_code=? AND next_try_at>?",
             (as_ms(now), code, as_ms(now)),
         )
-
-    async def clamp_future_times(self, now: datetime) -> None:
-        """What was written by a clock that went ahead counts as written now."""
-        latest = (as_ms(now), as_ms(now + LONGEST_PAUSE))
-        far = "next_try_at>? AND state IN ('queued','parked') AND is_held=0"
-        if await self._db.read(f"SELECT 1 FROM jobs WHERE {far} LIMIT 1", latest[1:]):
-            await self._write(f"UPDATE jobs SET next_try_at=? WHERE {far}", latest)
-        if await self._db.read(
-            "SELECT 1 FROM events WHERE handled_at IS NULL AND due_at>? LIMIT 1", latest[1:]
-        ):
-            await self._write("UPDATE events SET due_at=? WHERE handled_at IS NULL AND due_at>?", latest)
-        if await self._db.read("SELECT 1 FROM watched WHERE watched_at>? LIMIT 1", latest[1:]):
-            await self._write("UPDATE watched SET watched_at=? WHERE watched_at>?", latest)
-
-    async def backlog_standing(self, now: datetime) -> BacklogStanding:
-        """Whether titles of the backlog were begun and finished, and how many were begun today; asked every minute, so nothing old is counted."""
-        rows = await self._db.read(
-            "SELECT EXISTS (SELECT 1 FROM jobs WHERE begun_at IS NOT NULL) AS has_begun,"
-            " (SELECT count(DISTINCT server_id || ' ' || source_id) FROM jobs WHERE begun_at>?) AS today,"
-            " EXISTS (SELECT 1 FROM jobs AS ended WHERE begun_at IS NOT NULL AND state NOT IN ('queued','running','parked') AND NOT EXISTS"
-            " (SELECT 1 FROM jobs WHERE server_id=ended.server_id AND source_id=ended.source_id AND begun_at IS NOT NULL"
-            " AND state IN ('queued','running','parked'))) AS has_finished",
-            (as_ms(now - timedelta(days=1)),),
-        )
-        return BacklogStanding(bool(rows[0]["has_begun"]), rows[0]["today"], bool(rows[0]["has_finished"]))
-
-    async def release_backlog(self, titles: int, newest_first: bool, now: datetime) -> int:
-        """Make all held jobs of the next titles due."""
-        order = "DESC" if newest_first else "ASC"
-
-        async def body(connection: aiosqlite.Connection) -> int:
-            rows = list(
-                await connection.execute_fetchall(
-                    f"SELECT server_id, source_id FROM jobs WHERE is_held=1 GROUP BY server_id, source_id ORDER BY max(added_at) {order}, min(id) LIMIT ?",
-                    (titles,),
-                )
-            )
-            for row in rows:
-                await connection.execute(
-                    "UPDATE jobs SET is_held=0, begun_at=?, next_try_at=? WHERE server_id=? AND source_id=? AND is_held=1",
-                    (as_ms(now), as_ms(now), row["server_id"], row["source_id"]),
-                )
-            return len(rows)
-
-        return await self._db.checkpoint(body)
-
-    async def release_all(self, now: datetime) -> int:
-        """Make every held job due now."""
-        return await self._write(
-            "UPDATE jobs SET is_held=0, begun_at=?, next_try_at=? WHERE is_held=1", (as_ms(now), as_ms(now))
-        )
-
-    async def prune(self, now: datetime) -> None:
-        """Let go of what can never be used again; transcripts and translations stay."""
-        old = (as_ms(now - EVENTS_KEPT),)
-        is_open = "state NOT IN ('done','settled','cancelled')"
-        used = (
-            f"SELECT source_ref FROM jobs WHERE source_ref IS NOT NULL AND {is_open}"
-            f" UNION ALL SELECT track_ref FROM jobs WHERE track_ref IS NOT NULL AND {is_open}"
-            " UNION ALL SELECT previous_ref FROM deliveries WHERE previous_ref IS NOT NULL"
-        )
-        for statement, values in (
-            ("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE handled_at<? LIMIT ?)", old),
-            (
-                "DELETE FROM watched WHERE (server_id, item_id) IN (SELECT server_id, item_id FROM watched WHERE watched_at<? LIMIT ?)",
-                old,
-            ),
-            (
-                f"DELETE FROM documents WHERE ref IN (SELECT ref FROM documents WHERE ref NOT IN ({used}) LIMIT ?)",
-                (),
-            ),
-        ):
-            # In parts: an acknowledgement never waits behind years of leftovers.
-            while await self._write(statement, (*values, PRUNE_BATCH)) == PRUNE_BATCH:
-                pass
-
-    # -- events -----------------------------------------------------------------------------------------------------
-
-    async def add_event(self, server_id: ServerId, kind: str, item_id: ItemId, now: datetime) -> int:
-        """Store an event as a promise; a repeat of one not handled yet, or only lately, is the same event, open again."""
-
-        async def body(connection: aiosqlite.Connection) -> int:
-            # One round trip to the database's thread: this is the way of every acknowledgement.
-            rows = list(
-                await connection.execute_fetchall(
-                    "INSERT INTO events (id, server_id, kind, item_id, received_at) VALUES ((SELECT max(id) FROM events"
-                    " WHERE server_id=?1 AND kind=?2 AND item_id=?3 AND coalesce(handled_at, ?4)>?5), ?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET"
-                    " due_at=iif(handled_at IS NULL, due_at, 0), looks=iif(handled_at IS NULL, looks, 0), handled_at=NULL RETURNING id",
-                    (server_id, kind, item_id, as_ms(now), as_ms(now - REPEATED_WITHIN)),
-                )
-            )
-            return int(rows[0]["id"])
-
-        return await self._db.promise(body)
-
-    async def open_events(self, now: datetime, limit: int = 100) -> Sequence[Event]:
-        """Events that are due and not handled yet, oldest first."""
-        rows = await self._db.read(
-            "SELECT * FROM events WHERE handled_at IS NULL AND due_at<=? ORDER BY id LIMIT ?",
-            (as_ms(now), limit),
-        )
-        return [
-            Event(
-                row["id"],
-                ServerId(row["server_id"]),
-                row["kind"],
-                ItemId(row["item_id"]),
-                as_time(row["received_at"]),
-                row["looks"],
-            )
-            for row in rows
-        ]
-
-    async def reschedule_event(self, event_id: int, until: datetime) -> None:
-        """Look at an event again later; the looks are counted."""
-        await self._write("UPDATE events SET due_at=?, looks=looks+1 WHERE id=?", (as_ms(until), event_id))
-
-    async def close_events(self, event_ids: Sequence[int], now: datetime) -> None:
-        """Events were handled."""
-        if not event_ids:
-            return
-
-        async def body(connection: aiosqlite.Connection) -> None:
-            await connection.executemany(
-                "UPDATE events SET handled_at=? WHERE id=?",
-                [(as_ms(now), event_id) for event_id in event_ids],
-            )
-
-        await self._db.checkpoint(body)
-
-    # -- sound ------------------------------------------------------------------------------------------------------
-
-    async def transcript(self, key: TranscriptKey) -> SavedTranscript | None:
-        """What was heard of a sound so far."""
-        key = await self._known_as(key)
-        rows = await self._db.read(
-            "SELECT * FROM transcripts WHERE fingerprint=? AND ordinal=? AND recognizer=? AND model_revision=? AND settings_hash=?",
-            _key_values(key),
-        )
-        return await self._saved(rows[0]) if rows else None
-
-    async def open_transcript(self, key: TranscriptKey, duration_ms: Ms) -> SavedTranscript:
-        """The same, made if there is none."""
-        key = await self._known_as(key)
-        await self._write(
-            "INSERT INTO transcripts (fingerprint, ordinal, recognizer, model_revision, settings_hash, duration_ms) VALUES (?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-            (*_key_values(key), duration_ms),
-        )
-        saved = await self.transcript(key)
-        assert saved is not None
-        return saved
-
-    async def save_window(
-        self, transcript_id: int, window: HeardWindow, language: LanguageTag | None
-    ) -> None:
-        """Checkpoint one heard window."""
-        segments = json.dumps(
-            [[part.start, part.end, part.text, round(part.confidence, 4)] for part in window.segments],
-            ensure_ascii=False,
-        )
-
-        async def body(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "INSERT OR REPLACE INTO windows VALUES (?,?,?,?)",
-                (transcript_id, window.start, window.end, segments),
-            )
-            if language is not None:
-                await connection.execute(
-                    "UPDATE transcripts SET language=? WHERE id=? AND language IS NOT ?",
-                    (str(language), transcript_id, str(language)),
-                )
-
-        await self._db.checkpoint(body)
-
-    async def finish_transcript(self, transcript_id: int, language: LanguageTag) -> None:
-        """Everything was heard."""
-        await self._write(
-            "UPDATE transcripts SET is_complete=1, language=? WHERE id=?", (str(language), transcript_id)
-        )
-
-    async def save_sketch(
-        self, fingerprint: Fingerprint, ordinal: int, duration_ms: Ms, sketch: bytes
-    ) -> None:
-        """Remember what six stretches of a sound look like."""
-        await self._write(
-            "INSERT OR REPLACE INTO sketches VALUES (?,?,?,?)", (fingerprint, ordinal, duration_ms, sketch)
-        )
-
-    async def sketches(self, duration_ms: Ms, tolerance_ms: int) -> Sequence[tuple[Fingerprint, int, bytes]]:
-        """Sketches of sounds of about that length."""
-        rows = await self._db.read(
-            "SELECT * FROM sketches WHERE duration_ms BETWEEN ? AND ?",
-            (duration_ms - tolerance_ms, duration_ms + tolerance_ms),
-        )
-        return [(Fingerprint(row["fingerprint"]), row["ordinal"], row["sketch"]) for row in rows]
-
-    async def alias_sound(
-        self, fingerprint: Fingerprint, ordinal: int, known: Fingerprint, known_ordinal: int
-    ) -> None:
-        """From now on the first is looked up as the second."""
-        await self._write(
-            "INSERT OR REPLACE INTO same_sounds VALUES (?,?,?,?)",
-            (fingerprint, ordinal, known, known_ordinal),
-        )
-
-    async def _known_as(self, key: TranscriptKey) -> TranscriptKey:
-        rows = await self._db.read(
-            "SELECT * FROM same_sounds WHERE fingerprint=? AND ordinal=?", (key.fingerprint, key.ordinal)
-        )
-        if not rows:
-            return key
-        return TranscriptKey(
-            Fingerprint(rows[0]["known_fingerprint"]),
-            rows[0]["known_ordinal"],
-            key.recognizer,
-            key.model_revision,
-            key.asr_settings_key,
-        )
-
-    async def _saved(self, row: aiosqlite.Row) -> SavedTranscript:
-        windows = [
-            HeardWindow(
-                Ms(part["start_ms"]),
-                Ms(part["end_ms"]),
-                tuple(
-                    Segment(Ms(start), Ms(end), text, sure)
-                    for start, end, text, sure in json.loads(part["segments"])
-                ),
-            )
-            for part in await self._db.read(
-                "SELECT * FROM windows WHERE transcript_id=? ORDER BY start_ms", (row["id"],)
-            )
-        ]
-        language = tag_of(row["language"]) if row["language"] else None
-        heard_until = Ms(max((window.end for window in windows), default=0))
-        return SavedTranscript(row["id"], language, bool(row["is_complete"]), heard_until, tuple(windows))
-
-    # -- text -------------------------------------------------------------------------------------------------------
-
-    async def translations(self, key: TranslationKey, texts: Collection[str]) -> Mapping[str, str]:
-        """Earlier translations by source text."""
-        found: dict[str, str] = {}
-        wanted = sorted(texts)
-        for first in range(0, len(wanted), MAX_VALUES):
-            part = wanted[first : first + MAX_VALUES]
-            marks = ",".join("?" * len(part))
-            rows = await self._db.read(
-                f"SELECT text, translated FROM translations WHERE text IN ({marks}) AND source=? AND target=? AND backend=? AND model_revision=? AND glossary=?",
-                (*part, *_translation_values(key)),
-            )
-            found |= {row["text"]: row["translated"] for row in rows}
-        return found
-
-    async def save_translations(self, key: TranslationKey, texts: Mapping[str, str]) -> None:
-        """Checkpoint one batch."""
-
-        async def body(connection: aiosqlite.Connection) -> None:
-            await connection.executemany(
-                "INSERT OR REPLACE INTO translations (source, target, backend, model_revision, glossary, text, translated) VALUES (?,?,?,?,?,?,?)",
-                [(*_translation_values(key), text, translated) for text, translated in texts.items()],
-            )
-
-        await self._db.checkpoint(body)
-
-    async def put_document(self, content: bytes) -> ContentHash:
-        """Keep bytes by their hash."""
-        ref = ContentHash(hashlib.sha256(content).hexdigest())
-        await self._write("INSERT INTO documents VALUES (?,?) ON CONFLICT DO NOTHING", (ref, content))
-        return ref
-
-    async def document(self, ref: ContentHash) -> bytes | None:
-        """Bytes by their hash."""
-        rows = await self._db.read("SELECT content FROM documents WHERE ref=?", (ref,))
-        return bytes(rows[0]["content"]) if rows else None
-
-    # -- the rest ---------------------------------------------------------------------------------------------------
-
-    async def state_value(self, name: str) -> str | None:
-        """A small fact about the daemon itself."""
-        rows = await self._db.read("SELECT value FROM flags WHERE name=?", (name,))
-        return rows[0]["value"] if rows else None
-
-    async def set_state_value(self, name: str, value: str) -> None:
-        """Remember it."""
-        if await self.state_value(name) != value:
-            await self._write("INSERT OR REPLACE INTO flags VALUES (?,?)", (name, value))
-
-    async def record_speed(self, activity: str, media_ms: Ms, took_ms: Ms) -> None:
-        """Add a measurement; old ones fade by half once ten hours are in the sum."""
-        await self._write(
-            "INSERT INTO speeds VALUES (?,?,?) ON CONFLICT (way) DO UPDATE SET"
-            " media_ms=iif(media_ms>36000000, media_ms/2, media_ms)+excluded.media_ms, took_ms=iif(media_ms>36000000, took_ms/2, took_ms)+excluded.took_ms",
-            (activity, media_ms, took_ms),
-        )
-
-    async def speed(self, activity: str) -> float | None:
-        """Seconds of media done in a second."""
-        rows = await self._db.read("SELECT media_ms, took_ms FROM speeds WHERE way=?", (activity,))
-        return rows[0]["media_ms"] / rows[0]["took_ms"] if rows and rows[0]["took_ms"] else None
 
 
 async def _hurry(connection: aiosqlite.Connection, job: NewJob, now: datetime) -> None:
@@ -718,14 +389,6 @@ async def _move(
     return _job(rows[0])
 
 
-def _key_values(key: TranscriptKey) -> tuple[object, ...]:
-    return (key.fingerprint, key.ordinal, key.recognizer, key.model_revision, key.asr_settings_key)
-
-
-def _translation_values(key: TranslationKey) -> tuple[object, ...]:
-    return (str(key.source), str(key.target), key.backend, key.model_revision, key.glossary)
-
-
 def _job(row: aiosqlite.Row) -> Job:
     return Job(
         id=JobId(row["id"]),
@@ -748,7 +411,7 @@ def _job(row: aiosqlite.Row) -> Job:
         is_held=bool(row["is_held"]),
         ready_at=maybe_time(row["ready_at"]),
         request=ManualRequest(**json.loads(row["asked"])) if row["asked"] else ManualRequest(),
-        provenance=grade_of(row["grade"]),
+        provenance=provenance_of(row["grade"]),
         upload_attempts=row["sends"],
         confirm_attempts=row["looks"],
         claim=row["claims"],
