@@ -171,7 +171,7 @@ def build_transcriber(
             executor=engines.executor,
             blocks=engines.blocks,
             recognizer=engines.recognizer,
-            be_gentle=lambda: lower_priority(engines.nice),
+            lower_thread_priority=lambda: lower_priority(engines.nice),
             is_slow=is_slow,
             clock=clock or SystemClock(),
         )
@@ -179,7 +179,7 @@ def build_transcriber(
 
 
 @asynccontextmanager
-async def other_transcriber(
+async def transcriber_with_model(
     settings: Settings, engines: Engines, storage: Storage, model: str
 ) -> AsyncIterator[Transcriber]:
     """A listener with another speech model, which is unloaded at the end; the usual one makes room for it."""
@@ -237,7 +237,9 @@ def build_single_file_captioner(
 ) -> SingleFileCaptioner:
     """What single files on the command line are made with: whoever asks wants it, whatever is spoken and however unsure."""
     planner = Planner(
-        LanguagePolicy(EffectivePolicy((), (), makes_spoken=True, strictness=strictness, marker=marker)),
+        LanguagePolicy(
+            EffectivePolicy((), (), makes_spoken_language=True, strictness=strictness, marker=marker)
+        ),
         engines.translators,
         storage,
     )
@@ -316,7 +318,7 @@ def build_app(
             min_score=settings.asr.min_score,
             patience=settings.translation.patience,
             max_untranslated=settings.translation.max_untranslated,
-            other_transcriber=lambda model: other_transcriber(settings, engines, storage, model),
+            transcriber_with_model=lambda model: transcriber_with_model(settings, engines, storage, model),
         ),
         server,
         reading,
@@ -361,7 +363,7 @@ def build_app(
                 server.connect,
             ),
         },
-        has_room=lambda: has_room(settings.state, settings.limits.disk_free),
+        has_free_space=lambda: has_free_space(settings.state, settings.limits.disk_free),
         on_change=changed,
     )
     server_monitor = ServerMonitor(server, storage, playback, deliverer, enqueuer)
@@ -381,7 +383,7 @@ def build_app(
     )
 
 
-def has_room(state: Path, min_bytes: int) -> bool:
+def has_free_space(state: Path, min_bytes: int) -> bool:
     """Whether the state's disk has the room that new work may need."""
     try:
         return shutil.disk_usage(state).free >= min_bytes

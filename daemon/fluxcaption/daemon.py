@@ -7,12 +7,13 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fluxcaption.app import App, build_app, has_room
+from fluxcaption.app import App, build_app, has_free_space
 from fluxcaption.clock import SystemClock
 from fluxcaption.domain.errors import JobError, ModelMissing, UsageError
+from fluxcaption.domain.events import PLAYBACK
 from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.gaps import Decision
-from fluxcaption.domain.jobs import PLAYBACK, Job, JobState, ManualRequest
+from fluxcaption.domain.jobs import Job, JobState, ManualRequest
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ItemId, Ms
 from fluxcaption.health import Health, PartState
@@ -306,7 +307,7 @@ class Daemon:
     async def _every_minute(self, app: App) -> None:
         await self._minute.wait()
         self._minute.clear()
-        room = has_room(self._settings.state, self._settings.limits.disk_free)
+        room = has_free_space(self._settings.state, self._settings.limits.disk_free)
         self.health.report(
             "disk",
             PartState.OK if room else PartState.DEGRADED,

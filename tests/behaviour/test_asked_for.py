@@ -10,7 +10,7 @@ from fluxcaption.miniatures import SPEECH
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film, text
-from tests.support.app import READ, clip, windows_heard
+from tests.support.app import READ, clip, windows_transcribed
 from tests.support.libraries import app_beside
 
 
@@ -29,7 +29,7 @@ async def test_another_track_is_used_and_ours_is_replaced_in_its_place(tmp_path:
         async with app_beside(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as app:
             await app.enqueuer.enqueue_requested(ItemId(item.id), [], ManualRequest())
             await app.workers.run(until_idle=True)
-            assert await windows_heard(tmp_path / "state") == 0
+            assert await windows_transcribed(tmp_path / "state") == 0
             (name,) = item.sources[0].sidecars
             await app.enqueuer.enqueue_requested(
                 ItemId(item.id), [], ManualRequest(source="audio 1", redo=True)
@@ -39,7 +39,7 @@ async def test_another_track_is_used_and_ours_is_replaced_in_its_place(tmp_path:
             assert job.state is JobState.DONE, job.reason
             assert "heard in sound track 1" in job.reason
             assert list(item.sources[0].sidecars) == [name]
-            heard = await windows_heard(tmp_path / "state")
+            heard = await windows_transcribed(tmp_path / "state")
             assert heard > 0
             other = tmp_path / "model"
             shutil.copytree(SPEECH, other)
@@ -50,7 +50,7 @@ async def test_another_track_is_used_and_ours_is_replaced_in_its_place(tmp_path:
             await app.workers.run(until_idle=True)
             (job,) = await app.storage.jobs.page()
             assert job.state is JobState.DONE, job.reason
-            assert await windows_heard(tmp_path / "state") > heard
+            assert await windows_transcribed(tmp_path / "state") > heard
             assert list(item.sources[0].sidecars) == [name]
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from fluxcaption.app import App, build_app
+from fluxcaption.domain.deliveries import DeliveryState
 from fluxcaption.domain.errors import ServiceUnreachable
-from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.jobs import Job, JobState, ManualRequest, NewJob, Outcome, Priority, Provenance, Stage
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import MediaIdentity

@@ -8,7 +8,7 @@ from fluxcaption.domain.jobs import JobState
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, audio, film, text
-from tests.support.app import HEARD, READ, clip, heard_ms, jellyfin, settings, windows_heard
+from tests.support.app import HEARD, READ, clip, heard_ms, jellyfin, settings, windows_transcribed
 from tests.support.openapi import CONTRACT, violations
 
 VERSIONS = ["10.10.7", "10.11.11", "12.0.0"]
@@ -57,7 +57,7 @@ async def test_three_films_get_three_languages_and_are_heard_once(version: str, 
             if exchange.method == "POST" and exchange.route.endswith("Subtitles")
         ]
         assert len(uploads) == 7
-        heard = await windows_heard(tmp_path / "state")
+        heard = await windows_transcribed(tmp_path / "state")
         assert heard > 0
         sound_heard, sound_saved = heard_ms(tmp_path / "state")
         assert sound_heard == sound_saved <= 70_000, "one film, once, for all its languages"
@@ -67,7 +67,7 @@ async def test_three_films_get_three_languages_and_are_heard_once(version: str, 
         assert again.finished == []
         assert again.waiting == 0
         assert not [exchange for exchange in fake.received[before:] if exchange.method != "GET"]
-        assert await windows_heard(tmp_path / "state") == heard
+        assert await windows_transcribed(tmp_path / "state") == heard
         print(
             f"{version}: {before} requests, {len(uploads)} tracks visible, {heard} windows of one film heard for its 3 languages, none twice;"
             f" second scan: {len(fake.received) - before} requests, {len(again.finished)} jobs"

@@ -13,7 +13,7 @@ from fluxcaption.subtitles.codec import Pysubs2Codec
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.media import sound_clip
-from tests.support.app import DEMO, READ, clip, jellyfin, settings, windows_heard
+from tests.support.app import DEMO, READ, clip, jellyfin, settings, windows_transcribed
 
 
 def replaced(item: FakeItem, file: Path, fake: FakeJellyfin) -> None:
@@ -74,7 +74,7 @@ async def test_a_track_of_media_that_was_replaced_is_made_again_in_its_place(tmp
         ]
         assert list(item.sources[0].sidecars) == [name]
         assert item.sources[0].sidecars[name] != old
-        assert await windows_heard(tmp_path / "state") > 0
+        assert await windows_transcribed(tmp_path / "state") > 0
 
 
 async def test_a_file_that_still_grows_is_waited_for(tmp_path: Path) -> None:

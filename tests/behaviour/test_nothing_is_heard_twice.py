@@ -19,7 +19,7 @@ from fluxcaption.ports.media import MediaLocation
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film
 from tests.fakes.media import repeated
-from tests.support.app import DEMO, HEARD, clip, heard_ms, jellyfin, settings, windows_heard
+from tests.support.app import DEMO, HEARD, clip, heard_ms, jellyfin, settings, windows_transcribed
 from tests.support.libraries import app_beside
 
 CLIP = DEMO / HEARD / f"{HEARD}.mkv"
@@ -47,7 +47,7 @@ async def test_a_moved_file_with_a_new_id_is_not_heard_again(tmp_path: Path) -> 
             )
         )
         await run_once(settings(state, jellyfin(fake), ["es"]), print, clock=FastClock())
-        first = await windows_heard(state)
+        first = await windows_transcribed(state)
         fake.items.clear()
         fake.add(
             film(
@@ -60,7 +60,7 @@ async def test_a_moved_file_with_a_new_id_is_not_heard_again(tmp_path: Path) -> 
         )
         report = await run_once(settings(state, jellyfin(fake), ["es"]), print, clock=FastClock())
         assert [job.state for job in report.finished] == [JobState.DONE]
-        assert await windows_heard(state) == first
+        assert await windows_transcribed(state) == first
         heard, saved = heard_ms(state)
         assert heard == saved
 
@@ -70,13 +70,13 @@ async def test_a_remuxed_file_is_known_by_its_sound(tmp_path: Path) -> None:
     folder = {"type": "folder", "path": str(media)}
     repeated(CLIP, media / "One (2020)" / "One (2020).mkv", 2)
     await run_once(settings(state, folder, ["en"]), print)
-    first = await windows_heard(state)
+    first = await windows_transcribed(state)
     assert first > 2
     (media / "One (2020)" / "One (2020).mkv").unlink()
     repeated(CLIP, media / "Two (2020)" / "Two (2020).webm", 2)
     report = await run_once(settings(state, folder, ["en"]), print)
     assert [job.state for job in report.finished] == [JobState.DONE]
-    assert await windows_heard(state) == first
+    assert await windows_transcribed(state) == first
     one, two = (
         next(media.rglob(f"{name}.fluxcaption.en.srt")).read_text(encoding="utf-8")
         for name in ("One (2020)", "Two (2020)")
@@ -89,11 +89,11 @@ async def test_another_film_of_the_same_length_is_heard(tmp_path: Path) -> None:
     folder = {"type": "folder", "path": str(media)}
     clip(media, HEARD)
     await run_once(settings(state, folder, ["en"]), print)
-    first = await windows_heard(state)
+    first = await windows_transcribed(state)
     other = DEMO / "The Blue House (2026)" / "The Blue House (2026).mkv"
     repeated(other, media / "Other (2020)" / "Other (2020).mkv", 1)
     await run_once(settings(state, folder, ["en"]), print)
-    assert await windows_heard(state) > first
+    assert await windows_transcribed(state) > first
 
 
 async def test_an_added_target_is_made_from_what_was_heard(tmp_path: Path) -> None:
@@ -187,6 +187,6 @@ async def test_a_window_whose_answer_is_of_another_attempt_is_heard_again_and_no
         transcriber = build_transcriber(engines, app.storage)
         with pytest.raises(ReplyUnusable):
             await transcriber.transcribe(location, track, identity, 1)
-        assert await windows_heard(tmp_path / "state") == 0
+        assert await windows_transcribed(tmp_path / "state") == 0
         transcript = await transcriber.transcribe(location, track, identity, 2)
-        assert transcript.windows_heard == await windows_heard(tmp_path / "state") > 0
+        assert transcript.windows_transcribed == await windows_transcribed(tmp_path / "state") > 0

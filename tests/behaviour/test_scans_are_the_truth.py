@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from fluxcaption.app import App
 from fluxcaption.daemon import Daemon
+from fluxcaption.domain.deliveries import DeliveryState
 from fluxcaption.domain.errors import ItemGone, ServiceUnreachable
-from fluxcaption.domain.gaps import Action, DeliveryState
+from fluxcaption.domain.gaps import Action
 from fluxcaption.domain.jobs import JobState, Outcome, Stage
 from fluxcaption.domain.media import MediaIdentity
 from fluxcaption.domain.units import Fingerprint, ItemId
@@ -24,7 +25,7 @@ from tests.fakes.clock import FastClock, SimulatedClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.jellyfin.server import Library
 from tests.fakes.media import RATE, sound_clip
-from tests.support.app import HEARD, READ, clip, jellyfin, settings, windows_heard
+from tests.support.app import HEARD, READ, clip, jellyfin, settings, windows_transcribed
 from tests.support.libraries import DE, app_beside, beside_a_server, films, finish, states
 
 
@@ -332,7 +333,7 @@ async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job
                 assert await states(storage_of(app)) == {DeliveryState.REFUSED: 1}
             else:
                 assert (job.state, job.reason_code) == (JobState.SKIPPED, code), job.reason
-            before, heard = len(fake.received), await windows_heard(tmp_path / "state")
+            before, heard = len(fake.received), await windows_transcribed(tmp_path / "state")
             for ids in ("the same", "the same", "new"):
                 if ids == "new":
                     fake.change_all_ids()
@@ -343,7 +344,7 @@ async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job
             assert (after.id, after.state) == (job.id, job.state)
             assert changes(fake, before) == []
             assert made.sources[0].sidecars == {}
-            assert await windows_heard(tmp_path / "state") == heard
+            assert await windows_transcribed(tmp_path / "state") == heard
             print(f"{code}: {job.reason}; two full scans and one with new ids: 0 jobs")
 
 

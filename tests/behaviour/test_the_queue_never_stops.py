@@ -91,7 +91,7 @@ class Held:
             await self.let_go.wait()
         return Outcome.done("made")
 
-    async def has_begun(self, count: int) -> None:
+    async def has_started(self, count: int) -> None:
         async def enough() -> bool:
             return len(self.started) >= count
 
@@ -105,13 +105,13 @@ async def test_a_job_cancelled_and_asked_for_again_before_its_attempt_ends_is_ma
     await gaps(storage, 1)
     workers = WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)})
     async with working(workers) as pool:
-        await stage.has_begun(1)
+        await stage.has_started(1)
         job = stage.started[0]
         await storage.jobs.cancel(job.id, START)
         workers.cancel_running(job.id)
         await storage.jobs.retry(job.id, START)
         workers.wake()
-        await stage.has_begun(2)
+        await stage.has_started(2)
         stage.go_on.set()
         stage.let_go.set()
         await until(lambda: all_are(storage, JobState.DONE))
@@ -123,7 +123,7 @@ async def test_a_job_whose_record_is_gone_ends_nothing(storage: SqliteStorage) -
     stage.let_go.set()
     await gaps(storage, 2)
     async with working(WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})) as pool:
-        await stage.has_begun(1)
+        await stage.has_started(1)
         await storage.database.write("DELETE FROM jobs WHERE id=?", (stage.started[0].id,))
         stage.go_on.set()
         await until(lambda: all_are(storage, JobState.DONE))
@@ -185,7 +185,7 @@ async def test_a_database_that_fails_the_queue_costs_no_job_its_place(tmp_path: 
     await gaps(storage, 2)
     workers = WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)})
     async with working(workers) as pool:
-        await stage.has_begun(2)
+        await stage.has_started(2)
         assert isinstance(storage, Failing)
         storage.failing_maintenance.fails = True
         workers.wake()
@@ -228,7 +228,7 @@ async def test_an_end_by_signal_counts_as_no_crash(storage: SqliteStorage) -> No
         stage = Held()
         stage.let_go.set()
         async with working(WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})):
-            await stage.has_begun(1)
+            await stage.has_started(1)
             assert stage.started[0].attempts == 1
         await storage.queue.requeue_interrupted(START)
     assert await all_are(storage, JobState.QUEUED)

@@ -29,8 +29,8 @@ from pathlib import Path
 
 import pytest
 from fluxcaption.daemon import run_once
+from fluxcaption.domain.deliveries import DeliveryState
 from fluxcaption.domain.errors import ItemGone, KeyRejected, ServiceUnreachable, WriteRefused
-from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.jobs import JobState
 from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.folder.tree import write_sidecar

@@ -15,21 +15,11 @@ from typing import Any
 import aiosqlite
 import pytest
 from fluxcaption.domain.cues import Segment
+from fluxcaption.domain.deliveries import Delivery, DeliveryState
 from fluxcaption.domain.errors import StateError
-from fluxcaption.domain.gaps import DeliveryState
-from fluxcaption.domain.jobs import (
-    Delivery,
-    HeardWindow,
-    JobState,
-    NewJob,
-    Outcome,
-    Priority,
-    Provenance,
-    Stage,
-    TranscriptKey,
-    TranslationKey,
-)
+from fluxcaption.domain.jobs import JobState, NewJob, Outcome, Priority, Provenance, Stage
 from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.transcripts import TranscribedWindow, TranscriptKey, TranslationKey
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.storage.database import DATABASE, MIGRATIONS, migrate
 from fluxcaption.storage.lock import StateLock
@@ -191,7 +181,7 @@ async def test_the_backlog_is_released_title_by_title_newest_first(storage: Sqli
     first = [await storage.queue.claim(Stage.ACQUIRE, NOW) for _ in range(3)]
     assert [job.source_id if job else None for job in first] == ["0", "0", None]
     target_history = await storage.backlog.progress(NOW)
-    assert (target_history.has_begun, target_history.begun_today, target_history.has_finished) == (
+    assert (target_history.has_started, target_history.started_today, target_history.has_finished) == (
         True,
         1,
         False,
@@ -199,7 +189,7 @@ async def test_the_backlog_is_released_title_by_title_newest_first(storage: Sqli
     for job in first[:2]:
         assert job is not None
         await storage.queue.record(job, Outcome.done("made"), NOW)
-    assert (await storage.backlog.progress(NOW + timedelta(days=2))).begun_today == 0
+    assert (await storage.backlog.progress(NOW + timedelta(days=2))).started_today == 0
     assert (await storage.backlog.progress(NOW)).has_finished
 
 
@@ -265,11 +255,11 @@ async def test_a_transcript_is_filled_window_by_window_and_found_again(storage: 
     assert await storage.transcripts.get(KEY) is None
     opened = await storage.transcripts.open(KEY, Ms(60_000))
     await storage.transcripts.save_window(
-        opened.id, HeardWindow(Ms(0), Ms(20_000), (Segment(Ms(1), Ms(2), "Hi.", 0.9),)), DE
+        opened.id, TranscribedWindow(Ms(0), Ms(20_000), (Segment(Ms(1), Ms(2), "Hi.", 0.9),)), DE
     )
     saved = await storage.transcripts.get(KEY)
     assert saved is not None
-    assert (saved.heard_until, saved.is_complete, saved.language) == (20_000, False, DE)
+    assert (saved.transcribed_until, saved.is_complete, saved.language) == (20_000, False, DE)
     await storage.transcripts.finish(opened.id, DE)
     await storage.transcripts.alias_sound(Fingerprint("other file"), 1, KEY.fingerprint, 0)
     found = await storage.transcripts.get(

@@ -8,20 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fluxcaption.domain.deliveries import Delivery
 from fluxcaption.domain.errors import DiskLow
-from fluxcaption.domain.jobs import (
-    Delivery,
-    HeardWindow,
-    Job,
-    JobState,
-    ManualRequest,
-    NewJob,
-    Outcome,
-    Priority,
-    Stage,
-    TranscriptKey,
-)
+from fluxcaption.domain.jobs import Job, JobState, ManualRequest, NewJob, Outcome, Priority, Stage
 from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.transcripts import TranscribedWindow, TranscriptKey
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
 from fluxcaption.storage.storage import SqliteStorage
 
@@ -117,7 +108,7 @@ async def test_a_job_that_gets_further_each_time_is_not_what_ends_the_process(st
         job = await claimed(storage)
         await storage.jobs.update_progress(job.id, fingerprint=KEY.fingerprint)
         await storage.transcripts.save_window(
-            opened.id, HeardWindow(Ms(window * 1000), Ms(window * 1000 + 1000), ()), DE
+            opened.id, TranscribedWindow(Ms(window * 1000), Ms(window * 1000 + 1000), ()), DE
         )
         await storage.queue.requeue_interrupted(NOW)
     assert (await the_job(storage)).state is JobState.QUEUED

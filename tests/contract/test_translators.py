@@ -13,8 +13,8 @@ from fluxcaption.domain.errors import (
     ServiceUnreachable,
     UnsupportedLanguagePair,
 )
-from fluxcaption.domain.jobs import TranslationKey
 from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.transcripts import TranslationKey
 from fluxcaption.domain.units import UnitId
 from fluxcaption.miniatures import TRANSLATION
 from fluxcaption.pipeline.captioning.batches import (

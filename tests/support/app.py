@@ -46,7 +46,7 @@ def jellyfin(fake: FakeJellyfin) -> dict[str, Any]:
     return {"type": "jellyfin", "url": fake.url, "api_key": KEY}
 
 
-async def windows_heard(state: Path) -> int:
+async def windows_transcribed(state: Path) -> int:
     """How many windows are saved, over all transcripts."""
     storage = await SqliteStorage.open(state, read_only=True)
     try:

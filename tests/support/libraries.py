@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fluxcaption.app import App, build_app
-from fluxcaption.domain.cues import hash_of_cues
-from fluxcaption.domain.gaps import DeliveryState
-from fluxcaption.domain.jobs import Delivery, NewJob, Outcome, Priority, Stage
+from fluxcaption.domain.cues import hash_cues
+from fluxcaption.domain.deliveries import Delivery, DeliveryState
+from fluxcaption.domain.jobs import NewJob, Outcome, Priority, Stage
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import MediaIdentity
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
@@ -96,7 +96,7 @@ async def finish(fake: FakeJellyfin, storage: SqliteStorage, items: list[FakeIte
                         title=item.name,
                         fingerprint=Fingerprint(f"f{item.id}"),
                         media_revision=seen.revision,
-                        cues_hash=hash_of_cues(codec.read(name, content)),
+                        cues_hash=hash_cues(codec.read(name, content)),
                     )
                 )
                 for item, seen, content, name, _ in facts

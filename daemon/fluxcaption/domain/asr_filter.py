@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
-from fluxcaption.domain.cues import HeardSegment, Segment, Span
+from fluxcaption.domain.cues import RecognizedSegment, Segment, Span
 from fluxcaption.domain.units import Ms
 
 MAX_NO_SPEECH = 0.6
@@ -17,7 +17,7 @@ MIN_REPETITIONS = 3
 """From this many times on, one text straight after itself is a loop of the recogniser and is kept once."""
 
 
-def snap_to_speech(heard: Sequence[HeardSegment], speech: Sequence[Span]) -> tuple[Segment, ...]:
+def snap_to_speech(heard: Sequence[RecognizedSegment], speech: Sequence[Span]) -> tuple[Segment, ...]:
     """Keep the segments that lie on speech, each starting no earlier than its first spoken moment.
 
     A decode that yields one segment starts it at the window's start; the speech map knows better.

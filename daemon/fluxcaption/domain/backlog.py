@@ -24,7 +24,7 @@ class BacklogRules:
 
 
 @dataclass(frozen=True, slots=True)
-class BacklogStanding:
+class BacklogProgress:
     """What was begun so far.
 
     Attributes:
@@ -33,8 +33,8 @@ class BacklogStanding:
         has_finished: Whether any of those begun has no open job left.
     """
 
-    has_begun: bool
-    begun_today: int
+    has_started: bool
+    started_today: int
     has_finished: bool
 
 
@@ -45,10 +45,10 @@ def belongs_to_backlog(added_at: datetime, rules: BacklogRules, now: datetime) -
     return rules.mode is BacklogMode.RECENT and added_at >= now - rules.recent
 
 
-def titles_to_begin(target_history: BacklogStanding, rules: BacklogRules) -> int:
+def titles_to_start(target_history: BacklogProgress, rules: BacklogRules) -> int:
     """How many more titles may be begun now: one first, and when that is finished at most `per_day` in 24 hours."""
-    if not target_history.has_begun:
+    if not target_history.has_started:
         return 1
     if not target_history.has_finished:
         return 0
-    return max(0, rules.per_day - target_history.begun_today)
+    return max(0, rules.per_day - target_history.started_today)

@@ -83,7 +83,7 @@ class Transcript:
 
     language: LanguageTag
     segments: tuple[Segment, ...]
-    windows_heard: int = 0
+    windows_transcribed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class TextUnit:
 
 
 @dataclass(frozen=True, slots=True)
-class HeardSegment:
+class RecognizedSegment:
     """One segment of a heard window; times on the film's clock."""
 
     start: Ms
@@ -123,7 +123,7 @@ class HeardSegment:
     no_speech: float
 
 
-def hash_of_cues(text: SubtitleText) -> ContentHash:
+def hash_cues(text: SubtitleText) -> ContentHash:
     """Names what is said and when; the same however a server spells the file."""
     told = [(cue.start, cue.end, cue.lines) for cue in text.cues]
     return ContentHash(hashlib.sha256(repr(told).encode()).hexdigest())

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fluxcaption.domain.deliveries import DeliveryState
 from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import Item, MediaSource, SubtitleTrack
 from fluxcaption.domain.rules import EffectivePolicy, Rule, TargetRule, policy_for
@@ -59,22 +60,6 @@ class Action(StrEnum):
     def makes_track(self) -> bool:
         """Whether a track is made."""
         return self in {Action.INSPECT, Action.TRANSLATE, Action.LISTEN}
-
-
-class DeliveryState(StrEnum):
-    """How far one of our tracks got."""
-
-    INTENDED = "intended"
-    UPLOADED = "uploaded"
-    CONFIRMED = "confirmed"
-    MISSING = "missing"
-    """It was confirmed and is not listed now."""
-    EDITED = "edited"
-    """Somebody worked on it: it is theirs now."""
-    REFUSED = "refused"
-    """Somebody removed it: it is not made again by itself."""
-    WITHDRAWN = "withdrawn"
-    """We removed it ourselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +273,7 @@ def _why_not_wanted(item: Item, source: MediaSource, wish: TargetRule, policy: E
     if (
         spoken
         and spoken.language
-        and not policy.makes_spoken
+        and not policy.makes_spoken_language
         and satisfies(spoken.language, wish.target, policy.strictness)
     ):
         return f"{wish.target} is spoken in it, and when_spoken is skip"

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from fluxcaption.domain.cues import Segment
-from fluxcaption.domain.gaps import DeliveryState
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
+from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, ServerId, SourceId
 
 ANY_SKIP_KEY = "*"
 """Settings of a decision that no setting changes: a person's no."""
@@ -184,135 +182,6 @@ class Job:
     confirm_attempts: int = 0
     claim: int = 0
     """Which claim of it this is: what an earlier one reports changes nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What we meant to put on the server, and how far that got.
-
-    Attributes:
-        file_name: The sidecar's name.
-        provenance: JSON: source, models, settings, times.
-        made_for: Revision of the media it was made for.
-        cues_hash: Over the cues alone: the same wherever the file lies and however a server spells it.
-        grade: How it was made: from what, by which backends, with which score.
-        track_path: Where the server lists it.
-        previous_ref: Bytes to be put back should this come to nothing; kept until it is confirmed.
-        previous: The delivery those bytes were; None with bytes: this one is being put back itself.
-        sent_at: When sending began; None: nothing was sent.
-        is_asked: A person asked for it beside a human's track: it does not yield to that.
-        missing_since: When a complete pass first did not list it.
-    """
-
-    server_id: ServerId
-    source_id: SourceId
-    target: LanguageTag
-    content_hash: ContentHash
-    file_name: str
-    details: str
-    intended_at: datetime
-    uploaded_at: datetime | None = None
-    confirmed_at: datetime | None = None
-    item_id: ItemId = ItemId("")
-    title: str = ""
-    fingerprint: Fingerprint = Fingerprint("")
-    media_revision: str = ""
-    cues_hash: ContentHash = ContentHash("")
-    provenance: Provenance = Provenance()
-    track_path: str = ""
-    previous_ref: ContentHash | None = None
-    previous: "Delivery | None" = None
-    sent_at: datetime | None = None
-    state: DeliveryState = DeliveryState.INTENDED
-    missing_since: datetime | None = None
-    missing_passes: int = 0
-    is_requested: bool = False
-
-    @property
-    def is_unconfirmed(self) -> bool:
-        """Whether it was sent, perhaps arrived, and was not seen yet."""
-        return self.sent_at is not None and self.state in {DeliveryState.INTENDED, DeliveryState.UPLOADED}
-
-    @property
-    def is_expected(self) -> bool:
-        """Whether a file of it should lie there."""
-        return self.is_unconfirmed or self.state in {
-            DeliveryState.CONFIRMED,
-            DeliveryState.MISSING,
-            DeliveryState.EDITED,
-        }
-
-
-PLAYBACK = frozenset({"PlaybackStart", "PlaybackStop"})
-"""Kinds of events that tell of viewers, not of the library."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A hint from outside that something changed."""
-
-    id: int
-    server_id: ServerId
-    kind: str
-    item_id: ItemId
-    received_at: datetime
-    attempts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TranscriptKey:
-    """Names one sound heard in one way; nothing about jobs, ids or paths.
-
-    Attributes:
-        ordinal: Of the audio track.
-        settings_hash: Of everything that changes what is heard.
-    """
-
-    fingerprint: Fingerprint
-    ordinal: int
-    recognizer: str
-    model_revision: str
-    asr_settings_key: str
-
-
-@dataclass(frozen=True, slots=True)
-class HeardWindow:
-    """One window of a transcript that was heard and saved.
-
-    Attributes:
-        start: Where the window begins; sound before the end of it need not be heard again.
-    """
-
-    start: Ms
-    end: Ms
-    segments: tuple[Segment, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SavedTranscript:
-    """A transcript as far as it was heard.
-
-    Attributes:
-        language: Empty until it is known.
-        heard_until: Everything before is heard.
-    """
-
-    id: int
-    language: LanguageTag | None
-    is_complete: bool
-    heard_until: Ms
-    windows: tuple[HeardWindow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TranslationKey:
-    """Names one way to translate; with the source text it finds an earlier translation."""
-
-    source: LanguageTag
-    target: LanguageTag
-    backend: str
-    model_revision: str
-    glossary: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from datetime import timedelta
 from fluxcaption.domain.errors import ItemGone, JobError, ParkedError, TransientError
 from fluxcaption.domain.jobs import Job, JobState, Outcome
 
-PAUSES = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
+RETRY_DELAYS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
 """After the first, second … counted failure of a stage; one more failure ends the job."""
 
-REVIVAL_PAUSES = (timedelta(days=1), timedelta(days=4), timedelta(days=14), timedelta(days=60))
+FAILED_RETRY_DELAYS = (timedelta(days=1), timedelta(days=4), timedelta(days=14), timedelta(days=60))
 """A job that failed for good starts again when a pass still finds its gap and so much time went by; the last pause repeats."""
 
 PARKED_PAUSE = timedelta(minutes=2)
@@ -17,7 +17,7 @@ PARKED_PAUSE = timedelta(minutes=2)
 GONE_PAUSE = timedelta(seconds=60)
 """An item that a server merges, renumbers or scans is away for a moment: it is looked for once more."""
 
-LONGEST_PAUSE = timedelta(days=1)
+MAX_DELAY = timedelta(days=1)
 """No job and no event waits longer than this: one that is due later was written by a clock that went ahead."""
 
 MAX_CRASHES = 3
@@ -40,8 +40,8 @@ def after_failure(error: JobError, job: Job) -> Outcome:
         )
     if isinstance(error, ParkedError):
         return Outcome.parked(PARKED_PAUSE, sentence, error.code)
-    if isinstance(error, TransientError) and job.attempts <= len(PAUSES):
-        return Outcome.again(PAUSES[job.attempts - 1], sentence, error.code)
+    if isinstance(error, TransientError) and job.attempts <= len(RETRY_DELAYS):
+        return Outcome.again(RETRY_DELAYS[job.attempts - 1], sentence, error.code)
     return Outcome.failed(sentence, error.code)
 
 

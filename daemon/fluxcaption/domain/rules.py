@@ -87,7 +87,7 @@ class EffectivePolicy:
 
     targets: tuple[TargetRule, ...]
     understood: tuple[LanguageTag, ...]
-    makes_spoken: bool
+    makes_spoken_language: bool
     strictness: Strictness
     marker: str
     sources: tuple[LanguageTag, ...] = ()

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from fluxcaption.domain.deliveries import Delivery
 from fluxcaption.domain.gaps import Decision, SourceHistory
-from fluxcaption.domain.jobs import OPEN_STATES, Delivery, Job
+from fluxcaption.domain.jobs import OPEN_STATES, Job
 from fluxcaption.domain.media import MediaSource
 from fluxcaption.domain.sources import FromSound, FromText, KnownTracks, is_machine_made, is_ours
 from fluxcaption.domain.units import ItemId
@@ -27,7 +28,7 @@ class TrackView(BaseModel):
     notes: list[str]
 
 
-class JobStanding(BaseModel):
+class JobStatus(BaseModel):
     """Where the job of a language stands."""
 
     id: int
@@ -59,7 +60,7 @@ class DecisionView(BaseModel):
     reason: str
     rule: str
     source: str
-    job: JobStanding | None
+    job: JobStatus | None
     delivery: DeliveryView | None
 
 
@@ -111,8 +112,8 @@ async def explain(server: MediaServer, storage: Storage, planner: Planner, item_
     return Explanation(id=item.id, name=item.name, library=item.library, versions=versions)
 
 
-async def _standing(storage: Storage, job: Job) -> JobStanding:
-    return JobStanding(
+async def _standing(storage: Storage, job: Job) -> JobStatus:
+    return JobStatus(
         id=job.id,
         state=job.state.value,
         stage=job.stage.value,
@@ -125,7 +126,7 @@ async def _standing(storage: Storage, job: Job) -> JobStanding:
     )
 
 
-def _decision(decision: Decision, job: JobStanding | None, delivery: Delivery | None) -> DecisionView:
+def _decision(decision: Decision, job: JobStatus | None, delivery: Delivery | None) -> DecisionView:
     source = ""
     if isinstance(decision.choice, FromText):
         track = decision.choice.track

@@ -19,7 +19,7 @@ def language_policy_of(settings: Settings) -> LanguagePolicy:
     defaults = EffectivePolicy(
         targets=_target_rules(languages.targets),
         understood=languages.understood,
-        makes_spoken=languages.when_spoken == "make",
+        makes_spoken_language=languages.when_spoken == "make",
         strictness=languages.strictness,
         marker=settings.subtitles.marker,
         yields_to_human=settings.subtitles.yield_to_human,
@@ -73,7 +73,7 @@ class Planner:
     @property
     def skip_key(self) -> str:
         """Names every setting by which an earlier decision to make nothing could come out otherwise."""
-        return f"{self._hearing()}/{self.policy.makes_spoken}"
+        return f"{self._hearing()}/{self.policy.makes_spoken_language}"
 
     async def plan(self, items: Sequence[Item]) -> Sequence[Sequence[Decision]]:
         """Decide every wanted language of every media source, item by item, with what is remembered of them."""
@@ -90,7 +90,7 @@ class Planner:
             return self
         policy = tuple(TargetRule(target) for target in targets)
         language_policy = LanguagePolicy(
-            replace(self.language_policy.defaults, targets=policy, makes_spoken=True),
+            replace(self.language_policy.defaults, targets=policy, makes_spoken_language=True),
             tuple(replace(rule, targets=(), skip=False) for rule in self.language_policy.rules),
         )
         return Planner(language_policy, self.translators, self._storage, self._hearing)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from fluxcaption.domain.cues import HeardSegment, TextUnit
+from fluxcaption.domain.cues import RecognizedSegment, TextUnit
 from fluxcaption.domain.units import ContentHash, Ms, UnitId
 from fluxcaption.ports.media import Samples
 
@@ -78,7 +78,7 @@ class UnitResult:
     language: str
     model_revision: str
     asr_settings_key: str
-    segments: tuple[HeardSegment, ...] = ()
+    segments: tuple[RecognizedSegment, ...] = ()
     texts: dict[UnitId, str] = field(default_factory=dict)
     refusals: dict[UnitId, str] = field(default_factory=dict)
     sureness: float = 1.0

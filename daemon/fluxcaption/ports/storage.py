@@ -5,27 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from fluxcaption.domain.backlog import BacklogStanding
+from fluxcaption.domain.backlog import BacklogProgress
+from fluxcaption.domain.deliveries import Delivery, DeliveryState
+from fluxcaption.domain.events import Event
 from fluxcaption.domain.forecast import ItemCount
-from fluxcaption.domain.gaps import DeliveryState, SourceHistory
-from fluxcaption.domain.jobs import (
-    Delivery,
-    Event,
-    HeardWindow,
-    Job,
-    JobState,
-    NewJob,
-    Outcome,
-    Priority,
-    Provenance,
-    SavedTranscript,
-    Stage,
-    TranscriptKey,
-    TranslationKey,
-)
+from fluxcaption.domain.gaps import SourceHistory
+from fluxcaption.domain.jobs import Job, JobState, NewJob, Outcome, Priority, Provenance, Stage
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item, MediaIdentity, MediaSource
 from fluxcaption.domain.sync_check import SpeechSample
+from fluxcaption.domain.transcripts import SavedTranscript, TranscribedWindow, TranscriptKey, TranslationKey
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms, ServerId, SourceId
 
 
@@ -159,7 +148,7 @@ class JobQueue(Protocol):
 class Backlog(Protocol):
     """Held jobs of the existing library."""
 
-    async def progress(self, now: datetime) -> BacklogStanding:
+    async def progress(self, now: datetime) -> BacklogProgress:
         """Whether titles (media sources) of the backlog were ever begun and finished, and how many were begun today."""
 
     async def release(self, titles: int, newest_first: bool, now: datetime) -> int:
@@ -275,7 +264,7 @@ class Transcripts(Protocol):
         """The same, made if there is none."""
 
     async def save_window(
-        self, transcript_id: int, window: HeardWindow, language: LanguageTag | None
+        self, transcript_id: int, window: TranscribedWindow, language: LanguageTag | None
     ) -> None:
         """Checkpoint one heard window; the same start again replaces it."""
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fluxcaption.domain.cues import HeardSegment, Span
+from fluxcaption.domain.cues import RecognizedSegment, Span
 from fluxcaption.domain.errors import MediaUnreadable, ModelMissing, OutOfMemory
 from fluxcaption.domain.units import Ms
 from fluxcaption.ports.executor import BlockStore, UnitResult, WorkUnit
@@ -252,9 +252,9 @@ def _device_and_type(settings: LocalSpeech) -> tuple[str, str]:
     return device, next((kind for kind in wanted if kind in supported), "default")
 
 
-def _sane(found: Any, starts_at: Ms, length_ms: int) -> tuple[HeardSegment, ...]:
+def _sane(found: Any, starts_at: Ms, length_ms: int) -> tuple[RecognizedSegment, ...]:
     """Only segments with real times, in order, inside the window."""
-    segments: list[HeardSegment] = []
+    segments: list[RecognizedSegment] = []
     last_ms = 0
     for segment in found:
         if not (math.isfinite(segment.start) and math.isfinite(segment.end)):
@@ -266,7 +266,7 @@ def _sane(found: Any, starts_at: Ms, length_ms: int) -> tuple[HeardSegment, ...]
             continue
         confidence = math.exp(segment.avg_logprob) if math.isfinite(segment.avg_logprob) else 0.0
         segments.append(
-            HeardSegment(
+            RecognizedSegment(
                 Ms(starts_at + start),
                 Ms(starts_at + end),
                 text,

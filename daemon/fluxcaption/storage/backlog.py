@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import aiosqlite
 
-from fluxcaption.domain.backlog import BacklogStanding
+from fluxcaption.domain.backlog import BacklogProgress
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.rows import as_ms
 
@@ -15,7 +15,7 @@ class BacklogQueries:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def progress(self, now: datetime) -> BacklogStanding:
+    async def progress(self, now: datetime) -> BacklogProgress:
         """Whether titles of the backlog were begun and finished, and how many were begun today; asked every minute, so nothing old is counted."""
         rows = await self._db.read(
             "SELECT EXISTS (SELECT 1 FROM jobs WHERE begun_at IS NOT NULL) AS has_begun,"
@@ -25,7 +25,7 @@ class BacklogQueries:
             " AND state IN ('queued','running','parked'))) AS has_finished",
             (as_ms(now - timedelta(days=1)),),
         )
-        return BacklogStanding(bool(rows[0]["has_begun"]), rows[0]["today"], bool(rows[0]["has_finished"]))
+        return BacklogProgress(bool(rows[0]["has_begun"]), rows[0]["today"], bool(rows[0]["has_finished"]))
 
     async def release(self, titles: int, newest_first: bool, now: datetime) -> int:
         """Make all held jobs of the next titles due."""

@@ -7,8 +7,7 @@ from typing import Any
 
 import aiosqlite
 
-from fluxcaption.domain.gaps import DeliveryState
-from fluxcaption.domain.jobs import Delivery
+from fluxcaption.domain.deliveries import Delivery, DeliveryState
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, ServerId, SourceId
 from fluxcaption.storage.database import Database

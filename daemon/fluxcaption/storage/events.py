@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import aiosqlite
 
-from fluxcaption.domain.jobs import Event
+from fluxcaption.domain.events import Event
 from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.rows import as_ms, as_time

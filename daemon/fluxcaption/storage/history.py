@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import aiosqlite
 
-from fluxcaption.domain.gaps import DeliveryState, SourceHistory, TargetHistory
+from fluxcaption.domain.deliveries import DeliveryState
+from fluxcaption.domain.gaps import SourceHistory, TargetHistory
 from fluxcaption.domain.jobs import ANY_SKIP_KEY
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item, MediaSource

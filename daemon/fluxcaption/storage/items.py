@@ -7,7 +7,7 @@ import aiosqlite
 
 from fluxcaption.domain.forecast import ItemCount
 from fluxcaption.domain.media import Item
-from fluxcaption.domain.retry import POISON, REVIVAL_PAUSES
+from fluxcaption.domain.retry import FAILED_RETRY_DELAYS, POISON
 from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.ports.storage import ItemRecord
 from fluxcaption.storage.database import Database
@@ -82,9 +82,9 @@ class ItemTable:
         """Items whose job failed long enough ago are read in full by the next pass, however unchanged."""
         pauses = " ".join(
             f"WHEN {number} THEN {int(pause.total_seconds() * 1000)}"
-            for number, pause in enumerate(REVIVAL_PAUSES)
+            for number, pause in enumerate(FAILED_RETRY_DELAYS)
         )
-        last = int(REVIVAL_PAUSES[-1].total_seconds() * 1000)
+        last = int(FAILED_RETRY_DELAYS[-1].total_seconds() * 1000)
         return await self._db.write(
             "UPDATE items SET look_again=1 WHERE look_again=0 AND (server_id, id) IN (SELECT server_id, item_id FROM jobs WHERE state='failed'"
             f" AND reason_code<>'{POISON}' AND updated_at<=? - CASE revivals {pauses} ELSE {last} END)",

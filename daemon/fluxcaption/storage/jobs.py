@@ -18,7 +18,7 @@ from fluxcaption.domain.jobs import (
     Provenance,
     Stage,
 )
-from fluxcaption.domain.retry import MAX_CRASHES, POISON, REVIVAL_PAUSES, after_crash
+from fluxcaption.domain.retry import FAILED_RETRY_DELAYS, MAX_CRASHES, POISON, after_crash
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, ServerId, SourceId
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.rows import as_ms, as_time, marks, maybe_time, provenance_of, provenance_text, tag_of
@@ -93,9 +93,9 @@ class JobTable:
             await _hurry(connection, job, now)
         pauses = " ".join(
             f"WHEN {number} THEN {int(pause.total_seconds() * 1000)}"
-            for number, pause in enumerate(REVIVAL_PAUSES)
+            for number, pause in enumerate(FAILED_RETRY_DELAYS)
         )
-        last = int(REVIVAL_PAUSES[-1].total_seconds() * 1000)
+        last = int(FAILED_RETRY_DELAYS[-1].total_seconds() * 1000)
         statement = (
             "UPDATE jobs SET tier=?, tier_rank=?, is_held=?, state='queued', stage='listen', attempts=0, crashes=0, next_try_at=?, updated_at=?, reason=?, reason_code='',"
             " source_ref=NULL, track_ref=NULL, ready_at=NULL, grade='', sends=0, looks=0, begun_at=CASE WHEN ? THEN begun_at ELSE NULL END, asked=?, item_id=?,"

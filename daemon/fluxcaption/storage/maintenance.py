@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from fluxcaption.domain.retry import LONGEST_PAUSE
+from fluxcaption.domain.retry import MAX_DELAY
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.rows import as_ms
 
@@ -21,7 +21,7 @@ class MaintenanceQueries:
 
     async def clamp_future_times(self, now: datetime) -> None:
         """What was written by a clock that went ahead counts as written now."""
-        latest = (as_ms(now), as_ms(now + LONGEST_PAUSE))
+        latest = (as_ms(now), as_ms(now + MAX_DELAY))
         far = "next_try_at>? AND state IN ('queued','parked') AND is_held=0"
         if await self._db.read(f"SELECT 1 FROM jobs WHERE {far} LIMIT 1", latest[1:]):
             await self._db.write(f"UPDATE jobs SET next_try_at=? WHERE {far}", latest)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import aiosqlite
 
 from fluxcaption.domain.cues import Segment
-from fluxcaption.domain.jobs import HeardWindow, SavedTranscript, TranscriptKey
 from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.transcripts import SavedTranscript, TranscribedWindow, TranscriptKey
 from fluxcaption.domain.units import Fingerprint, Ms
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.rows import tag_of
@@ -40,7 +40,7 @@ class TranscriptTables:
         return saved
 
     async def save_window(
-        self, transcript_id: int, window: HeardWindow, language: LanguageTag | None
+        self, transcript_id: int, window: TranscribedWindow, language: LanguageTag | None
     ) -> None:
         """Checkpoint one heard window."""
         segments = json.dumps(
@@ -108,7 +108,7 @@ class TranscriptTables:
 
     async def _saved(self, row: aiosqlite.Row) -> SavedTranscript:
         windows = [
-            HeardWindow(
+            TranscribedWindow(
                 Ms(part["start_ms"]),
                 Ms(part["end_ms"]),
                 tuple(
@@ -121,8 +121,10 @@ class TranscriptTables:
             )
         ]
         language = tag_of(row["language"]) if row["language"] else None
-        heard_until = Ms(max((window.end for window in windows), default=0))
-        return SavedTranscript(row["id"], language, bool(row["is_complete"]), heard_until, tuple(windows))
+        transcribed_until = Ms(max((window.end for window in windows), default=0))
+        return SavedTranscript(
+            row["id"], language, bool(row["is_complete"]), transcribed_until, tuple(windows)
+        )
 
 
 def _key_values(key: TranscriptKey) -> tuple[object, ...]:

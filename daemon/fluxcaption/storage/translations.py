@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 import aiosqlite
 
-from fluxcaption.domain.jobs import TranslationKey
+from fluxcaption.domain.transcripts import TranslationKey
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.rows import marks
 

@@ -33,7 +33,7 @@ class LocalTranslator:
         settings: LocalTranslation,
         threads: int,
         miniature: Path,
-        be_gentle: Callable[[], None] | None = None,
+        lower_thread_priority: Callable[[], None] | None = None,
     ) -> None:
         self._settings = settings
         self._directory = miniature if settings.model == "miniature" else Path(settings.model)
@@ -45,7 +45,7 @@ class LocalTranslator:
         """Why the directory as it was at that moment (ns) tells no layout: finding that out can mean reading a whole vocabulary."""
         self._revision: str | None = None
         self._thread = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix="translate", initializer=be_gentle
+            max_workers=1, thread_name_prefix="translate", initializer=lower_thread_priority
         )
 
     @property

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from fluxcaption.domain.jobs import PLAYBACK
+from fluxcaption.domain.events import PLAYBACK
 from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.storage import Storage

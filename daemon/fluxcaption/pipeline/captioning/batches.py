@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from fluxcaption.domain.cues import TextUnit
 from fluxcaption.domain.errors import ReplyUnusable, TransientError
-from fluxcaption.domain.jobs import TranslationKey
 from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.transcripts import TranslationKey
 from fluxcaption.domain.units import Ms, UnitId
 from fluxcaption.ports.executor import Executor, UnitResult, WorkKind, WorkUnit
 from fluxcaption.ports.translation import Translator

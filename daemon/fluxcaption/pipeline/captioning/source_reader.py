@@ -5,9 +5,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fluxcaption.domain.cues import Span, SubtitleText, hash_of_cues
+from fluxcaption.domain.cues import Span, SubtitleText, hash_cues
+from fluxcaption.domain.deliveries import DeliveryState
 from fluxcaption.domain.errors import JobError, MediaUnreadable, ReplyUnusable, SubtitleUnreadable
-from fluxcaption.domain.gaps import DeliveryState, SourceHistory
+from fluxcaption.domain.gaps import SourceHistory
 from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import Item, MediaSource, SubtitleTrack
 from fluxcaption.domain.sources import is_ours, original_audio
@@ -95,7 +96,7 @@ class SourceReader:
                 or (known.is_compared and (known.revision, known.media) == (fact.revision, fact.media))
             ):
                 return text
-            fact = replace(fact, cues_hash=hash_of_cues(text))
+            fact = replace(fact, cues_hash=hash_cues(text))
             if reason := await self._source_problem(item, source, track, text, location):
                 raise SubtitleUnreadable(track.file_name, reason)
         except SubtitleUnreadable as error:
@@ -173,7 +174,7 @@ class SourceReader:
                 log.info("a track that says no language cannot be read", extra={"cause": str(error)})
                 fact = TrackFact(track.key, item.etag, media=source.revision)
             else:
-                cues_hash = hash_of_cues(text) if track.is_external else ContentHash("")
+                cues_hash = hash_cues(text) if track.is_external else ContentHash("")
                 fact = TrackFact(
                     track.key, item.etag, await self._language_of(text), cues_hash, media=source.revision
                 )
@@ -267,7 +268,7 @@ class SourceReader:
             except JobError as error:
                 log.info("a track that nothing explains cannot be read", extra={"cause": str(error)})
                 continue
-            cues_hash = hash_of_cues(text)
+            cues_hash = hash_cues(text)
             if fact is not None and fact.cues_hash == cues_hash:
                 # What was told of the same words still holds.
                 told = replace(fact, revision=item.etag)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from fluxcaption.domain.asr_filter import mean_confidence
 from fluxcaption.domain.cues import Cue, Transcript
+from fluxcaption.domain.deliveries import DeliveryState
 from fluxcaption.domain.errors import (
     MediaStillGrowing,
     ModelMissing,
@@ -20,13 +21,14 @@ from fluxcaption.domain.errors import (
     SubtitleUnreadable,
     UnsupportedLanguagePair,
 )
-from fluxcaption.domain.gaps import Action, Decision, DeliveryState, SourceHistory
-from fluxcaption.domain.jobs import Job, Outcome, Priority, Provenance, Stage, TranslationKey
+from fluxcaption.domain.gaps import Action, Decision, SourceHistory
+from fluxcaption.domain.jobs import Job, Outcome, Priority, Provenance, Stage
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, Item, MediaIdentity, MediaSource, SubtitleTrack
 from fluxcaption.domain.rules import policy_for
 from fluxcaption.domain.shaping import Sentence, build_cues, fit_translation, group_into_sentences
 from fluxcaption.domain.sources import FromSound, FromText, KnownTracks, SourceChoice, choose_source
+from fluxcaption.domain.transcripts import TranslationKey
 from fluxcaption.domain.units import ItemId, Ms, SourceId
 from fluxcaption.pipeline.captioning.batches import BatchTranslator, translate_in_batches
 from fluxcaption.pipeline.captioning.source_reader import SourceReader
@@ -68,7 +70,7 @@ class TrackBuilderDeps:
     min_score: float
     patience: timedelta
     max_untranslated: float
-    other_transcriber: Callable[[str], AbstractAsyncContextManager[Transcriber]] | None = None
+    transcriber_with_model: Callable[[str], AbstractAsyncContextManager[Transcriber]] | None = None
     """A listener with another speech model, for as long as somebody's request needs it."""
 
 
@@ -219,7 +221,7 @@ class TrackBuilder:
             raise NothingToMake(
                 "language-unknown", "which language is spoken could not be told: tag the sound track"
             )
-        if not policy.makes_spoken and self._parts.planner.serves(transcript.language, target):
+        if not policy.makes_spoken_language and self._parts.planner.serves(transcript.language, target):
             raise NothingToMake("spoken", f"{transcript.language} is spoken in it, and when_spoken is skip")
         sureness = mean_confidence(transcript.segments)
         if sureness < self._parts.min_score:
@@ -311,7 +313,7 @@ class CaptioningStages:
         return Outcome.next(Stage.TRANSLATE, f"the words are known: {len(text.cues)} cues, {text.origin}")
 
     def _transcriber_for(self, job: Job) -> AbstractAsyncContextManager[Transcriber]:
-        other = self._parts.other_transcriber
+        other = self._parts.transcriber_with_model
         return (
             other(job.request.model)
             if job.request.model and other is not None

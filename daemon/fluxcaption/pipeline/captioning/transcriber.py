@@ -11,9 +11,9 @@ from weakref import WeakValueDictionary
 from fluxcaption.domain.asr_filter import drop_repetitions, snap_to_speech
 from fluxcaption.domain.cues import Segment, Transcript
 from fluxcaption.domain.errors import ReplyUnusable
-from fluxcaption.domain.jobs import HeardWindow, SavedTranscript, TranscriptKey
 from fluxcaption.domain.language import LanguageTag, normalize
 from fluxcaption.domain.media import AudioTrack, MediaIdentity
+from fluxcaption.domain.transcripts import SavedTranscript, TranscribedWindow, TranscriptKey
 from fluxcaption.domain.units import Fingerprint, Ms, UnitId
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.executor import BlockStore, Executor, Sound, UnitResult, WorkKind, WorkUnit
@@ -53,7 +53,7 @@ class TranscriberDeps:
     executor: Executor
     blocks: BlockStore
     recognizer: Recognizer
-    be_gentle: Callable[[], None]
+    lower_thread_priority: Callable[[], None]
     clock: Clock
     is_slow: Callable[[], bool] = lambda: False
 
@@ -112,13 +112,13 @@ class Transcriber:
         language = saved.language
         heard = 0
         if not saved.is_complete:
-            async with _WindowStream(parts, location, track.ordinal, saved.heard_until) as stream:
+            async with _WindowStream(parts, location, track.ordinal, saved.transcribed_until) as stream:
                 while (window := await stream.next()) is not None:
                     if language is None:
                         language = await self._language_of(window, saved.id, attempt, key, track)
                     began = parts.clock.monotonic()
                     segments = await self._hear_window(window, saved.id, attempt, key, language)
-                    done = HeardWindow(window.start, window.end, segments)
+                    done = TranscribedWindow(window.start, window.end, segments)
                     await parts.storage.transcripts.save_window(saved.id, done, language)
                     windows.append(done)
                     heard += 1
@@ -222,7 +222,7 @@ class _WindowStream:
     def __init__(self, parts: TranscriberDeps, location: MediaLocation, ordinal: int, start: Ms) -> None:
         self._windows = self._cut(parts, location, ordinal, start)
         self._thread = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix="decode", initializer=parts.be_gentle
+            max_workers=1, thread_name_prefix="decode", initializer=parts.lower_thread_priority
         )
 
     @staticmethod

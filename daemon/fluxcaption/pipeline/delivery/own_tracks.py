@@ -3,9 +3,9 @@
 import hashlib
 import re
 
-from fluxcaption.domain.cues import hash_of_cues
+from fluxcaption.domain.cues import hash_cues
+from fluxcaption.domain.deliveries import Delivery
 from fluxcaption.domain.errors import ReplyUnusable, SubtitleUnreadable
-from fluxcaption.domain.jobs import Delivery
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import FinishedTrack, MediaSource, SubtitleTrack
 from fluxcaption.domain.sources import NOTHING_KNOWN, KnownTracks, is_ours
@@ -92,7 +92,7 @@ class OwnTracks:
     def cues_hash(self, name: str, content: bytes) -> ContentHash:
         """Over the cues alone; over the bytes where there are none."""
         try:
-            return hash_of_cues(self._codec.read(name, content))
+            return hash_cues(self._codec.read(name, content))
         except SubtitleUnreadable:
             return hash_of(content)
 

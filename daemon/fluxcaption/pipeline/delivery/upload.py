@@ -35,6 +35,7 @@ from fluxcaption.domain.confirm_policy import (
     next_confirm_action,
     refusal_pause,
 )
+from fluxcaption.domain.deliveries import Delivery, DeliveryState
 from fluxcaption.domain.errors import (
     DiskLow,
     ItemGone,
@@ -46,17 +47,8 @@ from fluxcaption.domain.errors import (
     ServiceUnreachable,
     WriteRefused,
 )
-from fluxcaption.domain.gaps import Decision, DeliveryState, SourceHistory, serving_tracks
-from fluxcaption.domain.jobs import (
-    ANY_SKIP_KEY,
-    OPEN_STATES,
-    Delivery,
-    Job,
-    JobState,
-    Outcome,
-    Priority,
-    Stage,
-)
+from fluxcaption.domain.gaps import Decision, SourceHistory, serving_tracks
+from fluxcaption.domain.jobs import ANY_SKIP_KEY, OPEN_STATES, Job, JobState, Outcome, Priority, Stage
 from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import FinishedTrack, Item, MediaSource, SubtitleTrack
 from fluxcaption.domain.rules import policy_for

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from fluxcaption.domain.backlog import BacklogRules, belongs_to_backlog
 from fluxcaption.domain.errors import DiskLow, JobError, StateError
+from fluxcaption.domain.events import Event
 from fluxcaption.domain.gaps import Action, Decision
-from fluxcaption.domain.jobs import Event, ManualRequest, NewJob, Priority
+from fluxcaption.domain.jobs import ManualRequest, NewJob, Priority
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item
 from fluxcaption.domain.units import ItemId, ServerId

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from fluxcaption.domain.backlog import BacklogMode, BacklogRules, belongs_to_backlog, titles_to_begin
+from fluxcaption.domain.backlog import BacklogMode, BacklogRules, belongs_to_backlog, titles_to_start
+from fluxcaption.domain.deliveries import Delivery, DeliveryState
 from fluxcaption.domain.errors import ServiceUnreachable
 from fluxcaption.domain.forecast import Forecast, ItemCount, Tally, forecast, forecast_lines
-from fluxcaption.domain.gaps import REMOVED, Action, Decision, DeliveryState, SourceHistory
-from fluxcaption.domain.jobs import ANY_SKIP_KEY, Delivery
+from fluxcaption.domain.gaps import REMOVED, Action, Decision, SourceHistory
+from fluxcaption.domain.jobs import ANY_SKIP_KEY
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item, Library, MediaSource, ServerIdentity
 from fluxcaption.domain.removal_policy import (
@@ -486,5 +487,5 @@ class Scanner:
     async def release_backlog(self) -> int:
         """Begin as many titles of the backlog as the day allows."""
         now = self._clock.now()
-        titles = titles_to_begin(await self._storage.backlog.progress(now), self._backlog)
+        titles = titles_to_start(await self._storage.backlog.progress(now), self._backlog)
         return await self._storage.backlog.release(titles, self._backlog.newest_first, now) if titles else 0

@@ -81,13 +81,13 @@ class WorkerPool:
         clock: Clock,
         stages: Mapping[Stage, StagePool],
         *,
-        has_room: Callable[[], bool] = lambda: True,
+        has_free_space: Callable[[], bool] = lambda: True,
         on_change: Callable[[Job], Awaitable[None]] | None = None,
     ) -> None:
         self._storage = storage
         self._clock = clock
         self._stages = stages
-        self._has_room = has_room
+        self._has_room = has_free_space
         self._on_change = on_change
         self._wake = asyncio.Event()
         self._stopping = False
