@@ -45,7 +45,7 @@ from fluxcaption.domain.track_titles import apply_title
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
 from fluxcaption.mounts import Mounts
 from fluxcaption.ports.media import MediaLocation, MediaReader
-from fluxcaption.ports.media_server import ItemRevision, LibraryScan
+from fluxcaption.ports.media_server import ItemRevision, LibraryScan, ServerCapabilities
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ class FolderTree:
         """Write the sidecar: temporary name, fsync, rename; a reader sees all of it or nothing."""
         await self._run(write_sidecar, Path(source.path), track.file_name(source.stem), track.content)
 
-    async def write_sidecar_file(self, source: MediaSource, name: str, content: bytes) -> bool:
+    async def write_sidecar(self, source: MediaSource, name: str, content: bytes) -> bool:
         """The same under a name that is given."""
         await self._run(write_sidecar, Path(source.path), name, content)
         return True
@@ -184,9 +184,14 @@ class FolderTree:
             await self._run(lambda: Path(str(track.path)).unlink(missing_ok=True))
 
     @property
-    def overwrites(self) -> bool:
-        """A rename replaces the file of that name."""
-        return True
+    def capabilities(self) -> ServerCapabilities:
+        """Return the properties of a folder: a rename replaces the file of that name at once."""
+        return ServerCapabilities(
+            replaces_on_upload=True,
+            reports_playback=False,
+            can_leave_partial_upload=False,
+            has_library_scan=False,
+        )
 
     async def close(self) -> None:
         """Let the thread go."""

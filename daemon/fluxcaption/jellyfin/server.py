@@ -45,7 +45,7 @@ from fluxcaption.mounts import Mounts
 from fluxcaption.plugin_manifest import webhook_plugin
 from fluxcaption.ports.files import SidecarWriter
 from fluxcaption.ports.media import MediaLocation
-from fluxcaption.ports.media_server import ItemRevision, LibraryScan
+from fluxcaption.ports.media_server import ItemRevision, LibraryScan, ServerCapabilities
 from fluxcaption.ports.storage import ItemRecord
 from fluxcaption.settings import JellyfinConfig as Settings
 
@@ -476,7 +476,7 @@ class JellyfinServer:
         await asyncio.to_thread(self._write_sidecar, mapped, track.file_name(source.stem), track.content)
         await self.refresh(ItemId(source.id))
 
-    async def write_sidecar_file(self, source: MediaSource, name: str, content: bytes) -> bool:
+    async def write_sidecar(self, source: MediaSource, name: str, content: bytes) -> bool:
         """By the mapped path, unless the owner wants uploads alone; the server is then asked to look."""
         mapped = await asyncio.to_thread(self._mapped, source)
         if mapped is None or self._settings.write == "upload":
@@ -546,9 +546,14 @@ class JellyfinServer:
         return True
 
     @property
-    def overwrites(self) -> bool:
-        """An upload never overwrites: a second one lies beside the first as `.0`."""
-        return False
+    def capabilities(self) -> ServerCapabilities:
+        """Return the properties of Jellyfin: a second upload creates a second file with `.0` in its name."""
+        return ServerCapabilities(
+            replaces_on_upload=False,
+            reports_playback=True,
+            can_leave_partial_upload=True,
+            has_library_scan=True,
+        )
 
     async def close(self) -> None:
         """Let go of connections and threads."""

@@ -3,10 +3,10 @@
 from fluxcaption.domain.errors import ItemGone
 from fluxcaption.domain.jobs import Job
 from fluxcaption.domain.media import Item, MediaSource
-from fluxcaption.ports.media_server import MediaServer
+from fluxcaption.ports.media_server import LibraryReader
 
 
-async def find_source(server: MediaServer, job: Job) -> tuple[Item, MediaSource]:
+async def find_source(server: LibraryReader, job: Job) -> tuple[Item, MediaSource]:
     """Read the item afresh and find the job's media source in it.
 
     Raises:

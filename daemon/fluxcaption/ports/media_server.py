@@ -1,4 +1,8 @@
-"""Media server: the library of films and episodes that receives the subtitles."""
+"""Media server: a library of films and episodes that receives subtitles.
+
+The port is cut by what a consumer needs; `MediaServer` combines all of it for the modules that wire adapters.
+Every asynchronous method may raise ServiceUnreachable or KeyRejected.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +17,26 @@ from fluxcaption.ports.media import MediaLocation
 
 
 @dataclass(frozen=True, slots=True)
+class ServerCapabilities:
+    """Properties of a kind of server that change how tracks are delivered.
+
+    Attributes:
+        replaces_on_upload: True if an upload replaces an earlier file of the same name; otherwise the earlier file
+            has to be deleted first, and a forgotten one leads to a second file.
+        reports_playback: True if the server knows what viewers play, and a new file may disturb them.
+        can_leave_partial_upload: True if a failed upload may leave the beginning of the file behind.
+        has_library_scan: True if the server keeps an index of its folders, which can lag behind the files.
+    """
+
+    replaces_on_upload: bool
+    reports_playback: bool
+    can_leave_partial_upload: bool
+    has_library_scan: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ItemRevision:
-    """An item as a lean look shows it."""
+    """Id of an item with the value that changes whenever the item changes."""
 
     id: ItemId
     etag: str
@@ -22,11 +44,12 @@ class ItemRevision:
 
 @dataclass(frozen=True, slots=True)
 class LibraryScan:
-    """How the server's own pass over its folders stands.
+    """State of the server's own scan of its folders.
 
     Attributes:
-        ended_at: End of the last one that is known.
-        now: The server's own clock; None where it does not say.
+        started_at: Start of the last scan that has ended; None if unknown.
+        ended_at: End of that scan; None if unknown.
+        now: Clock of the server; None if the server does not give it.
     """
 
     is_running: bool = False
@@ -34,100 +57,140 @@ class LibraryScan:
     ended_at: datetime | None = None
     now: datetime | None = None
 
+    def has_run_since(self, time: datetime) -> bool:
+        """Return True if a scan began after `time` and has ended, and none is running."""
+        return (
+            self.started_at is not None
+            and self.ended_at is not None
+            and not self.is_running
+            and self.started_at > time
+        )
 
-class MediaServer(Protocol):
-    """A library of films and episodes that subtitles can be put into.
 
-    Every method may raise ServiceUnreachable or KeyRejected.
-    """
+class ServerConnection(Protocol):
+    """Start, check and end of the connection."""
 
     async def connect(self) -> ServerIdentity:
-        """Make sure the right kind of server answers and takes our key."""
+        """Check that the right kind of server answers and accepts the key, and return its identity."""
 
     async def check_path_map(self) -> str:
-        """What is wrong with the way from the library's paths to ours; empty where nothing is."""
-
-    async def libraries(self) -> Sequence[Library]:
-        """List the libraries that can hold films or episodes."""
-
-    def items(self, library: Library, since: datetime | None = None) -> AsyncIterator[Sequence[Item]]:
-        """Read a library page by page, each item once; with `since`, only what was saved after it."""
-
-    def item_revisions(self, library: Library) -> AsyncIterator[Sequence[ItemRevision]]:
-        """Read only the ids of a library and what tells whether an item changed, page by page; much cheaper than `items`."""
-
-    async def fetch_items(self, ids: Sequence[ItemId], library: Library | None = None) -> Sequence[Item]:
-        """Read some items in full; those that are gone are left out. Whoever walks a library says which one that is."""
-
-    async def episodes_of(self, item_id: ItemId) -> Sequence[ItemId]:
-        """The episodes of a series or season; the id itself for anything else."""
-
-    async def library_scan(self) -> LibraryScan:
-        """How the server's own pass over its folders stands."""
+        """Return the problem with the mapping of library paths to local paths; an empty string if there is none."""
 
     async def trigger_webhook_tasks(self) -> None:
-        """Have the server send what it knows to be new, where it has something that does."""
+        """Make the server send pending notifications of new items; do nothing if it sends none."""
 
-    async def playing(self) -> Sequence[Playing]:
-        """What is being watched at this moment."""
+    async def close(self) -> None:
+        """Close connections and end threads."""
 
-    async def played_since(self, since: datetime) -> Sequence[Playing]:
-        """What was watched since then, as the server has written down."""
 
-    async def media_exists(self, source: MediaSource) -> bool:
-        """Whether the media itself can be seen now: nothing is written beside a file whose disk is away."""
+class ServerInfo(Protocol):
+    """Facts about the server itself."""
 
-    async def sidecar_path(self, source: MediaSource, name: str) -> Path | None:
-        """Where a track of that name lies on this machine; None when its folder cannot be seen from here."""
+    @property
+    def capabilities(self) -> ServerCapabilities:
+        """Return the properties of this kind of server."""
 
-    async def fetch_item(self, item_id: ItemId) -> Item:
-        """Read one item afresh.
+    async def library_scan(self) -> LibraryScan:
+        """Return the state of the server's own scan of its folders."""
 
-        Raises:
-            ItemGone: The server does not know it.
+
+class LibraryReader(Protocol):
+    """Libraries and their items."""
+
+    async def libraries(self) -> Sequence[Library]:
+        """Return the libraries that can hold films or episodes."""
+
+    def items(self, library: Library, since: datetime | None = None) -> AsyncIterator[Sequence[Item]]:
+        """Read a library page by page, each item once; with `since`, only items saved after that time."""
+
+    def item_revisions(self, library: Library) -> AsyncIterator[Sequence[ItemRevision]]:
+        """Read only ids and revisions of a library, page by page; much cheaper than `items`."""
+
+    async def fetch_items(self, ids: Sequence[ItemId], library: Library | None = None) -> Sequence[Item]:
+        """Return items in full, without those that no longer exist.
+
+        Args:
+            ids: Items to read.
+            library: Library of all of them, if the caller knows it.
         """
 
-    async def read_text_track(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> bytes:
-        """Fetch a text track in its own format, or as SubRip; found again where its library may have renumbered it.
+    async def fetch_item(self, item_id: ItemId) -> Item:
+        """Return the current state of one item.
 
         Raises:
-            SubtitleUnreadable: It is not there, empty or larger than 4 MiB.
-            ReplyUnusable: The server stumbled over it.
+            ItemGone: The server does not know the item.
+        """
+
+    async def episodes_of(self, item_id: ItemId) -> Sequence[ItemId]:
+        """Return the episodes of a series or season; the id itself for any other item."""
+
+
+class TrackReader(Protocol):
+    """Files of a media source: the media itself and its tracks."""
+
+    async def media_exists(self, source: MediaSource) -> bool:
+        """Return True if the media file is readable now. Nothing is written beside media whose disk is not mounted."""
+
+    async def sidecar_path(self, source: MediaSource, name: str) -> Path | None:
+        """Return the local path of a sidecar of that name; None if its folder is not reachable from this machine."""
+
+    async def read_text_track(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> bytes:
+        """Return a text track in its own format, or as SubRip. The track is found even if it was renumbered.
+
+        Raises:
+            SubtitleUnreadable: The track does not exist, is empty, or is larger than 4 MiB.
+            ReplyUnusable: The server failed to read the track.
         """
 
     async def locate(self, source: MediaSource) -> MediaLocation:
-        """Say where the bytes of the media can be read: a mapped local path, else a URL."""
+        """Return the place of the media bytes: a mapped local path, otherwise a URL."""
+
+
+class TrackWriter(Protocol):
+    """Changes of the subtitle files of a media source."""
 
     async def upload(self, source: MediaSource, track: FinishedTrack) -> None:
-        """Put a finished track beside the media, once; an answer is no proof that it arrived.
+        """Send a finished track once. A return does not prove that the file was stored.
 
         Raises:
-            WriteRefused: The folder cannot be written.
-            ServerRefusesUploads: This server cannot take it.
-            DiskLow: There is no room.
+            WriteRefused: The folder is not writable.
+            ServerRefusesUploads: The server cannot accept the track.
+            DiskLow: There is no free space.
         """
 
-    async def write_sidecar_file(self, source: MediaSource, name: str, content: bytes) -> bool:
-        """Write a file beside the media, over one of that name; False where its folder cannot be reached from here, or may not be written.
+    async def write_sidecar(self, source: MediaSource, name: str, content: bytes) -> bool:
+        """Write a file beside the media, over an existing one of that name.
+
+        Returns:
+            False if the folder is not reachable or not writable from here, and the server has to be used instead.
 
         Raises:
-            WriteRefused: It may not be written, and there is no other way.
-            DiskLow: There is no room.
+            WriteRefused: The folder is not writable, and there is no other way.
+            DiskLow: There is no free space.
         """
 
     async def refresh(self, item_id: ItemId) -> None:
-        """Ask the library, in the lightest way, to look at the item's files again."""
+        """Ask the server for the cheapest refresh of an item that finds new and removed sidecars."""
 
     async def delete(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> None:
-        """Remove one external track and nothing else; one that is not there is no error.
+        """Delete one external track and nothing else; a track that does not exist is no error.
 
         Raises:
-            WriteRefused: It is still there afterwards.
+            WriteRefused: The track still exists afterwards.
         """
 
-    @property
-    def overwrites(self) -> bool:
-        """Whether an upload replaces our earlier file of that name; else it is deleted first."""
 
-    async def close(self) -> None:
-        """Let go of connections and threads."""
+class PlaybackSource(Protocol):
+    """Playback on the server."""
+
+    async def playing(self) -> Sequence[Playing]:
+        """Return what is played now."""
+
+    async def played_since(self, since: datetime) -> Sequence[Playing]:
+        """Return what was played after a time, from the server's own log."""
+
+
+class MediaServer(
+    ServerConnection, ServerInfo, LibraryReader, TrackReader, TrackWriter, PlaybackSource, Protocol
+):
+    """Complete media server, for the modules that wire adapters."""
