@@ -28,7 +28,7 @@ from fluxcaption.pipeline.captioning.single_file import SingleFileCaptioner
 from fluxcaption.pipeline.captioning.source_reader import SourceReader
 from fluxcaption.pipeline.captioning.track_builder import CaptioningStages, TrackBuilderDeps
 from fluxcaption.pipeline.captioning.transcriber import Transcriber, TranscriberDeps
-from fluxcaption.pipeline.delivery.upload import Deliverer
+from fluxcaption.pipeline.delivery.services import DeliveryServices, build_delivery
 from fluxcaption.pipeline.discovery.enqueue import Enqueuer
 from fluxcaption.pipeline.discovery.scanner import Scanner
 from fluxcaption.pipeline.discovery.server_monitor import ServerMonitor
@@ -216,7 +216,7 @@ class App:
     enqueuer: Enqueuer
     scanner: Scanner
     workers: WorkerPool
-    deliverer: Deliverer
+    delivery: DeliveryServices
     playback: PlaybackMonitor
     server_monitor: ServerMonitor
     clock: Clock
@@ -300,7 +300,8 @@ def build_app(
     )
     rules = backlog_rules(settings)
     enqueuer = Enqueuer(server, storage, planner, rules, clock)
-    scanner = Scanner(server, storage, planner, enqueuer, reading, playback, rules, clock)
+    delivery = build_delivery(server, storage, engines.codec, planner, playback, clock, VERSION)
+    scanner = Scanner(server, storage, planner, enqueuer, reading, delivery.removal_watch, rules, clock)
     stages = CaptioningStages(
         TrackBuilderDeps(
             storage=storage,
@@ -325,7 +326,6 @@ def build_app(
         playback.refresh_unless_playing,
         progress,
     )
-    deliverer = Deliverer(server, storage, engines.codec, planner, playback, clock, VERSION)
 
     async def changed(job: Job) -> None:
         if job.stage in {Stage.UPLOAD, Stage.CONFIRM} or job.state is not JobState.QUEUED:
@@ -344,10 +344,16 @@ def build_app(
         clock,
         {
             Stage.CONFIRM: StagePool(
-                deliverer.confirm, CONFIRM_CONCURRENCY, admission.lowest_priority_for_delivery, server.connect
+                delivery.confirmer.confirm,
+                CONFIRM_CONCURRENCY,
+                admission.lowest_priority_for_delivery,
+                server.connect,
             ),
             Stage.UPLOAD: StagePool(
-                deliverer.upload, UPLOAD_CONCURRENCY, admission.lowest_priority_for_delivery, server.connect
+                delivery.uploader.upload,
+                UPLOAD_CONCURRENCY,
+                admission.lowest_priority_for_delivery,
+                server.connect,
             ),
             Stage.TRANSLATE: StagePool(
                 stages.translate,
@@ -366,7 +372,7 @@ def build_app(
         has_free_space=lambda: has_free_space(settings.state, settings.limits.disk_free),
         on_change=changed,
     )
-    server_monitor = ServerMonitor(server, storage, playback, deliverer, enqueuer)
+    server_monitor = ServerMonitor(server, storage, playback, delivery, enqueuer)
     return App(
         settings,
         storage,
@@ -376,7 +382,7 @@ def build_app(
         enqueuer,
         scanner,
         workers,
-        deliverer,
+        delivery,
         playback,
         server_monitor,
         clock,

@@ -15,6 +15,7 @@ from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.gaps import Decision
 from fluxcaption.domain.jobs import Job, JobState, ManualRequest
 from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.reasons import ReasonCode
 from fluxcaption.domain.units import ItemId, Ms
 from fluxcaption.health import Health, PartState
 from fluxcaption.malloc import trim_memory
@@ -96,8 +97,8 @@ async def run_once(
             "disk-low",
             "write-refused",
             "server-refuses-uploads",
-            "media-away",
-            "aside",
+            ReasonCode.MEDIA_AWAY,
+            ReasonCode.PREEMPTED,
         ):
             await storage.queue.unpark(code, app.clock.now())
         report = await app.scanner.scan(full=True)
@@ -226,7 +227,7 @@ class Daemon:
             cancel_running=app.workers.cancel_running,
             set_paused=lambda paused: self._set_paused(app, paused),
             why=lambda item_id: explain(app.server, app.storage, app.planner, item_id),
-            undo=lambda item_id, dry_run: app.deliverer.undo(
+            undo=lambda item_id, dry_run: app.delivery.undo.remove_own_tracks(
                 app.playback.server_id, item_id, dry_run=dry_run
             ),
             ask=lambda body: self._ask(app, body),

@@ -17,6 +17,7 @@ from fluxcaption.domain.errors import ServiceUnreachable
 from fluxcaption.domain.jobs import Job, JobState, ManualRequest, NewJob, Outcome, Priority, Provenance, Stage
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import MediaIdentity
+from fluxcaption.domain.reasons import ReasonCode
 from fluxcaption.domain.units import Fingerprint, ItemId, ServerId, SourceId
 from fluxcaption.storage.storage import SqliteStorage
 
@@ -216,7 +217,7 @@ async def test_tracks_of_one_film_arrive_together(tmp_path: Path) -> None:
         )
         job = await claimed(storage, Stage.UPLOAD, clock)
         outcome = await app.workers._stages[Stage.UPLOAD].run(job)
-        assert outcome.reason_code == "together"
+        assert outcome.reason_code == ReasonCode.WAITING_FOR_LANGUAGES
         assert not [exchange for exchange in fake.received if exchange.method not in {"GET", "HEAD"}]
         await storage.queue.record(job, outcome, clock.now())
         other = await claimed(storage, Stage.ACQUIRE, clock)
@@ -373,10 +374,10 @@ async def test_undo_removes_exactly_ours_and_remembers_the_no(tmp_path: Path) ->
         edited = second.sources[0]
         edited.sidecars[f"{edited.stem}.fluxcaption.de.srt"] = HUMAN
         first.sources[0].sidecars[f"{first.sources[0].stem}.it.srt"] = HUMAN
-        would = await app.deliverer.undo(SERVER, None, dry_run=True)
+        would = await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=True)
         assert any("would remove" in line for line in would)
-        said = await app.deliverer.undo(SERVER, None, dry_run=False)
-        assert any("was edited by somebody" in line for line in said)
+        said = await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False)
+        assert any("was edited by a user" in line for line in said)
         assert first.sources[0].sidecars == {f"{first.sources[0].stem}.it.srt": HUMAN}
         assert edited.sidecars == {f"{edited.stem}.fluxcaption.de.srt": HUMAN}
         await app.scanner.scan(full=True)
@@ -415,7 +416,7 @@ async def test_what_was_undone_is_made_again_when_somebody_asks(tmp_path: Path) 
 
             await everything()
             assert len(item.sources[0].sidecars) == 1
-            await app.deliverer.undo(SERVER, ItemId(item.id), dry_run=False)
+            await app.delivery.undo.remove_own_tracks(SERVER, ItemId(item.id), dry_run=False)
             assert item.sources[0].sidecars == {}
             await everything()
             assert item.sources[0].sidecars == {}
@@ -742,7 +743,7 @@ async def test_what_is_undone_while_it_is_on_its_way_is_not_sent_again(tmp_path:
         await work(app, fake, clock, hours=0.5)
         fake.hidden.clear()
         fake.hides_new_tracks = False
-        await app.deliverer.undo(SERVER, None, dry_run=False)
+        await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False)
         await scans(app, fake, clock, 3)
         assert item.sources[0].sidecars == {}
         assert posts(fake) == 1
@@ -754,7 +755,7 @@ async def test_undo_stops_a_better_track_that_waits_to_take_the_place(tmp_path: 
         await delivered(app, item)
         number = await ready(storage_of(app), item, app, words("better"))
         waiting = await app.storage.jobs.get(number)  # type: ignore[arg-type]
-        await app.deliverer.undo(SERVER, None, dry_run=False)
+        await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False)
         await app.workers.run(until_idle=True)
         assert item.sources[0].sidecars == {}
         assert waiting is not None
@@ -768,7 +769,7 @@ async def test_undo_finds_a_file_that_is_not_listed(tmp_path: Path) -> None:
         (item,) = films(fake, 1, clock.now())
         await delivered(app, item)
         item.sources[0].unlisted.update(item.sources[0].sidecars)
-        (line,) = await app.deliverer.undo(SERVER, None, dry_run=False)
+        (line,) = await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False)
         assert "removed" in line
         assert item.sources[0].sidecars == {}
 
@@ -779,10 +780,13 @@ async def test_what_appears_after_its_undo_can_be_undone_too(tmp_path: Path) -> 
         fake.hides_new_tracks = True
         await ready(storage_of(app), item, app)
         await work(app, fake, clock, hours=0.1)
-        assert "nothing of ours is there" in (await app.deliverer.undo(SERVER, None, dry_run=False))[0]
-        assert await app.deliverer.undo(SERVER, None, dry_run=False) == []
+        assert (
+            "nothing of ours is there"
+            in (await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False))[0]
+        )
+        assert await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False) == []
         fake.show_hidden()
-        assert "removed" in (await app.deliverer.undo(SERVER, None, dry_run=False))[0]
+        assert "removed" in (await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False))[0]
         assert item.sources[0].sidecars == {}
 
 
@@ -791,14 +795,14 @@ async def test_an_undo_that_fails_for_one_film_goes_on_with_the_next(tmp_path: P
         for item in (made := films(fake, 3, clock.now())):
             await delivered(app, item)
         fake.break_next("DELETE /Videos", Fault(status=500))
-        lines = await app.deliverer.undo(SERVER, None, dry_run=False)
+        lines = await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False)
         assert [("could not delete" in line, "removed" in line) for line in lines] == [
             (True, False),
             (False, True),
             (False, True),
         ]
         assert [len(item.sources[0].sidecars) for item in made] == [1, 0, 0]
-        await app.deliverer.undo(SERVER, None, dry_run=False)
+        await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False)
         assert [len(item.sources[0].sidecars) for item in made] == [0, 0, 0]
 
 
@@ -906,7 +910,7 @@ async def test_a_replacement_is_written_over_the_old_track_in_a_mapped_folder(tm
         await app.workers.run(until_idle=True)
         assert file.read_bytes() == words("better")
         assert not [exchange for exchange in fake.received if exchange.method == "DELETE"]
-        assert "removed" in (await app.deliverer.undo(SERVER, None, dry_run=False))[0]
+        assert "removed" in (await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False))[0]
         assert not file.exists()
 
 

@@ -96,7 +96,7 @@ async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_pat
                 if not app.workers.running:
                     break
                 await asyncio.sleep(0.01)
-            assert (job.state, job.reason_code, job.attempts) == (JobState.PARKED, "aside", 0)
+            assert (job.state, job.reason_code, job.attempts) == (JobState.PARKED, "preempted", 0)
             fake.stops(other)
             await app.server_monitor.look_at_viewers()
             app.workers.wake()

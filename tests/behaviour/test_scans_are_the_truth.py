@@ -322,7 +322,7 @@ async def test_two_full_scans_after_the_work_itself_came_to_a_reason_make_no_job
             if code in {"undone", "refused"}:
                 assert job.state is JobState.DONE, job.reason
                 if code == "undone":
-                    await app.deliverer.undo(app.playback.server_id, None, dry_run=False)
+                    await app.delivery.undo.remove_own_tracks(app.playback.server_id, None, dry_run=False)
                 else:
                     made.sources[0].sidecars.clear()
                     file.with_name(f"{title}.fluxcaption.es.srt").unlink()

@@ -105,7 +105,9 @@ async def _undo(settings: Settings, item: str | None, dry_run: bool) -> list[str
         answer = await call_daemon(settings, "POST", "/api/undo", {"item_id": item_id, "dry_run": dry_run})
         return list(answer["tracks"])
     async with open_app(settings, reading=False) as app:
-        return list(await app.deliverer.undo(app.playback.server_id, item_id, dry_run=dry_run))
+        return list(
+            await app.delivery.undo.remove_own_tracks(app.playback.server_id, item_id, dry_run=dry_run)
+        )
 
 
 async def _id_of(settings: Settings, text: str) -> ItemId:

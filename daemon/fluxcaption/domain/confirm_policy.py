@@ -1,54 +1,54 @@
-"""What is done about a track that was sent and is not seen: the rule of fault matrix row 9 as one decision."""
+"""Next action for a track that was sent and is not listed (fault matrix row 9)."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 CONFIRM_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 30, 60, 300, 900))
-"""When a track that is not visible yet is looked for again (server contract 7.5: usually within a second, later on slow disks)."""
+"""Delays before each check (server contract 7.5: a track is usually listed within a second, later on slow disks)."""
 
 SECOND_UPLOAD_DELAY = timedelta(minutes=30)
-"""And only after a finished library scan and a refresh: a second upload lies beside the first one as `.0`."""
+"""Minimum time between two uploads of a track; a second upload may create a second file with `.0` in its name."""
 
 MAX_UPLOAD_ATTEMPTS = 5
-"""Then a person has to look: what cannot be seen would pile up."""
+"""Uploads of one track, after which a user has to act: tracks that never become visible would accumulate."""
 
 REFUSAL_PAUSES = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
-"""After the first, second … time the server refused a track; the last one repeats."""
+"""Pauses after the first, second, … refusal by the server; the last one repeats."""
 
 
 def refusal_pause(upload_attempts: int) -> timedelta:
-    """How long a refused track is left alone."""
+    """Return the pause before a refused track is sent again."""
     return REFUSAL_PAUSES[min(max(upload_attempts, 1), len(REFUSAL_PAUSES)) - 1]
 
 
 class ConfirmAction(StrEnum):
-    """What is done."""
+    """Action after a failed check."""
 
     CHECK_AGAIN = "check-again"
-    """It may still appear."""
+    """The track may still appear."""
     WAIT = "wait"
-    """All looks were in vain: the server is asked to look at the folder, and a person is told."""
+    """All checks failed: the server is asked to refresh the item, and the job shows the problem."""
     WRITE = "write"
-    """The file is not in its folder, which we can reach: we lay it there ourselves."""
-    RESTORE = "put-back"
-    """What it replaced comes back, so that viewers have a track again."""
-    UPLOAD_AGAIN = "send-again"
+    """The file is missing in a folder that the daemon can reach: the sidecar is written directly."""
+    RESTORE = "restore"
+    """The replaced track is restored, so that viewers have one again."""
+    UPLOAD_AGAIN = "upload-again"
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmFacts:
-    """What is known after a look in vain.
+    """Facts after a failed check.
 
     Attributes:
-        looks: In vain so far, this one included.
-        sends: How often it was sent.
-        since_sent: How long ago sending began.
-        was_refreshed: The server was asked to look after the last of the looks.
-        scan_is_running: The server is walking its folders right now.
-        was_scanned: It has finished such a walk that began after the sending.
-        file_is_there: Whether the file is in its folder; None where we cannot look.
-        replaced_another: A track of ours was taken away for it and can be put back.
+        confirm_attempts: Failed checks since the last upload, this one included.
+        upload_attempts: Uploads so far.
+        since_sent: Time since the last upload began.
+        was_refreshed: True if the server was asked to refresh the item after all quick checks had failed.
+        scan_is_running: True while the server scans its folders.
+        was_scanned: True if a library scan began after the upload and has ended.
+        file_is_there: True if the file exists in its folder; None if the folder is not reachable.
+        replaced_another: True if the upload replaced a track of ours that can be restored.
     """
 
     confirm_attempts: int
@@ -62,7 +62,10 @@ class ConfirmFacts:
 
 
 def next_confirm_action(facts: ConfirmFacts) -> ConfirmAction:
-    """Decide what becomes of a track that a look did not see."""
+    """Return the action for a track that was not listed at a check.
+
+    A second upload needs all of: no file in a reachable folder, a refresh, a finished library scan, half an hour.
+    """
     if facts.confirm_attempts < len(CONFIRM_DELAYS):
         return ConfirmAction.CHECK_AGAIN
     if facts.file_is_there is False:

@@ -1,6 +1,9 @@
-"""Deliveries: tracks on their way to the server, one for each media source and target."""
+"""Deliveries: one for each media source and target language.
 
-from dataclasses import dataclass
+The life of a delivery is described as a table in `pipeline/delivery/__init__.py`.
+"""
+
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -10,49 +13,64 @@ from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, ServerId,
 
 
 class DeliveryState(StrEnum):
-    """How far one of our tracks got."""
+    """State of a delivered track."""
 
     INTENDED = "intended"
+    """The delivery is stored; the upload may have begun (`sent_at`)."""
     UPLOADED = "uploaded"
+    """The server answered the upload; the track was not listed yet."""
     CONFIRMED = "confirmed"
+    """The server listed the track with the expected content."""
     MISSING = "missing"
-    """It was confirmed and is not listed now."""
+    """A confirmed track is not listed any more."""
     EDITED = "edited"
-    """Somebody worked on it: it is theirs now."""
+    """A user edited the track, which is never changed again."""
     REFUSED = "refused"
-    """Somebody removed it: it is not made again by itself."""
+    """A user removed the track, which is made again only on request."""
     WITHDRAWN = "withdrawn"
-    """We removed it ourselves."""
+    """The daemon removed the track itself."""
+
+
+EXISTING_STATES = frozenset(
+    {DeliveryState.UPLOADED, DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.EDITED}
+)
+"""States in which a file of the delivery can exist and be listed."""
 
 
 class DeliveryStep(StrEnum):
-    """Special step a delivery is in, beside its state."""
+    """Step of the confirmation that was already taken for a sent track."""
 
     NONE = ""
-    REFRESHED_BEFORE_UPLOAD = "refreshed-before-upload"
-    """An earlier track is not listed; the server was asked to refresh the item before the next upload."""
-    REFRESHED_AFTER_UPLOAD = "refreshed-after-upload"
-    """Every confirm attempt failed; the server was asked to refresh the item."""
+    REFRESHED = "refreshed"
+    """All quick checks failed; the server was asked to refresh the item after the last of them."""
     RESTORING = "restoring"
-    """The new track was refused or never appeared; the replaced one is being restored."""
+    """The new track never appeared. This delivery is the replaced track, which was sent again; its job then fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What we meant to put on the server, and how far that got.
+    """A track that was or will be put on the server, with its progress.
 
     Attributes:
-        file_name: The sidecar's name.
-        provenance: JSON: source, models, settings, times.
-        made_for: Revision of the media it was made for.
-        cues_hash: Over the cues alone: the same wherever the file lies and however a server spells it.
-        grade: How it was made: from what, by which backends, with which score.
-        track_path: Where the server lists it.
-        previous_ref: Bytes to be put back should this come to nothing; kept until it is confirmed.
-        previous: The delivery those bytes were; None with bytes: this one is being put back itself.
-        sent_at: When sending began; None: nothing was sent.
-        is_asked: A person asked for it beside a human's track: it does not yield to that.
-        missing_since: When a complete pass first did not list it.
+        content_hash: Hash of the bytes that were sent last.
+        file_name: Name of the sidecar.
+        details: JSON text with source, models, settings and times, for support.
+        intended_at: Time at which the delivery was stored first.
+        uploaded_at: Time of the server's answer to the upload; None before it.
+        confirmed_at: Time at which the track was listed first; None before it.
+        item_id: Item at the time of the delivery; the source id of an old delivery without one.
+        fingerprint: Fingerprint of the media; empty if it was not read.
+        media_revision: Revision of the media that the track was made for; empty if unknown.
+        cues_hash: Hash of the cues alone, equal for every spelling of the same cues.
+        provenance: Source, recognizer, translator and score of the track.
+        track_path: Path under which the server lists the track; empty before it was confirmed.
+        previous_ref: Document with the bytes of the replaced track, kept until this delivery is confirmed.
+        previous: Delivery of the replaced track. None together with `previous_ref`: this delivery is the restored track.
+        sent_at: Time at which the upload began; None if nothing was sent.
+        missing_since: Time of the first complete scan without the track; None while it is listed.
+        missing_scans: Number of complete scans without the track.
+        is_requested: True if a user requested the track although a human's track existed; it does not yield to that one.
+        step: Step of the confirmation that was already taken.
     """
 
     server_id: ServerId
@@ -76,20 +94,46 @@ class Delivery:
     sent_at: datetime | None = None
     state: DeliveryState = DeliveryState.INTENDED
     missing_since: datetime | None = None
-    missing_passes: int = 0
+    missing_scans: int = 0
     is_requested: bool = False
     step: DeliveryStep = DeliveryStep.NONE
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether it was sent, perhaps arrived, and was not seen yet."""
+        """Return True if the track was sent and not listed yet."""
         return self.sent_at is not None and self.state in {DeliveryState.INTENDED, DeliveryState.UPLOADED}
 
     @property
     def is_expected(self) -> bool:
-        """Whether a file of it should lie there."""
+        """Return True if a file of this delivery should exist."""
         return self.is_unconfirmed or self.state in {
             DeliveryState.CONFIRMED,
             DeliveryState.MISSING,
             DeliveryState.EDITED,
         }
+
+    def as_sending(self, now: datetime, step: DeliveryStep = DeliveryStep.NONE) -> "Delivery":
+        """Return the delivery as it is stored right before its bytes are sent."""
+        return replace(
+            self,
+            sent_at=now,
+            uploaded_at=None,
+            state=DeliveryState.INTENDED,
+            missing_since=None,
+            missing_scans=0,
+            step=step,
+        )
+
+    def as_uploaded(self, now: datetime) -> "Delivery":
+        """Return the delivery as it is stored when its content is on the server and has to be confirmed."""
+        return replace(self.as_sending(now), uploaded_at=now, state=DeliveryState.UPLOADED)
+
+    def as_unsent(self) -> "Delivery":
+        """Return the delivery as it is stored when it has to be sent again."""
+        return replace(
+            self, sent_at=None, uploaded_at=None, state=DeliveryState.INTENDED, step=DeliveryStep.NONE
+        )
+
+    def without_previous(self) -> "Delivery":
+        """Return the delivery as it is kept inside the delivery that replaces it."""
+        return replace(self, previous=None, previous_ref=None, step=DeliveryStep.NONE)

@@ -1,55 +1,63 @@
-"""When a track of ours that is not listed any more was taken away by somebody, and when it merely got lost for a while."""
+"""Conclusion about a confirmed track that is not listed any more: removed by a user, or lost for a while."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 MIN_MISSING_TIME = timedelta(hours=24)
-"""Between the first complete pass that did not list it and the one that concludes: a library scan drops good tracks by itself (contract 7.6)."""
+"""Minimum time between the first complete scan without the track and the conclusion that a user removed it.
+
+A library scan of the server drops good tracks by itself for a while (contract 7.6).
+"""
+
+MIN_MISSING_SCANS = 2
+"""Minimum number of complete scans without the track."""
 
 
 class MissingTrackVerdict(StrEnum):
-    """What is concluded from a track that is not listed."""
+    """Conclusion about a track that is not listed."""
 
     WAIT = "wait"
-    """Nothing yet: it is looked for again."""
+    """Not certain yet: the next scan checks again."""
     UNLISTED = "unlisted"
-    """The file is there: the server only has to look."""
+    """The file exists; the server has to refresh the item."""
     REFUSED = "refused"
-    """Somebody removed it."""
+    """A user removed the track."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissingTrackFacts:
-    """What is known at the end of a look that the server was made to look at its files for.
+    """Facts about a missing track after a refresh of its item.
 
     Attributes:
-        missing_since: When a complete pass first did not list it; None at the first time.
-        passes: Complete passes without it, this one included.
-        scan_is_running: The server has walked its folders while we looked, or does so right now.
-        media_is_there: The film itself could be seen just now.
-        file_is_there: Whether the subtitle's file is in its folder; None where we cannot look.
+        missing_since: Time of the first complete scan without the track; None at the first one.
+        scans: Number of complete scans without the track, this one included.
+        scan_is_running: True if the server scanned its folders during our scan, or does so now.
+        media_is_there: True if the media file was readable just now.
+        file_is_there: True if the sidecar exists in its folder; None if the folder is not reachable.
     """
 
     missing_since: datetime | None
-    passes: int
+    scans: int
     scan_is_running: bool
     media_is_there: bool
     file_is_there: bool | None
 
 
-def is_missing_long_enough(missing_since: datetime | None, passes: int, now: datetime) -> bool:
-    """Whether complete passes missed a track long enough for it to be looked for a last time."""
-    return passes >= 2 and missing_since is not None and now - missing_since >= MIN_MISSING_TIME
+def is_missing_long_enough(missing_since: datetime | None, scans: int, now: datetime) -> bool:
+    """Return True if enough complete scans missed a track for long enough to check it a last time."""
+    return (
+        scans >= MIN_MISSING_SCANS and missing_since is not None and now - missing_since >= MIN_MISSING_TIME
+    )
 
 
 def classify_missing_track(facts: MissingTrackFacts, now: datetime) -> MissingTrackVerdict:
-    """Say what an unlisted track means; a "no" needs two complete passes a day apart and everything else in order."""
+    """Return the conclusion about a missing track. Any doubt gives WAIT."""
     if facts.file_is_there:
         return MissingTrackVerdict.UNLISTED
-    is_sure = (
-        is_missing_long_enough(facts.missing_since, facts.passes, now)
+    is_certain = (
+        is_missing_long_enough(facts.missing_since, facts.scans, now)
         and not facts.scan_is_running
         and facts.media_is_there
     )
-    return MissingTrackVerdict.REFUSED if is_sure else MissingTrackVerdict.WAIT
+    return MissingTrackVerdict.REFUSED if is_certain else MissingTrackVerdict.WAIT

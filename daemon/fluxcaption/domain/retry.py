@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from fluxcaption.domain.errors import ItemGone, JobError, ParkedError, TransientError
 from fluxcaption.domain.jobs import Job, JobState, Outcome
+from fluxcaption.domain.reasons import ReasonCode
 
 RETRY_DELAYS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
 """After the first, second … counted failure of a stage; one more failure ends the job."""
@@ -26,7 +27,7 @@ MAX_CRASHES = 3
 SUSPECT_PAUSE = timedelta(minutes=10)
 """Jobs that were in hand at two crashes go on one by one, so that the third tells which of them it is."""
 
-POISON = "poison"
+POISON = ReasonCode.POISON
 
 
 def after_failure(error: JobError, job: Job) -> Outcome:

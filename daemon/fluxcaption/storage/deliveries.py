@@ -7,7 +7,7 @@ from typing import Any
 
 import aiosqlite
 
-from fluxcaption.domain.deliveries import Delivery, DeliveryState
+from fluxcaption.domain.deliveries import Delivery, DeliveryState, DeliveryStep
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, ServerId, SourceId
 from fluxcaption.storage.database import Database
@@ -89,7 +89,7 @@ class DeliveryTable:
         """The track was seen where it belongs, for that revision of the media."""
         await self._db.write_durably(
             "UPDATE deliveries SET confirmed_at=coalesce(confirmed_at, ?), state='confirmed', track_path=?, made_for=?, missing_since=NULL, missing_passes=0,"
-            " previous_ref=NULL, previous='' WHERE server_id=? AND source_id=? AND target=?",
+            " previous_ref=NULL, previous='', step='' WHERE server_id=? AND source_id=? AND target=?",
             (as_ms(now), track_path, media_revision, server_id, source_id, str(target)),
         )
 
@@ -112,7 +112,7 @@ class DeliveryTable:
     ) -> None:
         """What became of a track of ours; a promise. Nothing is put back any more."""
         await self._db.write_durably(
-            "UPDATE deliveries SET state=?, missing_since=NULL, missing_passes=0, previous_ref=NULL, previous='' WHERE server_id=? AND source_id=? AND target=?",
+            "UPDATE deliveries SET state=?, missing_since=NULL, missing_passes=0, previous_ref=NULL, previous='', step='' WHERE server_id=? AND source_id=? AND target=?",
             (state.value, server_id, source_id, str(target)),
         )
 
@@ -141,8 +141,9 @@ def _columns(delivery: Delivery) -> dict[str, Any]:
         "sent_at": maybe_ms(delivery.sent_at),
         "state": delivery.state.value,
         "missing_since": maybe_ms(delivery.missing_since),
-        "missing_passes": delivery.missing_passes,
+        "missing_passes": delivery.missing_scans,
         "is_asked": int(delivery.is_requested),
+        "step": delivery.step.value,
     }
 
 
@@ -165,10 +166,12 @@ def _delivery(row: aiosqlite.Row | Mapping[str, Any]) -> Delivery:
         provenance=provenance_of(row["grade"]),
         track_path=row["track_path"],
         previous_ref=ContentHash(row["previous_ref"]) if row["previous_ref"] else None,
-        previous=_delivery(json.loads(row["previous"])) if row["previous"] else None,
+        # A delivery that was kept by an earlier version has no step.
+        previous=_delivery({"step": "", **json.loads(row["previous"])}) if row["previous"] else None,
         sent_at=maybe_time(row["sent_at"]),
         state=DeliveryState(row["state"]),
         missing_since=maybe_time(row["missing_since"]),
-        missing_passes=row["missing_passes"],
+        missing_scans=row["missing_passes"],
         is_requested=bool(row["is_asked"]),
+        step=DeliveryStep(row["step"]),
     )

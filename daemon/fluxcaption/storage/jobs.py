@@ -18,6 +18,7 @@ from fluxcaption.domain.jobs import (
     Provenance,
     Stage,
 )
+from fluxcaption.domain.reasons import ReasonCode
 from fluxcaption.domain.retry import FAILED_RETRY_DELAYS, MAX_CRASHES, POISON, after_crash
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, ServerId, SourceId
 from fluxcaption.storage.database import Database
@@ -244,8 +245,8 @@ class JobTable:
     async def release_waiting_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
         """Finished tracks of a media source that wait for each other look again now."""
         return await self._db.write(
-            "UPDATE jobs SET next_try_at=? WHERE server_id=? AND source_id=? AND stage='upload' AND state='queued' AND reason_code='together'",
-            (as_ms(now), server_id, source_id),
+            "UPDATE jobs SET next_try_at=? WHERE server_id=? AND source_id=? AND stage='upload' AND state='queued' AND reason_code=?",
+            (as_ms(now), server_id, source_id, ReasonCode.WAITING_FOR_LANGUAGES.value),
         )
 
     async def position(self, job: Job) -> int:

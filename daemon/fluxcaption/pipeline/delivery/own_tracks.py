@@ -1,104 +1,187 @@
-"""Telling our own tracks from everybody else's, and whether somebody worked on them."""
+"""Recognition of our own tracks among all tracks of a media source, and of edits by users."""
 
+import asyncio
 import hashlib
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fluxcaption.domain.cues import hash_cues
-from fluxcaption.domain.deliveries import Delivery
+from fluxcaption.domain.deliveries import Delivery, DeliveryState
 from fluxcaption.domain.errors import ReplyUnusable, SubtitleUnreadable
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import FinishedTrack, MediaSource, SubtitleTrack
 from fluxcaption.domain.sources import NOTHING_KNOWN, KnownTracks, is_ours
 from fluxcaption.domain.units import ContentHash, ItemId
-from fluxcaption.ports.media_server import MediaServer
+from fluxcaption.ports.media_server import TrackReader
 from fluxcaption.ports.subtitles import SubtitleCodec
+
+OWN_FILE_NAME = "track.srt"
+"""Name that tells the codec the format of the tracks we make."""
 
 _FORMATTING = re.compile(rb"</?(?:i|b|u|font|c|v)[ >.]|\{\\", re.IGNORECASE)
 
 
-class OwnTracks:
-    """Finds and reads what we delivered."""
+@dataclass(frozen=True, slots=True)
+class ReadTrack:
+    """A track with the bytes that were read from it."""
 
-    def __init__(self, server: MediaServer, codec: SubtitleCodec, marker: str) -> None:
+    track: SubtitleTrack
+    content: bytes
+
+    @property
+    def file_name(self) -> str:
+        """Return the name of the track's file."""
+        return self.track.file_name
+
+
+class OwnTracks:
+    """Finds, reads and compares the tracks that we delivered."""
+
+    def __init__(self, server: TrackReader, codec: SubtitleCodec, marker: str) -> None:
         self._server = server
         self._codec = codec
         self._marker = marker
 
-    def among(
+    def finished_track(self, target: LanguageTag, content: bytes) -> FinishedTrack:
+        """Return a track of ours in its form for delivery."""
+        return FinishedTrack(target, self._marker, "srt", content, hash_of(content))
+
+    def find(
         self,
         source: MediaSource,
         target: LanguageTag,
         file_name: str,
-        known: Delivery | None,
-        read: KnownTracks = NOTHING_KNOWN,
+        last_delivery: Delivery | None,
+        known_tracks: KnownTracks = NOTHING_KNOWN,
     ) -> list[SubtitleTrack]:
-        """External tracks that are this delivery: by the name we give, by where it was seen, or by what is in it."""
+        """Return the external tracks that belong to a delivery: by our file name, by its last path, or by content."""
         stem = _stem(file_name)
-        seen_at = known.track_path if known else ""
+        last_path = last_delivery.track_path if last_delivery else ""
         return [
             track
             for track in source.subtitles
             if track.is_external
             and (
                 _stem(track.file_name) == stem
-                or (seen_at != "" and track.path == seen_at)
-                or (is_ours(track, self._marker, read) and track.language == target)
+                or (last_path != "" and track.path == last_path)
+                or (is_ours(track, self._marker, known_tracks) and track.language == target)
             )
         ]
 
     async def read(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> bytes:
-        """The bytes of a track that was listed a moment ago."""
+        """Return the bytes of a track that was just listed.
+
+        Raises:
+            ReplyUnusable: The track was renumbered or removed between two requests, or the server failed.
+        """
         try:
             return await self._server.read_text_track(item_id, source, track)
         except SubtitleUnreadable as error:
-            # It was renumbered or removed between two requests, or the server stumbled.
             raise ReplyUnusable(str(error)) from error
 
+    async def read_all(
+        self, item_id: ItemId, source: MediaSource, tracks: Sequence[SubtitleTrack]
+    ) -> list[ReadTrack]:
+        """Return several tracks with their bytes, in the given order.
+
+        Raises:
+            ReplyUnusable: One of the tracks could not be read.
+        """
+        return [ReadTrack(track, await self.read(item_id, source, track)) for track in tracks]
+
+    async def read_sidecar(self, source: MediaSource, name: str) -> bytes | None:
+        """Return the bytes of a sidecar from its folder; None if the file or its folder is not reachable."""
+        file = await self._server.sidecar_path(source, name)
+        try:
+            return None if file is None else await asyncio.to_thread(file.read_bytes)
+        except OSError:
+            return None
+
+    async def sidecar_exists(self, source: MediaSource, name: str) -> bool | None:
+        """Return True if a sidecar exists in its folder; None if the folder is not reachable."""
+        file = await self._server.sidecar_path(source, name)
+        return None if file is None else await asyncio.to_thread(file.is_file)
+
     async def was_edited(
-        self, item_id: ItemId, source: MediaSource, track: SubtitleTrack, known: Delivery | None, seen: bytes
+        self, item_id: ItemId, source: MediaSource, own: ReadTrack, last_delivery: Delivery | None
     ) -> bool:
-        """Whether somebody worked on it; read twice, since files that come and go renumber the tracks between two requests."""
-        if known is None:
+        """Return True if the content is not what was delivered.
+
+        The track is read a second time before the conclusion: added and deleted files renumber the tracks between two
+        requests, and the first answer may have been another track.
+        """
+        if last_delivery is None:
             return True
-        name = track.file_name
-        return not self.is_delivered(known, name, seen) and not self.is_delivered(
-            known, name, await self.read(item_id, source, track)
+        if self.is_delivered(last_delivery, own.file_name, own.content):
+            return False
+        content = await self.read(item_id, source, own.track)
+        return not self.is_delivered(last_delivery, own.file_name, content)
+
+    def is_same(self, file_name: str, content: bytes, track: FinishedTrack) -> bool:
+        """Return True if the content has the bytes or the cues of a track; servers may rewrite a file."""
+        return hash_of(content) == track.content_hash or self.cues_hash(file_name, content) == self.cues_hash(
+            OWN_FILE_NAME, track.content
         )
 
-    def is_same(self, name: str, seen: bytes, track: FinishedTrack) -> bool:
-        """Whether these bytes are that track: a server may write the file again in its own way; the cues tell."""
-        return hash_of(seen) == track.content_hash or self.cues_hash(name, seen) == self.cues_hash(
-            "ours.srt", track.content
+    def is_what_was_sent(self, delivery: Delivery, file_name: str, content: bytes) -> bool:
+        """Return True if the content is what was sent last: the same bytes, or the same cues without formatting.
+
+        We write no formatting, so formatting is the edit of a user.
+        """
+        if hash_of(content) == delivery.content_hash:
+            return True
+        has_formatting = _FORMATTING.search(content) is not None
+        return (
+            bool(delivery.cues_hash)
+            and not has_formatting
+            and self.cues_hash(file_name, content) == delivery.cues_hash
         )
 
-    def is_what_was_sent(self, known: Delivery, name: str, seen: bytes) -> bool:
-        """Whether these bytes are what was sent last: the same, or the same cues without formatting, since we write none and a person may."""
-        is_default = _FORMATTING.search(seen) is None
-        return hash_of(seen) == known.content_hash or (
-            bool(known.cues_hash) and is_default and self.cues_hash(name, seen) == known.cues_hash
+    def is_delivered(self, delivery: Delivery, file_name: str, content: bytes) -> bool:
+        """Return True if the content is what was sent last, or the track that it replaces.
+
+        The replaced track still exists if the replacement was interrupted before its deletion.
+        """
+        return hash_of(content) == delivery.previous_ref or self.is_what_was_sent(
+            delivery, file_name, content
         )
 
-    def is_delivered(self, known: Delivery, name: str, seen: bytes) -> bool:
-        """The same, or what it replaces: that still lies there when a replacement was broken off before the deletion."""
-        return hash_of(seen) == known.previous_ref or self.is_what_was_sent(known, name, seen)
+    @staticmethod
+    def is_partial(last_delivery: Delivery | None, content: bytes, track: FinishedTrack) -> bool:
+        """Return True if the content is the beginning of the same track, left behind by a server without free space.
+
+        A track that was confirmed as a whole is never partial.
+        """
+        return (
+            last_delivery is not None
+            and last_delivery.state is DeliveryState.INTENDED
+            and last_delivery.content_hash == track.content_hash
+            and track.content.startswith(content)
+        )
 
     def has_cues(self, content: bytes) -> bool:
-        """Whether a viewer would see anything of it."""
+        """Return True if the content has at least one cue."""
         try:
-            return bool(self._codec.read("ours.srt", content).cues)
+            return bool(self._codec.read(OWN_FILE_NAME, content).cues)
         except SubtitleUnreadable:
             return False
 
-    def cues_hash(self, name: str, content: bytes) -> ContentHash:
-        """Over the cues alone; over the bytes where there are none."""
+    def cues_hash(self, file_name: str, content: bytes) -> ContentHash:
+        """Return the hash of the cues alone; of the bytes if they are no subtitle."""
         try:
-            return hash_cues(self._codec.read(name, content))
+            return hash_cues(self._codec.read(file_name, content))
         except SubtitleUnreadable:
             return hash_of(content)
 
 
+def unlisted_sidecar(source: MediaSource, name: str) -> SubtitleTrack:
+    """Return a track for a sidecar that the server does not list; only its path is valid."""
+    return SubtitleTrack("", None, name.rsplit(".", 1)[-1], path=f"{source.folder}/{name}")
+
+
 def hash_of(content: bytes) -> ContentHash:
-    """Names these very bytes."""
+    """Return the SHA-256 hash of the bytes."""
     return ContentHash(hashlib.sha256(content).hexdigest())
 
 

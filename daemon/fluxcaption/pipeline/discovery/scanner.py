@@ -1,4 +1,9 @@
-"""Passes over the library: the truth about what is missing, page by page, through intake."""
+"""Scans of the libraries: find what is missing, and queue it.
+
+An incremental scan reads the items that were saved since the last scan. A full scan sees every item, so only a full scan can
+conclude that an item or a delivered track no longer exists. A lean full scan reads the ids and revisions of all items, and in
+full only the items that changed; the counts of the others are remembered from the scan that read them.
+"""
 
 import asyncio
 import hashlib
@@ -6,45 +11,37 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from fluxcaption.domain.backlog import BacklogMode, BacklogRules, belongs_to_backlog, titles_to_start
-from fluxcaption.domain.deliveries import Delivery, DeliveryState
-from fluxcaption.domain.errors import ServiceUnreachable
 from fluxcaption.domain.forecast import Forecast, ItemCount, Tally, forecast, forecast_lines
-from fluxcaption.domain.gaps import REMOVED, Action, Decision, SourceHistory
-from fluxcaption.domain.jobs import ANY_SKIP_KEY
-from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.media import Item, Library, MediaSource, ServerIdentity
-from fluxcaption.domain.removal_policy import (
-    MissingTrackFacts,
-    MissingTrackVerdict,
-    classify_missing_track,
-    is_missing_long_enough,
-)
+from fluxcaption.domain.gaps import Action, Decision, SourceHistory
+from fluxcaption.domain.media import Item, Library, ServerIdentity
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
-from fluxcaption.pipeline.captioning.source_reader import DELIVERED, SourceReader
+from fluxcaption.pipeline.captioning.source_reader import SourceReader
+from fluxcaption.pipeline.delivery.removal_watch import MissingTrack, RemovalWatch
 from fluxcaption.pipeline.discovery.enqueue import Enqueuer
 from fluxcaption.pipeline.planner import Planner
-from fluxcaption.pipeline.playback import PlaybackMonitor
 from fluxcaption.ports.clock import Clock
-from fluxcaption.ports.media_server import LibraryScan, MediaServer
-from fluxcaption.ports.storage import Storage
+from fluxcaption.ports.media_server import ItemRevision, LibraryReader, LibraryScan, ServerInfo
+from fluxcaption.ports.storage import ItemRecord, Storage
 
 log = logging.getLogger(__name__)
 
 OVERLAP = timedelta(minutes=5)
-"""An incremental pass looks this far behind its cursor: servers save late."""
+"""Time before its cursor from which an incremental scan reads; servers store the time of a save late."""
 
-SCAN_CONCURRENCY = 25
-"""Items decided before others get a turn."""
+ITEMS_PER_STEP = 25
+"""Items that are decided before other tasks of the event loop run."""
 
-MAX_TOLD = 20
+ROWS_PER_PAGE = 1000
+"""Rows of remembered items that are compared at a time after a full scan."""
 
-GONE_AFTER = timedelta(hours=24)
-"""An item that two complete passes so far apart did not see is forgotten."""
+MAX_BROKEN_REPORTED = 20
+"""Unreadable media files in a report."""
 
-REFRESH_TAKES_S = 10.0
-"""Until the server has looked at some items' files again (0.3 s for one, contract 7.8)."""
+FORGET_ITEM_AFTER = timedelta(hours=24)
+"""Minimum time between two full scans without an item before the item is forgotten."""
 
 FIRST_SCAN_KEY = "first-scan-at"
 CURSOR_KEY = "scan-cursor"
@@ -54,14 +51,15 @@ BEGUN_KEY = "scan-begun-on"
 
 @dataclass(slots=True)
 class ScanReport:
-    """What a pass found.
+    """Result of a scan.
 
     Attributes:
-        items: Seen, read in full or passed over as unchanged.
-        read: Read in full.
-        queued: Jobs that are new in the queue.
-        broken: Media that cannot be read, the first few, each with its reason.
-        is_first: Nothing was ever scanned before.
+        items: Number of items seen, read in full or skipped as unchanged.
+        read: Number of items read in full.
+        queued: Number of new jobs.
+        forecast: Forecast of the work; None until the scan has ended.
+        broken: Sentences about unreadable media files, at most `MAX_BROKEN_REPORTED`.
+        is_first: True if no scan was ever made before.
     """
 
     tally: Tally
@@ -72,14 +70,18 @@ class ScanReport:
     broken: list[str] = field(default_factory=list)
     is_first: bool = False
 
-    def note_broken(self, item: Item) -> None:
-        """Keep what a person should know of an item whose media cannot be read."""
-        if item.broken and len(self.broken) < MAX_TOLD:
+    def add_broken(self, item: Item) -> None:
+        """Add the sentence about an item whose media is not readable; ignore any other item."""
+        if item.broken and len(self.broken) < MAX_BROKEN_REPORTED:
             self.broken.append(item.broken)
 
 
-class _Seen:
-    """Which rows a pass has seen: a bit for each."""
+class ScanServer(ServerInfo, LibraryReader, Protocol):
+    """Media server as a scan uses it."""
+
+
+class _RowSet:
+    """Set of row numbers with one bit for each row; libraries can have hundreds of thousands of items."""
 
     def __init__(self) -> None:
         self._bits = bytearray()
@@ -94,32 +96,65 @@ class _Seen:
 
 
 @dataclass(slots=True)
-class _Pass:
-    """One pass on its way."""
+class ScanRun:
+    """State of one running scan.
+
+    Attributes:
+        started_at: Start of this scan.
+        first_scan_at: Start of the first scan ever; older items belong to the backlog.
+        since: Time from which an incremental scan reads; None for a full scan.
+        has_stored_decisions: True if the decisions of unchanged items are stored and still valid, as a lean scan needs.
+        server_scan: State of the server's own scan when this scan started.
+        decision_inputs_hash: Hash of everything but the items that decisions depend on.
+        seen: Rows of the items that a library of this scan contained.
+        missing: Delivered tracks that were not listed, counted only after the whole scan.
+        newest: Newest item with a gap, and its decisions; None if there is no gap.
+    """
 
     report: ScanReport
+    started_at: datetime
     first_scan_at: datetime
-    is_complete: bool
+    since: datetime | None
+    has_stored_decisions: bool
     server_scan: LibraryScan
     decision_inputs_hash: str
-    seen: _Seen = field(default_factory=_Seen)
-    """Rows that any library has shown."""
-    unlisted: list[tuple[ItemId, SourceId, LanguageTag]] = field(default_factory=list)
-    """Tracks of ours that were not listed: counted only when the pass has ended whole."""
+    seen: _RowSet = field(default_factory=_RowSet)
+    missing: list[MissingTrack] = field(default_factory=list)
     newest: tuple[Item, Sequence[Decision]] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Return True if the scan sees every item."""
+        return self.since is None
+
+    def add(self, item: Item, decisions: Sequence[Decision]) -> ItemCount:
+        """Count an item that was read in full."""
+        self.report.items += 1
+        self.report.read += 1
+        self.report.add_broken(item)
+        has_gap = any(decision.action.makes_track for decision in decisions)
+        if has_gap and (self.newest is None or item.added_at > self.newest[0].added_at):
+            self.newest = (item, decisions)
+        return self.report.tally.add(item, decisions)
+
+    def add_unchanged(self, record: ItemRecord, count: ItemCount) -> None:
+        """Count an item that did not change since it was read in full."""
+        self.report.items += 1
+        self.report.tally.add_count(count)
+        self.seen.add(record.row)
 
 
 class Scanner:
-    """Reads libraries and hands each item that changed to intake."""
+    """Reads libraries, decides about items, and queues jobs."""
 
     def __init__(
         self,
-        server: MediaServer,
+        server: ScanServer,
         storage: Storage,
         planner: Planner,
         enqueuer: Enqueuer,
-        reading: SourceReader,
-        playback: PlaybackMonitor,
+        source_reader: SourceReader,
+        removal_watch: RemovalWatch,
         backlog: BacklogRules,
         clock: Clock,
     ) -> None:
@@ -127,350 +162,117 @@ class Scanner:
         self._storage = storage
         self._planner = planner
         self._enqueuer = enqueuer
-        self._reading = reading
+        self._source_reader = source_reader
+        self._removal_watch = removal_watch
         self._backlog = backlog
-        self._playback = playback
         self._clock = clock
         self.identity: ServerIdentity | None = None
 
     async def scan(self, *, full: bool, lean: bool = True) -> ScanReport:
-        """Make one pass and queue what is missing.
+        """Make one scan and queue what is missing.
+
+        The scan is full in any case if there was none before, or if decision inputs such as settings changed.
 
         Args:
-            full: Look at every item, else only at what was saved since the last pass.
-            lean: In a full pass, read in full only what changed by its Etag; never after the server's version or the wishes changed.
+            full: True for a full scan, False for an incremental one.
+            lean: True if a full scan may skip items that did not change since their decisions were stored.
         """
-        began = self._clock.now()
-        server_scan = await self._server.library_scan()
-        decision_inputs_hash = self._decision_inputs_hash()
-        is_same_basis = await self._storage.state_values.get(DECISION_INPUTS_KEY) == decision_inputs_hash
-        cursor = await self._storage.state_values.get(CURSOR_KEY)
-        since = (
-            None if full or cursor is None or not is_same_basis else datetime.fromisoformat(cursor) - OVERLAP
-        )
-        first_scan = await self._storage.state_values.get(FIRST_SCAN_KEY)
-        if first_scan is None:
-            await self._storage.state_values.set(FIRST_SCAN_KEY, began.isoformat())
-        # A pass that was begun on this basis and broken off goes on with what it has not read.
-        is_begun = await self._storage.state_values.get(BEGUN_KEY) == decision_inputs_hash
-        await self._storage.state_values.set(BEGUN_KEY, decision_inputs_hash)
-        report = ScanReport(self._tally(), is_first=first_scan is None)
-        run = _Pass(
-            report,
-            datetime.fromisoformat(first_scan) if first_scan else began,
-            since is None,
-            server_scan,
-            decision_inputs_hash,
-        )
-        if run.is_complete:
-            await self._storage.items.recheck_failed(began)
+        run = await self._begin(full=full)
+        if run.is_full:
+            await self._storage.items.recheck_failed(run.started_at)
         for library in await self._server.libraries():
-            if since is not None:
-                async for page in self._server.items(library, since):
-                    await self._take(page, run)
+            if run.since is not None:
+                async for page in self._server.items(library, run.since):
+                    await self._process(page, run)
+            elif lean and run.has_stored_decisions:
+                await self._scan_lean(library, run)
             else:
-                await self._scan_whole(library, run, lean=lean and (is_same_basis or is_begun))
-        if run.is_complete:
-            await self._forget_what_is_gone(run)
-        if first_scan is None and run.newest is not None and self._backlog.mode is BacklogMode.RECENT:
-            run.report.queued += await self._enqueuer.enqueue_first(run.newest[1])
-        await self._storage.state_values.set(CURSOR_KEY, (server_scan.now or began).isoformat())
-        await self._storage.state_values.set(DECISION_INPUTS_KEY, decision_inputs_hash)
-        if run.is_complete and run.unlisted:
-            await self._check_missing_tracks(run)
-        run.report.forecast = await self._forecast(run.report.tally)
-        if run.report.is_first:
-            for line in forecast_lines(run.report.forecast):
-                log.info("%s", line)
-        log.info(
-            "library scanned",
-            extra={
-                "items": run.report.items,
-                "read": run.report.read,
-                "queued": run.report.queued,
-                "full": since is None,
-            },
-        )
+                await self._scan_in_full(library, run)
+        if run.is_full:
+            await self._forget_removed_items(run)
+        await self._end(run)
         return run.report
 
     async def look(self) -> ScanReport:
-        """Make one full pass that changes nothing anywhere."""
-        report = ScanReport(self._tally())
+        """Return the report of a full scan that changes nothing anywhere."""
+        report = ScanReport(self._new_tally())
         for library in await self._server.libraries():
             async for page in self._server.items(library):
                 for item, decisions in zip(page, await self._planner.plan(page), strict=True):
                     report.items += 1
                     report.tally.add(item, decisions)
-                    report.note_broken(item)
+                    report.add_broken(item)
         report.forecast = await self._forecast(report.tally)
         return report
 
-    # -- a whole library --------------------------------------------------------------------------------------------
+    async def release_backlog(self) -> int:
+        """Start as many titles of the backlog as its rules allow now, and return their number."""
+        now = self._clock.now()
+        titles = titles_to_start(await self._storage.backlog.progress(now), self._backlog)
+        return await self._storage.backlog.release(titles, self._backlog.newest_first, now) if titles else 0
+
+    # -- begin and end of a scan --------------------------------------------------------------------------------------
+
+    async def _begin(self, *, full: bool) -> ScanRun:
+        values = self._storage.state_values
+        started_at = self._clock.now()
+        server_scan = await self._server.library_scan()
+        inputs_hash = self._decision_inputs_hash()
+        has_same_inputs = await values.get(DECISION_INPUTS_KEY) == inputs_hash
+        cursor = await values.get(CURSOR_KEY)
+        is_incremental = not full and cursor is not None and has_same_inputs
+        first_scan = await values.get(FIRST_SCAN_KEY)
+        if first_scan is None:
+            await values.set(FIRST_SCAN_KEY, started_at.isoformat())
+        # An interrupted scan with the same inputs has stored decisions, too: the next one continues with the remaining items.
+        was_begun = await values.get(BEGUN_KEY) == inputs_hash
+        await values.set(BEGUN_KEY, inputs_hash)
+        return ScanRun(
+            report=ScanReport(self._new_tally(), is_first=first_scan is None),
+            started_at=started_at,
+            first_scan_at=datetime.fromisoformat(first_scan) if first_scan else started_at,
+            since=datetime.fromisoformat(cursor) - OVERLAP if is_incremental and cursor else None,
+            has_stored_decisions=has_same_inputs or was_begun,
+            server_scan=server_scan,
+            decision_inputs_hash=inputs_hash,
+        )
+
+    async def _end(self, run: ScanRun) -> None:
+        """Queue the first title, store the cursor, decide about missing tracks, and complete the report."""
+        report, values = run.report, self._storage.state_values
+        if report.is_first and run.newest is not None and self._backlog.mode is BacklogMode.RECENT:
+            _, decisions = run.newest
+            report.queued += await self._enqueuer.enqueue_first(decisions)
+        await values.set(CURSOR_KEY, (run.server_scan.now or run.started_at).isoformat())
+        await values.set(DECISION_INPUTS_KEY, run.decision_inputs_hash)
+        if run.is_full and run.missing:
+            await self._removal_watch.conclude(self._server_id, run.missing, run.server_scan)
+        report.forecast = await self._forecast(report.tally)
+        if report.is_first:
+            for line in forecast_lines(report.forecast):
+                log.info("%s", line)
+        log.info(
+            "library scanned",
+            extra={
+                "items": report.items,
+                "read": report.read,
+                "queued": report.queued,
+                "full": run.is_full,
+            },
+        )
 
     @property
     def _server_id(self) -> ServerId:
         return self.identity.id if self.identity else ServerId("")
 
-    async def _scan_whole(self, library: Library, run: _Pass, *, lean: bool) -> None:
-        """Read a library to its end; what an earlier library of this pass has shown belongs there."""
-        is_first = run.report.items == 0
-        left_out = 0
-        if lean:
-            left_out = await self._scan_lean(library, run)
-        else:
-            async for page in self._server.items(library):
-                known = (
-                    {}
-                    if is_first
-                    else await self._storage.items.records(self._server_id, [item.id for item in page])
-                )
-                own = [item for item in page if item.id not in known or known[item.id].row not in run.seen]
-                left_out += len(page) - len(own)
-                await self._take(own, run)
-                await self._mark_seen(own, run)
-        if left_out:
-            log.warning(
-                "%d items of library %s came under another library before: they are left there",
-                left_out,
-                library.name,
-            )
-
-    async def _scan_lean(self, library: Library, run: _Pass) -> int:
-        back: list[int] = []
-        left_out = 0
-        async for item_revisions in self._server.item_revisions(library):
-            known = await self._storage.items.records(
-                self._server_id, [glance.id for glance in item_revisions]
-            )
-            changed: list[ItemId] = []
-            for glance in item_revisions:
-                record = known.get(glance.id)
-                if record is None:
-                    changed.append(glance.id)
-                elif record.row in run.seen:
-                    left_out += 1
-                elif (
-                    (record.etag, record.decision_inputs_hash, record.library)
-                    != (glance.etag, run.decision_inputs_hash, library.name)
-                    or record.look_again
-                    or record.count is None
-                ):
-                    changed.append(glance.id)
-                else:
-                    run.report.items += 1
-                    run.report.tally.add_count(record.count)
-                    run.seen.add(record.row)
-                    if record.missed_since is not None:
-                        back.append(record.row)
-            if changed:
-                page = await self._server.fetch_items(changed, library)
-                await self._take(page, run)
-                await self._mark_seen(page, run)
-        await self._storage.items.mark_seen(back)
-        return left_out
-
-    async def _mark_seen(self, page: Sequence[Item], run: _Pass) -> None:
-        for record in (
-            await self._storage.items.records(self._server_id, [item.id for item in page])
-        ).values():
-            run.seen.add(record.row)
-
-    async def _forget_what_is_gone(self, run: _Pass) -> None:
-        """Items that no library has shown, those of a library that is gone among them."""
-        now = self._clock.now()
-        row = 0
-        while rows := await self._storage.items.rows(self._server_id, row, 1000):
-            unseen = [(row, missed_since) for row, missed_since in rows if row not in run.seen]
-            await self._storage.items.mark_missed(
-                [row for row, missed_since in unseen if missed_since is None], now
-            )
-            await self._storage.items.forget(
-                [
-                    row
-                    for row, missed_since in unseen
-                    if missed_since is not None and now - missed_since >= GONE_AFTER
-                ]
-            )
-            row = rows[-1][0]
-
-    # -- items ------------------------------------------------------------------------------------------------------
-
-    async def _take(self, page: Sequence[Item], run: _Pass) -> None:
-        for first in range(0, len(page), SCAN_CONCURRENCY):
-            await self._take_some(page[first : first + SCAN_CONCURRENCY], run)
-            await asyncio.sleep(0)
-
-    async def _take_some(self, items: Sequence[Item], run: _Pass) -> None:
-        await self._storage.history.rebind_moved_media(items)
-        memory = await self._storage.history.load(items, self._planner.skip_key)
-        if await self._read_what_nothing_explains(items, memory):
-            memory = await self._storage.history.load(items, self._planner.skip_key)
-        remembered: list[tuple[Item, bool, ItemCount]] = []
-        for item in items:
-            decisions = self._planner.decide(item, memory)
-            if any(decision.source.id in memory for decision in decisions) and await self._look_after_ours(
-                item, decisions, memory, run
-            ):
-                memory = {**memory, **await self._storage.history.load([item], self._planner.skip_key)}
-                decisions = self._planner.decide(item, memory)
-            run.report.items += 1
-            run.report.read += 1
-            run.report.queued += await self._enqueuer.enqueue_scanned(item, decisions, run.first_scan_at)
-            run.report.note_broken(item)
-            count = run.report.tally.add(item, decisions)
-            if any(decision.action.makes_track for decision in decisions) and (
-                run.newest is None or item.added_at > run.newest[0].added_at
-            ):
-                run.newest = (item, decisions)
-            remembered.append(
-                (
-                    item,
-                    item.is_probe_pending
-                    or item.broken != ""
-                    or any(decision.action is Action.MISSING for decision in decisions),
-                    count,
-                )
-            )
-        await self._storage.items.save(remembered, run.decision_inputs_hash)
-
-    async def _read_what_nothing_explains(
-        self, items: Sequence[Item], memory: Mapping[SourceId, SourceHistory]
-    ) -> bool:
-        was_read = False
-        for item in items:
-            for source in item.sources:
-                if source.id in memory:
-                    was_read |= await self._reading.find_own_tracks(
-                        item, source, memory[source.id], self._planner.policy.marker
-                    )
-        return was_read
-
-    async def _look_after_ours(
-        self, item: Item, decisions: Sequence[Decision], memory: Mapping[SourceId, SourceHistory], run: _Pass
-    ) -> bool:
-        """Follow what became of tracks we delivered; returns whether anything about them changed."""
-        changed = False
-        for decision in decisions:
-            target_history = (
-                memory[decision.source.id].targets.get(decision.target)
-                if decision.source.id in memory
-                else None
-            )
-            if target_history is None or target_history.delivery not in DELIVERED:
-                continue
-            if decision.action is Action.MISSING:
-                await self._look_for(decision, run)
-            elif target_history.delivery is DeliveryState.MISSING and decision.action in {
-                Action.COVERED,
-                Action.YIELD_TO_HUMAN,
-            }:
-                await self._storage.deliveries.set_state(
-                    item.server_id, decision.source.id, decision.target, DeliveryState.CONFIRMED
-                )
-                changed = True
-        return changed
-
-    async def _look_for(self, decision: Decision, run: _Pass) -> None:
-        """Note a track of ours that is not listed, and have the server look at the files again: it drops good ones by itself."""
-        item, source, target = decision.item, decision.source, decision.target
-        delivery = await self._storage.deliveries.get(item.server_id, source.id, target)
-        if delivery is None:
-            return
-        is_there = await self._file_is_there(source, delivery)
-        if not is_there:
-            run.unlisted.append((item.id, source.id, target))
-        if is_there or delivery.missing_passes <= 1:
-            await self._refresh(item.id, source.id)
-
-    async def _file_is_there(self, source: MediaSource, delivery: Delivery) -> bool | None:
-        file = await self._server.sidecar_path(source, delivery.file_name)
-        return None if file is None else await asyncio.to_thread(file.is_file)
-
-    async def _refresh(self, item_id: ItemId, source_id: SourceId) -> bool:
-        """Have the server look at one item's files; a server that stumbles over it does not end the pass."""
-        try:
-            return await self._playback.refresh_unless_playing(item_id, source_id)
-        except ServiceUnreachable as error:
-            log.info(
-                "the server does not look at the files of an item again: %s", error, extra={"item": item_id}
-            )
-            return False
-
-    async def _check_missing_tracks(self, run: _Pass) -> None:
-        """After a whole pass: count what it did not list, and look a last time for what was missed long enough."""
-        if await self._has_walked_since(run.server_scan):
-            return
-        await self._storage.deliveries.mark_missing(
-            self._server_id, [(source_id, target) for _, source_id, target in run.unlisted], self._clock.now()
-        )
-        for first in range(0, len(run.unlisted), SCAN_CONCURRENCY):
-            sought: dict[tuple[SourceId, LanguageTag], Delivery] = {}
-            wanted: set[ItemId] = set()
-            for item_id, source_id, target in run.unlisted[first : first + SCAN_CONCURRENCY]:
-                delivery = await self._storage.deliveries.get(self._server_id, source_id, target)
-                if delivery is None or not is_missing_long_enough(
-                    delivery.missing_since, delivery.missing_passes, self._clock.now()
-                ):
-                    continue
-                if await self._refresh(item_id, source_id):
-                    sought[(source_id, target)] = delivery
-                    wanted.add(item_id)
-            if sought:
-                await self._clock.sleep(REFRESH_TAKES_S)
-                await self._classify_missing(await self._server.fetch_items(sorted(wanted)), sought, run)
-
-    async def _has_walked_since(self, before: LibraryScan) -> bool:
-        """Whether the server walks its folders, or did since then: what it lists meanwhile says nothing."""
-        scan = await self._server.library_scan()
-        return before.is_running or scan.is_running or scan.ended_at != before.ended_at
-
-    async def _classify_missing(
-        self, items: Sequence[Item], sought: Mapping[tuple[SourceId, LanguageTag], Delivery], run: _Pass
-    ) -> None:
-        memory = await self._storage.history.load(items, self._planner.skip_key)
-        has_walked = await self._has_walked_since(run.server_scan)
-        for decision in [decision for item in items for decision in self._planner.decide(item, memory)]:
-            delivery = sought.get((decision.source.id, decision.target))
-            if delivery is None or decision.action is not Action.MISSING:
-                continue
-            try:
-                media_is_there = await self._server.media_exists(decision.source)
-            except ServiceUnreachable:
-                media_is_there = False
-            facts = MissingTrackFacts(
-                missing_since=delivery.missing_since,
-                passes=delivery.missing_passes,
-                scan_is_running=has_walked,
-                media_is_there=media_is_there,
-                file_is_there=await self._file_is_there(decision.source, delivery),
-            )
-            if classify_missing_track(facts, self._clock.now()) is MissingTrackVerdict.REFUSED:
-                await self._take_for_a_no(decision, delivery)
-
-    async def _take_for_a_no(self, decision: Decision, delivery: Delivery) -> None:
-        """Somebody removed our track; that is remembered by the media first, so that it holds under whatever name the film goes."""
-        if delivery.fingerprint:
-            await self._storage.skips.remember(
-                delivery.fingerprint, decision.target, ANY_SKIP_KEY, "removed", REMOVED, self._clock.now()
-            )
-        await self._storage.deliveries.set_state(
-            delivery.server_id, delivery.source_id, decision.target, DeliveryState.REFUSED
-        )
-        log.info(
-            "our track was removed by somebody: it is not made again unless asked for",
-            extra={"title": decision.item.name, "target": str(decision.target)},
-        )
-
-    # -- the rest ---------------------------------------------------------------------------------------------------
-
     def _decision_inputs_hash(self) -> str:
-        """Names everything but the items themselves that decisions rest on."""
+        """Return the hash of everything but the items that decisions depend on."""
         version = self.identity.version if self.identity else ""
         backends = [translator.name for translator in self._planner.translators]
-        told = (version, self._planner.language_policy, backends, self._planner.skip_key, self._backlog)
-        return hashlib.sha256(repr(told).encode()).hexdigest()
+        inputs = (version, self._planner.language_policy, backends, self._planner.skip_key, self._backlog)
+        return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
-    def _tally(self) -> Tally:
+    def _new_tally(self) -> Tally:
         now = self._clock.now()
         return Tally(lambda added_at: belongs_to_backlog(added_at, self._backlog, now))
 
@@ -484,8 +286,146 @@ class Scanner:
             tally, await self._storage.speeds.get("listen"), per_day, self._clock.now().astimezone(UTC)
         )
 
-    async def release_backlog(self) -> int:
-        """Begin as many titles of the backlog as the day allows."""
+    # -- a library in a full scan -------------------------------------------------------------------------------------
+
+    async def _scan_in_full(self, library: Library, run: ScanRun) -> None:
+        """Read all items of a library, without those that an earlier library of this scan contained."""
+        is_first_library = run.report.items == 0
+        duplicates = 0
+        async for page in self._server.items(library):
+            records = {} if is_first_library else await self._records([item.id for item in page])
+            new = [item for item in page if item.id not in records or records[item.id].row not in run.seen]
+            duplicates += len(page) - len(new)
+            await self._process(new, run)
+            await self._mark_seen(new, run)
+        _warn_of_duplicates(library, duplicates)
+
+    async def _scan_lean(self, library: Library, run: ScanRun) -> None:
+        """Read the revisions of all items of a library, and in full only the items that changed."""
+        found_again: list[int] = []
+        duplicates = 0
+        async for revisions in self._server.item_revisions(library):
+            records = await self._records([revision.id for revision in revisions])
+            changed: list[ItemId] = []
+            for revision in revisions:
+                record = records.get(revision.id)
+                if record is not None and record.row in run.seen:
+                    duplicates += 1
+                elif record is None or record.count is None or _must_be_read(record, revision, library, run):
+                    changed.append(revision.id)
+                else:
+                    run.add_unchanged(record, record.count)
+                    if record.missed_since is not None:
+                        found_again.append(record.row)
+            if changed:
+                page = await self._server.fetch_items(changed, library)
+                await self._process(page, run)
+                await self._mark_seen(page, run)
+        await self._storage.items.mark_seen(found_again)
+        _warn_of_duplicates(library, duplicates)
+
+    async def _records(self, ids: Sequence[ItemId]) -> Mapping[ItemId, ItemRecord]:
+        return await self._storage.items.records(self._server_id, ids)
+
+    async def _mark_seen(self, page: Sequence[Item], run: ScanRun) -> None:
+        for record in (await self._records([item.id for item in page])).values():
+            run.seen.add(record.row)
+
+    async def _forget_removed_items(self, run: ScanRun) -> None:
+        """Forget items that no library has contained for long enough, with those of removed libraries."""
         now = self._clock.now()
-        titles = titles_to_start(await self._storage.backlog.progress(now), self._backlog)
-        return await self._storage.backlog.release(titles, self._backlog.newest_first, now) if titles else 0
+        last_row = 0
+        while rows := await self._storage.items.rows(self._server_id, last_row, ROWS_PER_PAGE):
+            missed = [(row, missed_since) for row, missed_since in rows if row not in run.seen]
+            await self._storage.items.mark_missed(
+                [row for row, missed_since in missed if missed_since is None], now
+            )
+            await self._storage.items.forget(
+                [
+                    row
+                    for row, missed_since in missed
+                    if missed_since is not None and now - missed_since >= FORGET_ITEM_AFTER
+                ]
+            )
+            last_row = rows[-1][0]
+
+    # -- items --------------------------------------------------------------------------------------------------------
+
+    async def _process(self, page: Sequence[Item], run: ScanRun) -> None:
+        """Decide about items, queue jobs for their gaps, and store their decisions."""
+        for first in range(0, len(page), ITEMS_PER_STEP):
+            await self._process_step(page[first : first + ITEMS_PER_STEP], run)
+            await asyncio.sleep(0)
+
+    async def _process_step(self, items: Sequence[Item], run: ScanRun) -> None:
+        await self._storage.history.rebind_moved_media(items)
+        histories = await self._load_histories(items)
+        if await self._read_unexplained_tracks(items, histories):
+            histories = await self._load_histories(items)
+        stored: list[tuple[Item, bool, ItemCount]] = []
+        for item in items:
+            decisions = self._planner.decide(item, histories)
+            if await self._follow_deliveries(decisions, histories, run):
+                decisions = self._planner.decide(item, {**histories, **await self._load_histories([item])})
+            run.report.queued += await self._enqueuer.enqueue_scanned(item, decisions, run.first_scan_at)
+            stored.append((item, _must_be_rechecked(item, decisions), run.add(item, decisions)))
+        await self._storage.items.save(stored, run.decision_inputs_hash)
+
+    async def _load_histories(self, items: Sequence[Item]) -> Mapping[SourceId, SourceHistory]:
+        return await self._storage.history.load(items, self._planner.skip_key)
+
+    async def _read_unexplained_tracks(
+        self, items: Sequence[Item], histories: Mapping[SourceId, SourceHistory]
+    ) -> bool:
+        """Read tracks that may be ours under another name. Return True if any was read."""
+        was_read = False
+        for item in items:
+            for source in item.sources:
+                if source.id in histories:
+                    was_read |= await self._source_reader.find_own_tracks(
+                        item, source, histories[source.id], self._planner.policy.marker
+                    )
+        return was_read
+
+    async def _follow_deliveries(
+        self, decisions: Sequence[Decision], histories: Mapping[SourceId, SourceHistory], run: ScanRun
+    ) -> bool:
+        """Note delivered tracks that are not listed. Return True if a missing track was found again."""
+        was_found = False
+        for decision in decisions:
+            history = histories.get(decision.source.id)
+            if history is None:
+                continue
+            missing = await self._removal_watch.find_missing(decision, history)
+            if missing is not None:
+                run.missing.append(missing)
+            was_found |= await self._removal_watch.confirm_found(decision, history)
+        return was_found
+
+
+def _must_be_read(record: ItemRecord, revision: ItemRevision, library: Library, run: ScanRun) -> bool:
+    """Return True if the stored decisions of an item are not valid any more."""
+    return (
+        record.look_again
+        or record.etag != revision.etag
+        or record.library != library.name
+        or record.decision_inputs_hash != run.decision_inputs_hash
+    )
+
+
+def _must_be_rechecked(item: Item, decisions: Sequence[Decision]) -> bool:
+    """Return True if the next full scan has to read the item even if it did not change."""
+    return (
+        item.is_probe_pending
+        or item.broken != ""
+        or any(decision.action is Action.MISSING for decision in decisions)
+    )
+
+
+def _warn_of_duplicates(library: Library, count: int) -> None:
+    if count:
+        log.warning(
+            "%d items of library %s also belong to another library, where they were scanned already",
+            count,
+            library.name,
+        )

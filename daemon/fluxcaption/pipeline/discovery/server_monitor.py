@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from fluxcaption.domain.errors import ItemGone, JobError, StateError
 from fluxcaption.domain.jobs import Priority
 from fluxcaption.domain.units import ItemId
-from fluxcaption.pipeline.delivery.upload import Deliverer
+from fluxcaption.pipeline.delivery.services import DeliveryServices
 from fluxcaption.pipeline.discovery.enqueue import Enqueuer
 from fluxcaption.pipeline.playback import PlaybackMonitor
 from fluxcaption.ports.media_server import MediaServer
@@ -26,13 +26,13 @@ class ServerMonitor:
         server: MediaServer,
         storage: Storage,
         playback: PlaybackMonitor,
-        deliverer: Deliverer,
+        delivery: DeliveryServices,
         enqueuer: Enqueuer,
     ) -> None:
         self._server = server
         self._storage = storage
         self._playback = playback
-        self._deliverer = deliverer
+        self._delivery = delivery
         self._enqueuer = enqueuer
         self._preferred: dict[ItemId, Priority] = {}
         self.server_is_scanning = False
@@ -79,10 +79,12 @@ class ServerMonitor:
             await self._storage.state_values.set(SCAN_END_KEY, ended)
             return False
         began = (scan.started_at or datetime.fromisoformat(before)) - BEFORE_THE_SCAN
-        if again := await self._deliverer.look_again(began, self._playback.server_id):
+        server_id = self._playback.server_id
+        if refreshed := await self._delivery.removal_watch.refresh_unlisted(began, server_id):
             log.info(
-                "tracks delivered during a library scan are not listed: the server is asked to look",
-                extra={"tracks": again},
+                "tracks delivered during a library scan were not listed; their items were refreshed",
+                extra={"tracks": refreshed},
             )
+        await self._delivery.restorer.restore_abandoned(server_id)
         await self._storage.state_values.set(SCAN_END_KEY, ended)
         return True

@@ -18,6 +18,7 @@ from fluxcaption.domain.errors import (
     UnexpectedError,
 )
 from fluxcaption.domain.jobs import Job, JobState, Outcome, Priority, Stage
+from fluxcaption.domain.reasons import ReasonCode
 from fluxcaption.domain.retry import after_failure
 from fluxcaption.domain.units import JobId
 from fluxcaption.logs import job_context
@@ -114,7 +115,9 @@ class WorkerPool:
                 self._end(
                     task,
                     attempt,
-                    Outcome(JobState.CANCELLED, reason="cancelled by a person", reason_code="cancelled"),
+                    Outcome(
+                        JobState.CANCELLED, reason="cancelled by a person", reason_code=ReasonCode.CANCELLED
+                    ),
                 )
 
     def preempt(self) -> None:
@@ -128,7 +131,9 @@ class WorkerPool:
                     task,
                     attempt,
                     Outcome.parked(
-                        timedelta(0), "it steps aside while somebody watches, or for a quiet hour", "aside"
+                        timedelta(0),
+                        "it steps aside while somebody watches, or for a quiet hour",
+                        ReasonCode.PREEMPTED,
                     ),
                 )
 
