@@ -20,7 +20,7 @@ from fluxcaption.domain.units import ItemId, Ms
 from fluxcaption.health import Health, PartState
 from fluxcaption.malloc import trim_memory
 from fluxcaption.pipeline.discovery.scan_requests import ScanRequests
-from fluxcaption.pipeline.discovery.scanner import ScanReport
+from fluxcaption.pipeline.discovery.scan_run import ScanReport
 from fluxcaption.pipeline.explain import explain
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.media_server import MediaServer

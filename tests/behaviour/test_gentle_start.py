@@ -7,7 +7,7 @@ from pathlib import Path
 from fluxcaption.app import build_app
 from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.jobs import Job, Outcome, Priority, Stage
-from fluxcaption.pipeline.discovery.scanner import ScanReport
+from fluxcaption.pipeline.discovery.scan_run import ScanReport
 from fluxcaption.pipeline.queue.worker_pool import StagePool, WorkerPool
 from fluxcaption.storage.storage import SqliteStorage
 

@@ -10,7 +10,7 @@ from fluxcaption.cli.daemon_client import call_daemon, is_running
 from fluxcaption.cli.progress import ProgressDisplay
 from fluxcaption.daemon import Daemon, OnceReport, run_once
 from fluxcaption.domain.jobs import JobState
-from fluxcaption.pipeline.discovery.scanner import ScanReport
+from fluxcaption.pipeline.discovery.scan_run import ScanReport
 from fluxcaption.settings import Settings
 from fluxcaption.systemd import notify
 from fluxcaption.web.api import ScanAnswer

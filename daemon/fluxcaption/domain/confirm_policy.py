@@ -5,10 +5,10 @@ from datetime import timedelta
 from enum import StrEnum
 
 CONFIRM_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 30, 60, 300, 900))
-"""Delays before each check (server contract 7.5: a track is usually listed within a second, later on slow disks)."""
+"""Delays before each check (server contract 7.5: usually listed within a second, later on slow disks)."""
 
 SECOND_UPLOAD_DELAY = timedelta(minutes=30)
-"""Minimum time between two uploads of a track; a second upload may create a second file with `.0` in its name."""
+"""Minimum time between two uploads of a track; the second one may create a file with `.0` in its name."""
 
 MAX_UPLOAD_ATTEMPTS = 5
 """Uploads of one track, after which a user has to act: tracks that never become visible would accumulate."""
@@ -64,7 +64,8 @@ class ConfirmFacts:
 def next_confirm_action(facts: ConfirmFacts) -> ConfirmAction:
     """Return the action for a track that was not listed at a check.
 
-    A second upload needs all of: no file in a reachable folder, a refresh, a finished library scan, half an hour.
+    A second upload needs all of: no file in a reachable folder, a refresh, a finished library scan, and
+    `SECOND_UPLOAD_DELAY`.
     """
     if facts.confirm_attempts < len(CONFIRM_DELAYS):
         return ConfirmAction.CHECK_AGAIN

@@ -41,10 +41,10 @@ class DeliveryStep(StrEnum):
     """Step of the confirmation that was already taken for a sent track."""
 
     NONE = ""
-    REFRESHED = "refreshed"
+    REFRESHED_AFTER_UPLOAD = "refreshed-after-upload"
     """All quick checks failed; the server was asked to refresh the item after the last of them."""
     RESTORING = "restoring"
-    """The new track never appeared. This delivery is the replaced track, which was sent again; its job then fails."""
+    """A new track never appeared; this delivery is the replaced track, which was sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,13 @@ class Delivery:
         provenance: Source, recognizer, translator and score of the track.
         track_path: Path under which the server lists the track; empty before it was confirmed.
         previous_ref: Document with the bytes of the replaced track, kept until this delivery is confirmed.
-        previous: Delivery of the replaced track. None together with `previous_ref`: this delivery is the restored track.
+        previous: Delivery of the replaced track; None if there is none. If only `previous_ref` is set, this
+            delivery is itself a restored track.
         sent_at: Time at which the upload began; None if nothing was sent.
         missing_since: Time of the first complete scan without the track; None while it is listed.
         missing_scans: Number of complete scans without the track.
-        is_requested: True if a user requested the track although a human's track existed; it does not yield to that one.
+        is_requested: True if a user requested the track although a human-made one existed, to which it does
+            not yield.
         step: Step of the confirmation that was already taken.
     """
 

@@ -1,7 +1,8 @@
 """Reason codes: stable words that the stages of the pipeline store with a job's reason.
 
-`fluxcaption jobs --json`, the API and the database carry these values. A job that ended with an error carries the `code` of
-its error class instead (`domain/errors.py`), and a job without a gap carries the value of its `Action` (`domain/gaps.py`).
+`fluxcaption jobs --json`, the API and the database carry these values. A job that ended with an error
+carries the `code` of its error class instead (`domain/errors.py`), and a job without a gap carries the value
+of its `Action` (`domain/gaps.py`).
 """
 
 from enum import StrEnum
@@ -34,7 +35,7 @@ class ReasonCode(StrEnum):
     EMPTY_TRACK = "empty-track"
     """The finished track has no cues."""
     NOT_VISIBLE = "not-visible"
-    """The server accepted a track and does not list it. Such a job waits, or failed after the replaced track was restored."""
+    """The server accepted a track and does not list it. The job waits, or failed if it restored a track."""
     REFUSED = "refused"
     """A user removed the delivered track earlier."""
 

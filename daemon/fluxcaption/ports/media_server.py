@@ -21,8 +21,8 @@ class ServerCapabilities:
     """Properties of a kind of server that change how tracks are delivered.
 
     Attributes:
-        replaces_on_upload: True if an upload replaces an earlier file of the same name; otherwise the earlier file
-            has to be deleted first, and a forgotten one leads to a second file.
+        replaces_on_upload: True if an upload replaces an earlier file of the same name. Otherwise the earlier
+            file has to be deleted first, or the server stores a second one.
         reports_playback: True if the server knows what viewers play, and a new file may disturb them.
         can_leave_partial_upload: True if a failed upload may leave the beginning of the file behind.
         has_library_scan: True if the server keeps an index of its folders, which can lag behind the files.
@@ -74,7 +74,7 @@ class ServerConnection(Protocol):
         """Check that the right kind of server answers and accepts the key, and return its identity."""
 
     async def check_path_map(self) -> str:
-        """Return the problem with the mapping of library paths to local paths; an empty string if there is none."""
+        """Return the problem with the mapping of library paths to local paths; empty if there is none."""
 
     async def trigger_webhook_tasks(self) -> None:
         """Make the server send pending notifications of new items; do nothing if it sends none."""
@@ -129,10 +129,10 @@ class TrackReader(Protocol):
     """Files of a media source: the media itself and its tracks."""
 
     async def media_exists(self, source: MediaSource) -> bool:
-        """Return True if the media file is readable now. Nothing is written beside media whose disk is not mounted."""
+        """Return True if the media file is readable now, so that its disk is mounted."""
 
     async def sidecar_path(self, source: MediaSource, name: str) -> Path | None:
-        """Return the local path of a sidecar of that name; None if its folder is not reachable from this machine."""
+        """Return the local path of a sidecar of that name; None if its folder is not reachable from here."""
 
     async def read_text_track(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> bytes:
         """Return a text track in its own format, or as SubRip. The track is found even if it was renumbered.
@@ -162,7 +162,7 @@ class TrackWriter(Protocol):
         """Write a file beside the media, over an existing one of that name.
 
         Returns:
-            False if the folder is not reachable or not writable from here, and the server has to be used instead.
+            False if the folder is not reachable or not writable from here, and `upload` has to be used.
 
         Raises:
             WriteRefused: The folder is not writable, and there is no other way.

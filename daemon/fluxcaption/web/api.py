@@ -12,7 +12,7 @@ from fluxcaption.domain.gaps import Decision
 from fluxcaption.domain.jobs import OPEN_STATES, Job, JobState
 from fluxcaption.domain.units import ItemId, JobId
 from fluxcaption.health import Health
-from fluxcaption.pipeline.discovery.scanner import ScanReport
+from fluxcaption.pipeline.discovery.scan_run import ScanReport
 from fluxcaption.pipeline.explain import Explanation
 from fluxcaption.plugin_manifest import repository_manifest
 from fluxcaption.ports.clock import Clock

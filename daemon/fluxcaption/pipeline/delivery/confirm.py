@@ -106,14 +106,15 @@ class Confirmer:
             return Outcome.next(Stage.UPLOAD)
         if delivery.step is not DeliveryStep.NONE:
             return Outcome.failed(
-                f"{delivery.file_name} never became visible; the earlier track is there again. {_CHECK_SERVER}",
+                f"{delivery.file_name} never became visible; the earlier track is there again."
+                f" {_CHECK_SERVER}",
                 ReasonCode.NOT_VISIBLE,
             )
         if job.upload_attempts >= MAX_UPLOAD_ATTEMPTS:
             return Outcome.failed(f"{job.reason}; the earlier track is there again", ReasonCode.NOT_VISIBLE)
         return Outcome.waiting(Stage.UPLOAD, refusal_pause(job.upload_attempts), job.reason, job.reason_code)
 
-    # -- a track that is not listed -----------------------------------------------------------------------------------
+    # -- a track that is not listed ---------------------------------------------------------------
 
     async def _not_listed(
         self, context: DeliveryContext, delivery: Delivery, others: Sequence[ReadTrack]
@@ -139,7 +140,7 @@ class Confirmer:
         return await self._act(action, context, delivery, facts)
 
     async def _other_content(self, job: Job, delivery: Delivery, other: ReadTrack) -> Outcome:
-        """Decide about other content under our name: the track that was to be replaced, or the work of a user."""
+        """Decide about other content under our name: the track to be replaced, or the work of a user."""
         if delivery.previous is not None and hash_of(other.content) == delivery.previous_ref:
             await self._deps.deliveries.record_intent(delivery.previous)
             return Outcome.failed(
@@ -159,7 +160,7 @@ class Confirmer:
             confirm_attempts=confirm_attempts,
             upload_attempts=context.job.upload_attempts,
             since_sent=self._deps.clock.now() - sent_at,
-            was_refreshed=delivery.step is DeliveryStep.REFRESHED,
+            was_refreshed=delivery.step is DeliveryStep.REFRESHED_AFTER_UPLOAD,
             scan_is_running=scan.is_running,
             was_scanned=scan.has_run_since(sent_at),
             file_is_there=bool(content) if is_folder_reachable else None,
@@ -207,8 +208,10 @@ class Confirmer:
         reason = _never_visible(delivery.file_name)
         if not await self._deps.playback.refresh_unless_playing(context.item.id, context.source.id):
             return Outcome.parked(pause, reason, ReasonCode.WATCHED)
-        if delivery.step is not DeliveryStep.REFRESHED:
-            await self._deps.deliveries.record_intent(replace(delivery, step=DeliveryStep.REFRESHED))
+        if delivery.step is not DeliveryStep.REFRESHED_AFTER_UPLOAD:
+            await self._deps.deliveries.record_intent(
+                replace(delivery, step=DeliveryStep.REFRESHED_AFTER_UPLOAD)
+            )
         return Outcome.parked(pause, reason, ReasonCode.NOT_VISIBLE)
 
     async def _write_sidecar(self, context: DeliveryContext, delivery: Delivery) -> Outcome | None:

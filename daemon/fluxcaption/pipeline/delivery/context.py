@@ -106,14 +106,14 @@ async def source_history(deps: DeliveryDeps, item: Item, source: MediaSource) ->
 async def listed_own_tracks(
     deps: DeliveryDeps, item: Item, source: MediaSource, delivery: Delivery
 ) -> list[SubtitleTrack]:
-    """Return the listed tracks of a delivery that are in its language, or in no language that the server knows."""
+    """Return the listed tracks of a delivery that are in its language or have no language."""
     history = await source_history(deps, item, source)
     tracks = deps.own_tracks.find(source, delivery.target, delivery.file_name, delivery, history.tracks)
     return [track for track in tracks if satisfies(track.language or delivery.target, delivery.target)]
 
 
 async def count_refusal(deps: DeliveryDeps, job: Job) -> timedelta:
-    """Count an attempt that the server or the file system refused, and return the pause before the next one."""
+    """Count a refused attempt, and return the pause before the next one."""
     upload_attempts = job.upload_attempts + 1
     await deps.jobs.update_progress(job.id, upload_attempts=upload_attempts)
     return refusal_pause(upload_attempts)

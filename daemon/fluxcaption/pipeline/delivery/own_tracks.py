@@ -34,6 +34,11 @@ class ReadTrack:
         """Return the name of the track's file."""
         return self.track.file_name
 
+    @property
+    def is_unlisted(self) -> bool:
+        """Return True if the track was read from its folder and the server does not list it."""
+        return self.track.handle == ""
+
 
 class OwnTracks:
     """Finds, reads and compares the tracks that we delivered."""
@@ -55,7 +60,7 @@ class OwnTracks:
         last_delivery: Delivery | None,
         known_tracks: KnownTracks = NOTHING_KNOWN,
     ) -> list[SubtitleTrack]:
-        """Return the external tracks that belong to a delivery: by our file name, by its last path, or by content."""
+        """Return the external tracks that belong to a delivery: by file name, by last path, or by content."""
         stem = _stem(file_name)
         last_path = last_delivery.track_path if last_delivery else ""
         return [
@@ -108,13 +113,15 @@ class OwnTracks:
     ) -> bool:
         """Return True if the content is not what was delivered.
 
-        The track is read a second time before the conclusion: added and deleted files renumber the tracks between two
-        requests, and the first answer may have been another track.
+        A listed track is read a second time before the conclusion: added and deleted files renumber the
+        tracks between two requests, and the first answer may have been another track.
         """
         if last_delivery is None:
             return True
         if self.is_delivered(last_delivery, own.file_name, own.content):
             return False
+        if own.is_unlisted:
+            return True
         content = await self.read(item_id, source, own.track)
         return not self.is_delivered(last_delivery, own.file_name, content)
 
@@ -125,9 +132,9 @@ class OwnTracks:
         )
 
     def is_what_was_sent(self, delivery: Delivery, file_name: str, content: bytes) -> bool:
-        """Return True if the content is what was sent last: the same bytes, or the same cues without formatting.
+        """Return True if the content is what was sent last: the same bytes or cues, without formatting.
 
-        We write no formatting, so formatting is the edit of a user.
+        Delivered tracks have no formatting, so formatting is the edit of a user.
         """
         if hash_of(content) == delivery.content_hash:
             return True
@@ -149,9 +156,9 @@ class OwnTracks:
 
     @staticmethod
     def is_partial(last_delivery: Delivery | None, content: bytes, track: FinishedTrack) -> bool:
-        """Return True if the content is the beginning of the same track, left behind by a server without free space.
+        """Return True if the content is the beginning of the same track.
 
-        A track that was confirmed as a whole is never partial.
+        A server without free space leaves such a file behind. A confirmed track is never partial.
         """
         return (
             last_delivery is not None

@@ -9,7 +9,10 @@ from fluxcaption.pipeline.delivery.context import DeliveryDeps
 
 
 class Preconditions:
-    """Checks shared by the delivery stages; each returns the outcome that ends the run, or None to continue."""
+    """Checks shared by the delivery stages.
+
+    Each check returns the outcome that ends the run, or None if the run continues.
+    """
 
     def __init__(self, deps: DeliveryDeps) -> None:
         self._deps = deps
@@ -50,7 +53,7 @@ class Preconditions:
         return Outcome.waiting(
             stage,
             until - self._deps.clock.now(),
-            "finished; the item is or was just played. The track is delivered ten minutes after playback ends",
+            "finished; the item is or was just played. It is delivered ten minutes after the end of playback",
             ReasonCode.WATCHED,
         )
 

@@ -1,7 +1,8 @@
 """Removal watch: delivered tracks that are not listed any more, found by our scans and by the server's own.
 
-A server drops good tracks by itself for a while, so a track counts as removed by a user only after two complete scans a day
-apart, a refresh, and a look at the media (`domain/removal_policy.py`).
+A server drops good tracks by itself for a while. A track therefore counts as removed by a user only after two
+complete scans a day apart, a refresh of its item, and a check that the media is readable
+(`domain/removal_policy.py`).
 """
 
 import itertools
@@ -54,7 +55,7 @@ class RemovalWatch:
     def __init__(self, deps: DeliveryDeps) -> None:
         self._deps = deps
 
-    # -- during a scan ------------------------------------------------------------------------------------------------
+    # -- during a scan ----------------------------------------------------------------------------
 
     async def find_missing(self, decision: Decision, history: SourceHistory) -> MissingTrack | None:
         """Return the delivered track of a decision if it does not exist any more, as far as can be seen.
@@ -73,7 +74,11 @@ class RemovalWatch:
         return None if file_exists else MissingTrack(item.id, source.id, target)
 
     async def confirm_found(self, decision: Decision, history: SourceHistory) -> bool:
-        """Confirm a missing track that is listed again, or whose language is covered. Return True if it was missing."""
+        """Confirm a missing track that is listed again, or whose target is covered.
+
+        Returns:
+            True if the track was missing.
+        """
         target_history = history.targets.get(decision.target)
         if (
             target_history is None
@@ -87,25 +92,25 @@ class RemovalWatch:
         return True
 
     async def _refresh(self, item_id: ItemId, source_id: SourceId) -> bool:
-        """Ask the server to refresh one item; a failure does not end the scan. Return True if it was asked."""
+        """Request a refresh of an item. Return False if it is played, or if the server failed."""
         try:
             return await self._deps.playback.refresh_unless_playing(item_id, source_id)
         except ServiceUnreachable as error:
             log.info("an item could not be refreshed: %s", error, extra={"item": item_id})
             return False
 
-    # -- after a complete scan ------------------------------------------------------------------------------------------
+    # -- after a complete scan --------------------------------------------------------------------
 
     async def conclude(
         self, server_id: ServerId, missing: Sequence[MissingTrack], scan_before: LibraryScan
     ) -> None:
-        """Count the missing tracks of a complete scan, and decide about those that are missing for long enough.
+        """Count the missing tracks of a complete scan; decide about those that are missing for long enough.
 
         Args:
             server_id: Server that was scanned.
             missing: Tracks that the scan did not list.
-            scan_before: State of the server's own scan when our scan began. If the server scans meanwhile, its answers
-                prove nothing, and nothing is counted.
+            scan_before: State of the server's own scan when our scan began. If the server scanned meanwhile,
+                its answers prove nothing, and nothing is counted.
         """
         if await self._server_has_scanned_since(scan_before):
             return
@@ -165,7 +170,7 @@ class RemovalWatch:
                 await self._remember_removal(decision, delivery)
 
     async def _remember_removal(self, decision: Decision, delivery: Delivery) -> None:
-        """Store that a user removed the track; first by the media, so that the decision survives a new item id."""
+        """Store that a user removed the track; first by the media, so that it survives a new item id."""
         deps = self._deps
         if delivery.fingerprint:
             await deps.skips.remember(
@@ -184,10 +189,10 @@ class RemovalWatch:
             extra={"title": decision.item.name, "target": str(decision.target)},
         )
 
-    # -- after a scan of the server -----------------------------------------------------------------------------------
+    # -- after a scan of the server ---------------------------------------------------------------
 
     async def refresh_unlisted(self, delivered_since: datetime, server_id: ServerId) -> int:
-        """Refresh the items whose tracks were delivered during a scan of the server and are not listed after it.
+        """Refresh the items whose tracks were delivered during a scan of the server and are not listed now.
 
         Returns:
             Number of items that the server was asked to refresh.

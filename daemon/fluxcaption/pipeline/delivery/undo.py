@@ -82,7 +82,7 @@ class Undo:
         if was_undone and not own:
             return ""
         for track in own:
-            if await self._was_edited(delivery, source, track):
+            if await self._deps.own_tracks.was_edited(delivery.item_id, source, track, delivery):
                 return edited_sentence(track.file_name)
         names = ", ".join(track.file_name for track in own)
         if dry_run:
@@ -102,13 +102,6 @@ class Undo:
         """Return our track from a reachable folder if the server does not list it."""
         content = await self._deps.own_tracks.read_sidecar(source, delivery.file_name)
         return [ReadTrack(unlisted_sidecar(source, delivery.file_name), content)] if content else []
-
-    async def _was_edited(self, delivery: Delivery, source: MediaSource, own: ReadTrack) -> bool:
-        own_tracks = self._deps.own_tracks
-        if own_tracks.is_delivered(delivery, own.file_name, own.content):
-            return False
-        is_unlisted = own.track.handle == ""
-        return is_unlisted or await own_tracks.was_edited(delivery.item_id, source, own, delivery)
 
     async def _remove(
         self, delivery: Delivery, source: MediaSource, own: Sequence[ReadTrack], result: str

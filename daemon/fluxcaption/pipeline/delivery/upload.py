@@ -1,8 +1,6 @@
 """Stage `upload`: send a finished track once, in the place of an earlier track of ours if there is one."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from datetime import timedelta
 
 from fluxcaption.domain.confirm_policy import CONFIRM_DELAYS, MAX_UPLOAD_ATTEMPTS, refusal_pause
@@ -18,15 +16,15 @@ from fluxcaption.domain.errors import (
 from fluxcaption.domain.jobs import Job, JobState, Outcome, Stage
 from fluxcaption.domain.media import SubtitleTrack
 from fluxcaption.domain.reasons import ReasonCode
-from fluxcaption.domain.sources import is_machine_made
-from fluxcaption.domain.units import Fingerprint, ItemId
+from fluxcaption.domain.units import ItemId
 from fluxcaption.pipeline.delivery.context import (
     DeliveryContext,
     DeliveryDeps,
     count_refusal,
     load_context,
 )
-from fluxcaption.pipeline.delivery.own_tracks import OWN_FILE_NAME, ReadTrack, hash_of, unlisted_sidecar
+from fluxcaption.pipeline.delivery.intent import new_intent, new_intent_keeping
+from fluxcaption.pipeline.delivery.own_tracks import ReadTrack, unlisted_sidecar
 from fluxcaption.pipeline.delivery.preconditions import Preconditions
 from fluxcaption.pipeline.delivery.restore import Restorer
 from fluxcaption.pipeline.delivery.withdraw import Withdrawer
@@ -40,7 +38,10 @@ MAX_WAIT_FOR_LANGUAGE = timedelta(minutes=30)
 """Longest wait for another language of the same media source that is still queued."""
 
 MAX_WAIT_FOR_RUNNING_LANGUAGE = timedelta(hours=2)
-"""Longest wait for another language that is being made. Each delivery renumbers the item's tracks (contract 4.6)."""
+"""Longest wait for another language that is being made.
+
+Each delivery renumbers the item's tracks (contract 4.6).
+"""
 
 REFRESH_BEFORE_UPLOAD_S = CONFIRM_DELAYS[1].total_seconds()
 """Time that the server gets to list an earlier track again before a new one is sent."""
@@ -80,6 +81,10 @@ class Uploader:
             return await self._upload(job, content)
 
     async def _upload(self, job: Job, content: bytes, *, was_refreshed: bool = False) -> Outcome:
+        """Check the preconditions in order, then replace the earlier track or send.
+
+        `was_refreshed` is True if the server was just asked to list an earlier track again.
+        """
         context = await load_context(self._deps, job, content)
         for precondition in (
             self._media_unchanged,
@@ -98,24 +103,25 @@ class Uploader:
         for precondition in (self._media_exists, self._no_playback):
             if (outcome := await precondition(context)) is not None:
                 return outcome
+        intent = await new_intent_keeping(self._deps, context, own)
         if not own and not self._deps.server.capabilities.replaces_on_upload:
             if context.last_delivery is not None and context.last_delivery.is_expected and not was_refreshed:
                 return await self._refresh_and_restart(context)
             own = await self._read_unlisted_track(context)
-            if (outcome := await self._unlisted_identical_or_edited(context, own)) is not None:
+            if (outcome := await self._identical_or_edited(context, own)) is not None:
                 return outcome
-            intent = self._new_intent(context)
-        else:
-            intent = await self._new_intent_keeping(context, own)
         if own:
             return await self._replace(context, intent, [found.track for found in own])
         await self._deps.deliveries.record_intent(intent)
         return await self._send(context, intent)
 
-    # -- preconditions ----------------------------------------------------------------------------------------------
+    # -- preconditions ----------------------------------------------------------------------------
 
     async def _media_unchanged(self, context: DeliveryContext) -> Outcome | None:
-        """Make the track again if the media may have been replaced; a seeming change counts, since only reading tells."""
+        """Make the track again if the media may have been replaced.
+
+        Any new revision counts as a replacement until the file was read.
+        """
         job, source = context.job, context.source
         if job.fingerprint is None:
             return None
@@ -136,7 +142,7 @@ class Uploader:
         return await self._preconditions.not_refused(context.job, context.last_delivery)
 
     async def _no_other_language_soon(self, context: DeliveryContext) -> Outcome | None:
-        """Wait while another language of the same media source is expected soon, so that viewers are disturbed once."""
+        """Wait while another language is expected soon, so that viewers are disturbed only once."""
         job = context.job
         if not self._deps.server.capabilities.reports_playback or job.ready_at is None:
             return None
@@ -199,7 +205,7 @@ class Uploader:
     async def _no_playback(self, context: DeliveryContext) -> Outcome | None:
         return await self._preconditions.no_playback(context.item, context.source)
 
-    # -- earlier tracks of ours ---------------------------------------------------------------------------------------
+    # -- earlier tracks of ours -------------------------------------------------------------------
 
     async def _read_own_tracks(self, context: DeliveryContext) -> Sequence[ReadTrack]:
         """Return the listed tracks of ours that the new track replaces."""
@@ -230,7 +236,7 @@ class Uploader:
         return None
 
     async def _confirm_existing(self, context: DeliveryContext) -> Outcome:
-        intent = self._new_intent(context)
+        intent = new_intent(self._deps, context)
         await self._deps.deliveries.record_intent(intent.as_uploaded(self._deps.clock.now()))
         return Outcome.next(Stage.CONFIRM)
 
@@ -247,96 +253,17 @@ class Uploader:
         return await self._upload(job, context.track.content, was_refreshed=True)
 
     async def _read_unlisted_track(self, context: DeliveryContext) -> Sequence[ReadTrack]:
-        """Return an earlier track of ours that exists in a reachable folder although the server does not list it."""
+        """Return an earlier track of ours that exists in a reachable folder and is not listed."""
         name = context.track.file_name(context.source.stem)
         content = await self._deps.own_tracks.read_sidecar(context.source, name)
         return [ReadTrack(unlisted_sidecar(context.source, name), content)] if content else []
 
-    async def _unlisted_identical_or_edited(
-        self, context: DeliveryContext, own: Sequence[ReadTrack]
-    ) -> Outcome | None:
-        """Decide like `_identical_or_edited`; the file was read from its folder, so one reading is enough."""
-        own_tracks, last_delivery = self._deps.own_tracks, context.last_delivery
-        for found in own:
-            if own_tracks.is_same(found.file_name, found.content, context.track):
-                return await self._confirm_existing(context)
-            is_ours = last_delivery is not None and own_tracks.is_delivered(
-                last_delivery, found.file_name, found.content
-            )
-            if not is_ours and not own_tracks.is_partial(last_delivery, found.content, context.track):
-                return await self._preconditions.keep_edited_track(
-                    context.job, last_delivery, found.file_name
-                )
-        return None
-
-    # -- intent -----------------------------------------------------------------------------------------------------
-
-    def _new_intent(self, context: DeliveryContext) -> Delivery:
-        """Return the delivery of the finished track, with the track that an interrupted run has replaced already."""
-        job, item, source, track = context.job, context.item, context.source, context.track
-        now = self._deps.clock.now()
-        details = {
-            "program": f"FluxCaption {self._deps.version}",
-            **asdict(job.provenance),
-            "source": job.source_ref,
-            "settings": self._deps.planner.skip_key,
-            "content": track.content_hash,
-            "at": now.isoformat(),
-        }
-        intent = Delivery(
-            server_id=item.server_id,
-            source_id=source.id,
-            target=job.target,
-            content_hash=track.content_hash,
-            file_name=track.file_name(source.stem),
-            details=json.dumps(details, ensure_ascii=False),
-            intended_at=now,
-            item_id=item.id,
-            title=item.name,
-            fingerprint=job.fingerprint or Fingerprint(""),
-            media_revision=source.revision,
-            cues_hash=self._deps.own_tracks.cues_hash(OWN_FILE_NAME, track.content),
-            provenance=job.provenance,
-            is_requested=job.request.redo and self._has_human_track(context),
-        )
-        last_delivery = context.last_delivery
-        if last_delivery is None or not last_delivery.previous_ref:
-            return intent
-        return replace(
-            intent,
-            previous=last_delivery.previous or last_delivery,
-            previous_ref=last_delivery.previous_ref,
-        )
-
-    async def _new_intent_keeping(self, context: DeliveryContext, own: Sequence[ReadTrack]) -> Delivery:
-        """Return the delivery of the finished track, with the bytes of the existing track kept for a restore."""
-        intent, last_delivery = self._new_intent(context), context.last_delivery
-        if not own or last_delivery is None:
-            return intent
-        content = own[0].content
-        if (
-            self._deps.own_tracks.is_partial(last_delivery, content, context.track)
-            or hash_of(content) == last_delivery.previous_ref
-        ):
-            return intent
-        return replace(
-            intent,
-            previous=last_delivery.without_previous(),
-            previous_ref=await self._deps.documents.put(content),
-        )
-
-    def _has_human_track(self, context: DeliveryContext) -> bool:
-        marker = self._deps.planner.policy.marker
-        return any(
-            not is_machine_made(track, marker, context.history.tracks) for track in context.foreign_tracks
-        )
-
-    # -- changes on the server ----------------------------------------------------------------------------------------
+    # -- changes on the server --------------------------------------------------------------------
 
     async def _replace(
         self, context: DeliveryContext, intent: Delivery, own: Sequence[SubtitleTrack]
     ) -> Outcome:
-        """Write over our earlier track if its folder is reachable; otherwise delete it and send the new one."""
+        """Write over our earlier track if its folder is reachable; otherwise delete it and send."""
         deps = self._deps
         item, source = context.item, context.source
         await deps.deliveries.record_intent(intent)

@@ -1,4 +1,4 @@
-"""Withdrawal: the removal of our own track by a job, because a human's track came or the media was replaced."""
+"""Withdrawal: a job removes our track because a human-made one exists or the media was replaced."""
 
 from fluxcaption.domain.deliveries import DeliveryState
 from fluxcaption.domain.errors import WriteRefused

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from fluxcaption.domain.errors import ParkedError, StateError
-from fluxcaption.pipeline.discovery.scanner import ScanReport
+from fluxcaption.pipeline.discovery.scan_run import ScanReport
 
 
 class ScanRequests:

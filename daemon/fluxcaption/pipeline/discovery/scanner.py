@@ -1,15 +1,15 @@
 """Scans of the libraries: find what is missing, and queue it.
 
-An incremental scan reads the items that were saved since the last scan. A full scan sees every item, so only a full scan can
-conclude that an item or a delivered track no longer exists. A lean full scan reads the ids and revisions of all items, and in
-full only the items that changed; the counts of the others are remembered from the scan that read them.
+An incremental scan reads the items that were saved since the last scan. A full scan sees every item, so only
+a full scan can conclude that an item or a delivered track no longer exists. A lean full scan reads the ids and
+revisions of all items, and in full only the items that changed; the counts of the others are stored from the
+scan that read them.
 """
 
 import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -19,11 +19,12 @@ from fluxcaption.domain.gaps import Action, Decision, SourceHistory
 from fluxcaption.domain.media import Item, Library, ServerIdentity
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.pipeline.captioning.source_reader import SourceReader
-from fluxcaption.pipeline.delivery.removal_watch import MissingTrack, RemovalWatch
+from fluxcaption.pipeline.delivery.removal_watch import RemovalWatch
 from fluxcaption.pipeline.discovery.enqueue import Enqueuer
+from fluxcaption.pipeline.discovery.scan_run import ScanReport, ScanRun
 from fluxcaption.pipeline.planner import Planner
 from fluxcaption.ports.clock import Clock
-from fluxcaption.ports.media_server import ItemRevision, LibraryReader, LibraryScan, ServerInfo
+from fluxcaption.ports.media_server import ItemRevision, LibraryReader, ServerInfo
 from fluxcaption.ports.storage import ItemRecord, Storage
 
 log = logging.getLogger(__name__)
@@ -37,9 +38,6 @@ ITEMS_PER_STEP = 25
 ROWS_PER_PAGE = 1000
 """Rows of remembered items that are compared at a time after a full scan."""
 
-MAX_BROKEN_REPORTED = 20
-"""Unreadable media files in a report."""
-
 FORGET_ITEM_AFTER = timedelta(hours=24)
 """Minimum time between two full scans without an item before the item is forgotten."""
 
@@ -49,99 +47,8 @@ DECISION_INPUTS_KEY = "scan-basis"
 BEGUN_KEY = "scan-begun-on"
 
 
-@dataclass(slots=True)
-class ScanReport:
-    """Result of a scan.
-
-    Attributes:
-        items: Number of items seen, read in full or skipped as unchanged.
-        read: Number of items read in full.
-        queued: Number of new jobs.
-        forecast: Forecast of the work; None until the scan has ended.
-        broken: Sentences about unreadable media files, at most `MAX_BROKEN_REPORTED`.
-        is_first: True if no scan was ever made before.
-    """
-
-    tally: Tally
-    items: int = 0
-    read: int = 0
-    queued: int = 0
-    forecast: Forecast | None = None
-    broken: list[str] = field(default_factory=list)
-    is_first: bool = False
-
-    def add_broken(self, item: Item) -> None:
-        """Add the sentence about an item whose media is not readable; ignore any other item."""
-        if item.broken and len(self.broken) < MAX_BROKEN_REPORTED:
-            self.broken.append(item.broken)
-
-
 class ScanServer(ServerInfo, LibraryReader, Protocol):
     """Media server as a scan uses it."""
-
-
-class _RowSet:
-    """Set of row numbers with one bit for each row; libraries can have hundreds of thousands of items."""
-
-    def __init__(self) -> None:
-        self._bits = bytearray()
-
-    def add(self, row: int) -> None:
-        if row >> 3 >= len(self._bits):
-            self._bits.extend(bytes((row >> 3) + 1024 - len(self._bits)))
-        self._bits[row >> 3] |= 1 << (row & 7)
-
-    def __contains__(self, row: int) -> bool:
-        return row >> 3 < len(self._bits) and bool(self._bits[row >> 3] & 1 << (row & 7))
-
-
-@dataclass(slots=True)
-class ScanRun:
-    """State of one running scan.
-
-    Attributes:
-        started_at: Start of this scan.
-        first_scan_at: Start of the first scan ever; older items belong to the backlog.
-        since: Time from which an incremental scan reads; None for a full scan.
-        has_stored_decisions: True if the decisions of unchanged items are stored and still valid, as a lean scan needs.
-        server_scan: State of the server's own scan when this scan started.
-        decision_inputs_hash: Hash of everything but the items that decisions depend on.
-        seen: Rows of the items that a library of this scan contained.
-        missing: Delivered tracks that were not listed, counted only after the whole scan.
-        newest: Newest item with a gap, and its decisions; None if there is no gap.
-    """
-
-    report: ScanReport
-    started_at: datetime
-    first_scan_at: datetime
-    since: datetime | None
-    has_stored_decisions: bool
-    server_scan: LibraryScan
-    decision_inputs_hash: str
-    seen: _RowSet = field(default_factory=_RowSet)
-    missing: list[MissingTrack] = field(default_factory=list)
-    newest: tuple[Item, Sequence[Decision]] | None = None
-
-    @property
-    def is_full(self) -> bool:
-        """Return True if the scan sees every item."""
-        return self.since is None
-
-    def add(self, item: Item, decisions: Sequence[Decision]) -> ItemCount:
-        """Count an item that was read in full."""
-        self.report.items += 1
-        self.report.read += 1
-        self.report.add_broken(item)
-        has_gap = any(decision.action.makes_track for decision in decisions)
-        if has_gap and (self.newest is None or item.added_at > self.newest[0].added_at):
-            self.newest = (item, decisions)
-        return self.report.tally.add(item, decisions)
-
-    def add_unchanged(self, record: ItemRecord, count: ItemCount) -> None:
-        """Count an item that did not change since it was read in full."""
-        self.report.items += 1
-        self.report.tally.add_count(count)
-        self.seen.add(record.row)
 
 
 class Scanner:
@@ -211,7 +118,7 @@ class Scanner:
         titles = titles_to_start(await self._storage.backlog.progress(now), self._backlog)
         return await self._storage.backlog.release(titles, self._backlog.newest_first, now) if titles else 0
 
-    # -- begin and end of a scan --------------------------------------------------------------------------------------
+    # -- begin and end of a scan ------------------------------------------------------------------
 
     async def _begin(self, *, full: bool) -> ScanRun:
         values = self._storage.state_values
@@ -224,7 +131,7 @@ class Scanner:
         first_scan = await values.get(FIRST_SCAN_KEY)
         if first_scan is None:
             await values.set(FIRST_SCAN_KEY, started_at.isoformat())
-        # An interrupted scan with the same inputs has stored decisions, too: the next one continues with the remaining items.
+        # An interrupted scan with the same inputs has stored decisions, too: only its other items are read.
         was_begun = await values.get(BEGUN_KEY) == inputs_hash
         await values.set(BEGUN_KEY, inputs_hash)
         return ScanRun(
@@ -286,7 +193,7 @@ class Scanner:
             tally, await self._storage.speeds.get("listen"), per_day, self._clock.now().astimezone(UTC)
         )
 
-    # -- a library in a full scan -------------------------------------------------------------------------------------
+    # -- a library in a full scan -----------------------------------------------------------------
 
     async def _scan_in_full(self, library: Library, run: ScanRun) -> None:
         """Read all items of a library, without those that an earlier library of this scan contained."""
@@ -349,7 +256,7 @@ class Scanner:
             )
             last_row = rows[-1][0]
 
-    # -- items --------------------------------------------------------------------------------------------------------
+    # -- items ------------------------------------------------------------------------------------
 
     async def _process(self, page: Sequence[Item], run: ScanRun) -> None:
         """Decide about items, queue jobs for their gaps, and store their decisions."""

@@ -7,7 +7,7 @@ WHERE state IN ('intended', 'uploaded') AND EXISTS (
       AND jobs.target = deliveries.target AND jobs.stage = 'confirm' AND jobs.reason_code = 'put-back'
 );
 
-UPDATE deliveries SET step = 'refreshed'
+UPDATE deliveries SET step = 'refreshed-after-upload'
 WHERE state IN ('intended', 'uploaded') AND EXISTS (
     SELECT 1 FROM jobs
     WHERE jobs.server_id = deliveries.server_id AND jobs.source_id = deliveries.source_id
