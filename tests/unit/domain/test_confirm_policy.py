@@ -1,4 +1,4 @@
-"""What is done about a track that was sent and is not seen."""
+"""Next action for a track that was sent and is not listed."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +14,7 @@ from fluxcaption.domain.confirm_policy import (
     refusal_pause,
 )
 
-LOOKED = ConfirmFacts(
+CHECKED = ConfirmFacts(
     confirm_attempts=len(CONFIRM_DELAYS),
     upload_attempts=1,
     since_sent=SECOND_UPLOAD_DELAY,
@@ -27,21 +27,21 @@ LOOKED = ConfirmFacts(
 
 
 @pytest.mark.parametrize(
-    ("facts", "step"),
+    ("facts", "action"),
     [
         (
-            replace(LOOKED, confirm_attempts=len(CONFIRM_DELAYS) - 1, file_is_there=False),
+            replace(CHECKED, confirm_attempts=len(CONFIRM_DELAYS) - 1, file_is_there=False),
             ConfirmAction.CHECK_AGAIN,
         ),
-        (LOOKED, ConfirmAction.UPLOAD_AGAIN),
-        (replace(LOOKED, was_scanned=False), ConfirmAction.WAIT),
-        (replace(LOOKED, was_refreshed=False), ConfirmAction.WAIT),
-        (replace(LOOKED, since_sent=SECOND_UPLOAD_DELAY - timedelta(seconds=1)), ConfirmAction.WAIT),
-        (replace(LOOKED, scan_is_running=True), ConfirmAction.WAIT),
-        (replace(LOOKED, upload_attempts=MAX_UPLOAD_ATTEMPTS), ConfirmAction.WAIT),
+        (CHECKED, ConfirmAction.UPLOAD_AGAIN),
+        (replace(CHECKED, was_scanned=False), ConfirmAction.WAIT),
+        (replace(CHECKED, was_refreshed=False), ConfirmAction.WAIT),
+        (replace(CHECKED, since_sent=SECOND_UPLOAD_DELAY - timedelta(seconds=1)), ConfirmAction.WAIT),
+        (replace(CHECKED, scan_is_running=True), ConfirmAction.WAIT),
+        (replace(CHECKED, upload_attempts=MAX_UPLOAD_ATTEMPTS), ConfirmAction.WAIT),
         (
             replace(
-                LOOKED,
+                CHECKED,
                 file_is_there=False,
                 since_sent=timedelta(minutes=22),
                 was_refreshed=False,
@@ -49,19 +49,19 @@ LOOKED = ConfirmFacts(
             ),
             ConfirmAction.WRITE,
         ),
-        (replace(LOOKED, file_is_there=True), ConfirmAction.WAIT),
-        (replace(LOOKED, replaced_another=True, was_scanned=False), ConfirmAction.RESTORE),
-        (replace(LOOKED, replaced_another=True, since_sent=timedelta(minutes=22)), ConfirmAction.WAIT),
-        (replace(LOOKED, replaced_another=True, file_is_there=True), ConfirmAction.WAIT),
+        (replace(CHECKED, file_is_there=True), ConfirmAction.WAIT),
+        (replace(CHECKED, replaced_another=True, was_scanned=False), ConfirmAction.RESTORE),
+        (replace(CHECKED, replaced_another=True, since_sent=timedelta(minutes=22)), ConfirmAction.WAIT),
+        (replace(CHECKED, replaced_another=True, file_is_there=True), ConfirmAction.WAIT),
     ],
 )
-def test_a_second_file_is_risked_only_when_nothing_else_is_left(
-    facts: ConfirmFacts, step: ConfirmAction
+def test_second_upload_is_made_only_if_nothing_else_can_help(
+    facts: ConfirmFacts, action: ConfirmAction
 ) -> None:
-    assert next_confirm_action(facts) is step
+    assert next_confirm_action(facts) is action
 
 
-def test_a_refused_track_is_left_alone_longer_each_time() -> None:
+def test_pause_after_a_refusal_grows_up_to_a_day() -> None:
     pauses = [refusal_pause(upload_attempts) for upload_attempts in range(8)]
     assert pauses == sorted(pauses)
     assert pauses[-1] == timedelta(hours=24)

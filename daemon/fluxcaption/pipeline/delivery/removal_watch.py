@@ -185,7 +185,7 @@ class RemovalWatch:
             delivery.server_id, delivery.source_id, decision.target, DeliveryState.REFUSED
         )
         log.info(
-            "a delivered track was removed by a user; it is not made again unless asked for",
+            "a delivered track was removed by a user; it is made again only on request",
             extra={"title": decision.item.name, "target": str(decision.target)},
         )
 

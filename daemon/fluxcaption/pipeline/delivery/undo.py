@@ -14,7 +14,7 @@ from fluxcaption.pipeline.delivery.own_tracks import ReadTrack, unlisted_sidecar
 from fluxcaption.pipeline.delivery.preconditions import edited_sentence
 
 _PLAYING = "the item is or was just played: try again in ten minutes"
-_NOTHING = "nothing of ours is there"
+_NOTHING = "no FluxCaption track was found"
 _VERSION_GONE = "this version of the item no longer exists"
 
 
@@ -133,6 +133,6 @@ class Undo:
                 delivery.target,
                 ANY_SKIP_KEY,
                 ReasonCode.UNDONE,
-                "a user ran undo: the track is not made again unless asked for",
+                "a user ran undo; the FluxCaption track is made again only on request",
                 now,
             )

@@ -32,7 +32,7 @@ class Withdrawer:
             or not context.own_tracks
             or last_delivery is None
         ):
-            return Outcome.done("no track of ours has to be removed any more")
+            return Outcome.done("no FluxCaption track has to be removed any more")
         for track in context.own_tracks:
             own = ReadTrack(track, await deps.own_tracks.read(context.item.id, context.source, track))
             if await deps.own_tracks.was_edited(context.item.id, context.source, own, last_delivery):
@@ -46,7 +46,7 @@ class Withdrawer:
         await deps.deliveries.set_state(
             context.item.server_id, context.source.id, job.target, DeliveryState.WITHDRAWN
         )
-        return Outcome.done(f"our track was removed: {decision.reason}")
+        return Outcome.done(f"the FluxCaption track was removed: {decision.reason}")
 
     def _current_decision(self, context: DeliveryContext) -> Decision | None:
         decisions = self._deps.planner.decide(context.item, {context.source.id: context.history})

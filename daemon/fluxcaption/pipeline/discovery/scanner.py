@@ -1,9 +1,9 @@
 """Scans of the libraries: find what is missing, and queue it.
 
 An incremental scan reads the items that were saved since the last scan. A full scan sees every item, so only
-a full scan can conclude that an item or a delivered track no longer exists. A lean full scan reads the ids and
-revisions of all items, and in full only the items that changed; the counts of the others are stored from the
-scan that read them.
+a full scan can conclude that an item or a delivered track no longer exists. A lean full scan reads the ids
+and revisions of all items, and in full only the items that changed; the counts of the others are stored from
+the scan that read them.
 """
 
 import asyncio
