@@ -781,7 +781,7 @@ async def test_what_appears_after_its_undo_can_be_undone_too(tmp_path: Path) -> 
         await ready(storage_of(app), item, app)
         await work(app, fake, clock, hours=0.1)
         assert (
-            "nothing of ours is there"
+            "no FluxCaption track was found"
             in (await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False))[0]
         )
         assert await app.delivery.undo.remove_own_tracks(SERVER, None, dry_run=False) == []

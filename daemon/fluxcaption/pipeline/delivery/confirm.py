@@ -111,7 +111,11 @@ class Confirmer:
                 ReasonCode.NOT_VISIBLE,
             )
         if job.upload_attempts >= MAX_UPLOAD_ATTEMPTS:
-            return Outcome.failed(f"{job.reason}; the earlier track is there again", ReasonCode.NOT_VISIBLE)
+            return Outcome.failed(
+                f"the earlier track is there again; the new one was given up after {job.upload_attempts} uploads"
+                f" ({job.reason})",
+                ReasonCode.NOT_VISIBLE,
+            )
         return Outcome.waiting(Stage.UPLOAD, refusal_pause(job.upload_attempts), job.reason, job.reason_code)
 
     # -- a track that is not listed ---------------------------------------------------------------
