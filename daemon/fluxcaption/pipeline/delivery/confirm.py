@@ -112,7 +112,8 @@ class Confirmer:
             )
         if job.upload_attempts >= MAX_UPLOAD_ATTEMPTS:
             return Outcome.failed(
-                f"the earlier track is there again; the new one was given up after {job.upload_attempts} uploads"
+                "the earlier track is there again;"
+                f" the new one was given up after {job.upload_attempts} uploads"
                 f" ({job.reason})",
                 ReasonCode.NOT_VISIBLE,
             )
