@@ -9,9 +9,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NOTES = ROOT / "daemon" / "fluxcaption" / "notes"
 LETTERS = {"jellyfin-server": "J", "subtitle-craft": "C", "faults": "F", "libraries": "L"}
+NOTE_BY_LETTER = {letter: note for note, letter in LETTERS.items()}
 
 _FACT = re.compile(r"^\*\*([A-Z]\d+)\. ", re.MULTILINE)
 _CITATION = re.compile(r"notes/([a-z-]+)\.md((?:(?:,| and| to)? [A-Z]\d+)*)")
+_SHORT = re.compile(r"\(([JCFL]\d+(?:(?:,| and| to) [JCFL]\d+)*)\)")
 _NUMBER = re.compile(r"[A-Z]\d+")
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
@@ -21,13 +23,16 @@ def facts_of(note: str) -> list[str]:
 
 
 def citations() -> Iterator[tuple[Path, str, list[str]]]:
-    """Each citation with its file, the note it names and the facts it names; one that is broken over two lines counts."""
+    """Yield file, note and facts of each citation, also of a short one such as `J18` in parentheses and of one on two lines."""
     for folder in ("daemon", "tests"):
         for file in sorted((ROOT / folder).rglob("*")):
             if file.suffix in {".py", ".sql", ".md"}:
                 text = re.sub(r"\s*\n\s*(?:#|--)?\s*", " ", file.read_text(encoding="utf-8"))
                 for note, numbers in _CITATION.findall(text):
                     yield file.relative_to(ROOT), note, _NUMBER.findall(numbers)
+                for numbers in _SHORT.findall(text):
+                    for number in _NUMBER.findall(numbers):
+                        yield file.relative_to(ROOT), NOTE_BY_LETTER[number[0]], [number]
 
 
 @pytest.mark.parametrize(("note", "letter"), LETTERS.items())
