@@ -23,7 +23,7 @@ def facts_of(note: str) -> list[str]:
 
 
 def citations() -> Iterator[tuple[Path, str, list[str]]]:
-    """Yield file, note and facts of each citation, also of a short one such as `(J18)` or one on two lines."""
+    """Yield file, note and facts of each citation, also of short ones such as `(J18)` and of broken lines."""
     for folder in ("daemon", "tests"):
         for file in sorted((ROOT / folder).rglob("*")):
             if file.suffix in {".py", ".sql", ".md"}:
