@@ -17,15 +17,15 @@ from fluxcaption.domain.jobs import Job, JobState, Stage
 from fluxcaption.domain.language import Strictness
 from fluxcaption.domain.media import ServerIdentity
 from fluxcaption.domain.rules import EffectivePolicy
-from fluxcaption.domain.units import Ms
 from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor, lower_priority
 from fluxcaption.folder.tree import FolderTree, write_file, write_sidecar
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.media.sketch import EnergySketcher
 from fluxcaption.miniatures import SPEECH, TRANSLATION
-from fluxcaption.pipeline.captioning.single_file import SingleFileCaptioner
+from fluxcaption.pipeline.captioning.single_file import SingleFileCaptioner, SingleFileDeps
 from fluxcaption.pipeline.captioning.source_reader import SourceReader
-from fluxcaption.pipeline.captioning.track_builder import CaptioningStages, TrackBuilderDeps
+from fluxcaption.pipeline.captioning.stages import CaptioningDeps, CaptioningStages, JobProgress
+from fluxcaption.pipeline.captioning.track_builder import TrackBuilder, TrackBuilderDeps
 from fluxcaption.pipeline.captioning.transcriber import Transcriber, TranscriberDeps
 from fluxcaption.pipeline.delivery.upload import Deliverer
 from fluxcaption.pipeline.discovery.enqueue import Enqueuer
@@ -55,8 +55,6 @@ CONFIRM_CONCURRENCY = 4
 UNLOAD_S = 2.0
 
 VERSION = importlib.metadata.version("fluxcaption")
-
-JobProgress = Callable[[Job, Ms, Ms], None]
 
 
 def thread_count(wish: str | int) -> int:
@@ -162,7 +160,8 @@ def build_transcriber(
     """What hears sounds, with its memory."""
     return Transcriber(
         TranscriberDeps(
-            storage=storage,
+            transcripts=storage.transcripts,
+            speeds=storage.speeds,
             media=engines.media,
             sketcher=EnergySketcher(engines.media),
             cutter=lambda: SilenceCutter(engines.detector.speech),
@@ -238,21 +237,26 @@ def build_single_file_captioner(
             EffectivePolicy((), (), makes_spoken_language=True, strictness=strictness, marker=marker)
         ),
         engines.translators,
-        storage,
+        storage.history,
     )
     clock = SystemClock()
-    parts = TrackBuilderDeps(
-        storage=storage,
-        media=engines.media,
-        codec=engines.codec,
-        transcriber=build_transcriber(engines, storage),
-        planner=planner,
-        clock=clock,
-        min_score=0.0,
-        patience=timedelta(0),
-        max_untranslated=max_untranslated,
+    track_builder = TrackBuilder(
+        TrackBuilderDeps(
+            translations=storage.translations,
+            speeds=storage.speeds,
+            state_values=storage.state_values,
+            media=engines.media,
+            transcriber=build_transcriber(engines, storage),
+            planner=planner,
+            clock=clock,
+            min_score=0.0,
+            patience=timedelta(0),
+            max_untranslated=max_untranslated,
+        )
     )
-    return SingleFileCaptioner(parts, write_file, clock)
+    return SingleFileCaptioner(
+        SingleFileDeps(track_builder, planner, engines.media, engines.codec, write_file, clock)
+    )
 
 
 def backlog_rules(settings: Settings) -> BacklogRules:
@@ -287,38 +291,55 @@ def build_app(
     planner = Planner(
         language_policy_of(settings),
         engines.translators,
-        storage,
+        storage.history,
         lambda: f"{recognizer.name}/{recognizer.asr_settings_key}/{settings.asr.min_score}",
     )
-    playback = PlaybackMonitor(server, storage, clock)
-    reading = SourceReader(
-        server, storage, engines.media, engines.codec, engines.text_language, engines.detector
+    playback = PlaybackMonitor(server, storage.playback, storage.items, clock)
+    source_reader = SourceReader(
+        server, storage.tracks, engines.media, engines.codec, engines.text_language, engines.detector
     )
     rules = backlog_rules(settings)
-    enqueuer = Enqueuer(server, storage, planner, rules, clock)
-    scanner = Scanner(server, storage, planner, enqueuer, reading, playback, rules, clock)
-    stages = CaptioningStages(
+    enqueuer = Enqueuer(server, storage.jobs, storage.events, storage.history, planner, rules, clock)
+    scanner = Scanner(server, storage, planner, enqueuer, source_reader, playback, rules, clock)
+    transcriber = build_transcriber(
+        engines,
+        storage,
+        lambda: playback.is_anything_playing and settings.schedule.while_playing != "ignore",
+        clock,
+    )
+    track_builder = TrackBuilder(
         TrackBuilderDeps(
-            storage=storage,
+            translations=storage.translations,
+            speeds=storage.speeds,
+            state_values=storage.state_values,
             media=engines.media,
-            codec=engines.codec,
-            transcriber=build_transcriber(
-                engines,
-                storage,
-                lambda: playback.is_anyone_watching and settings.schedule.while_playing != "ignore",
-                clock,
-            ),
+            transcriber=transcriber,
             planner=planner,
             clock=clock,
             min_score=settings.asr.min_score,
             patience=settings.translation.patience,
             max_untranslated=settings.translation.max_untranslated,
+        )
+    )
+    stages = CaptioningStages(
+        CaptioningDeps(
+            server=server,
+            media=engines.media,
+            codec=engines.codec,
+            source_reader=source_reader,
+            track_builder=track_builder,
+            transcriber=transcriber,
             transcriber_with_model=lambda model: transcriber_with_model(settings, engines, storage, model),
-        ),
-        server,
-        reading,
-        playback.refresh_unless_playing,
-        progress,
+            planner=planner,
+            playback=playback,
+            clock=clock,
+            jobs=storage.jobs,
+            deliveries=storage.deliveries,
+            documents=storage.documents,
+            identities=storage.identities,
+            skips=storage.skips,
+            progress=progress,
+        )
     )
     deliverer = Deliverer(server, storage, engines.codec, planner, playback, clock, VERSION)
 
@@ -335,7 +356,8 @@ def build_app(
         for backend in settings.translation.backends
     )
     workers = WorkerPool(
-        storage,
+        storage.queue,
+        storage.maintenance,
         clock,
         {
             Stage.CONFIRM: StagePool(
@@ -352,7 +374,7 @@ def build_app(
                 else admission.lowest_priority_for_delivery,
             ),
             Stage.ACQUIRE: StagePool(
-                stages.listen,
+                stages.acquire,
                 settings.limits.speech_jobs,
                 admission.lowest_priority_for_acquisition,
                 server.connect,
@@ -361,7 +383,7 @@ def build_app(
         has_free_space=lambda: has_free_space(settings.state, settings.limits.disk_free),
         on_change=changed,
     )
-    server_monitor = ServerMonitor(server, storage, playback, deliverer, enqueuer)
+    server_monitor = ServerMonitor(server, storage.state_values, playback, deliverer, enqueuer)
     return App(
         settings,
         storage,

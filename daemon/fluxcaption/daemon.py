@@ -325,7 +325,7 @@ class Daemon:
 
     async def _look_at_viewers(self, app: App) -> None:
         """See who watches, and step aside for them."""
-        if await app.server_monitor.look_at_viewers():
+        if await app.server_monitor.poll_playback():
             app.workers.preempt()
             app.workers.wake()
 
@@ -334,10 +334,10 @@ class Daemon:
         await self._clock.sleep(LIBRARY_LOOK_S)
         if not app.playback.server_id:
             return
-        if await app.server_monitor.library_scan_has_ended():
+        if await app.server_monitor.poll_library_scan():
             self._scan_requests.request(full=False)
             self._greet.set()
-        elif app.server_monitor.server_is_scanning:
+        elif app.server_monitor.is_library_scan_running:
             self._greet.set()
 
     async def _release(self, app: App) -> None:

@@ -11,12 +11,13 @@ import click
 from fluxcaption.cli.app_context import open_app
 from fluxcaption.cli.common import config_option, run_async, settings_for
 from fluxcaption.cli.daemon_client import call_daemon, is_running
+from fluxcaption.cli.why_text import explanation_text
 from fluxcaption.domain.errors import UsageError
 from fluxcaption.domain.jobs import OPEN_STATES, ManualRequest
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ItemId
 from fluxcaption.logs import one_line
-from fluxcaption.pipeline.explain import Explanation, as_text, explain
+from fluxcaption.pipeline.explain import Explanation, explain
 from fluxcaption.settings import Settings
 from fluxcaption.storage.database import DATABASE
 from fluxcaption.storage.storage import SqliteStorage
@@ -32,7 +33,7 @@ def why(item: str, config: Path | None, as_json: bool) -> int:
     """Tell the whole decision chain for ITEM: its id, or a part of its name."""
     settings = settings_for(config, log_level="warning")
     told = Explanation.model_validate(run_async(_why(settings, item)))
-    click.echo(told.model_dump_json() if as_json else as_text(told))
+    click.echo(told.model_dump_json() if as_json else explanation_text(told))
     return 0
 
 

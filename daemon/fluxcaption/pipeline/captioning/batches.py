@@ -1,24 +1,25 @@
-"""Sentences into another language, batch by batch: each accepted or refused by itself, a failing batch halved."""
+"""Translation in batches: each batch is stored before the next, and missing answers are requested again."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fluxcaption.domain.cues import TextUnit
-from fluxcaption.domain.errors import ReplyUnusable, TransientError
+from fluxcaption.domain.errors import ReplyUnusable
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import UnitId
 from fluxcaption.ports.translation import Translator
 
-BATCH = 20
-"""Units asked for at once: up to 20 paragraphs are more or less reliable (translation sheet)."""
+MAX_BATCH_SIZE = 20
+"""Units in one request: up to 20 paragraphs are translated more or less reliably (translation sheet)."""
 
 
 @dataclass(slots=True)
 class TranslationReport:
-    """What became of the sentences.
+    """The result of a translation.
 
     Attributes:
-        untranslated: Why, by id; such a sentence keeps its source text and is counted.
+        texts: Translations by unit id.
+        untranslated: Reasons by the id of each unit that has no translation.
     """
 
     texts: dict[UnitId, str] = field(default_factory=dict)
@@ -33,52 +34,61 @@ async def translate_in_batches(
     save: Callable[[dict[str, str]], Awaitable[None]],
     progress: Callable[[int], None] | None = None,
 ) -> TranslationReport:
-    """Translate every unit once, saving each batch before the next and telling how many are done.
+    """Translate units batch by batch.
+
+    Args:
+        units: The units, each with its own id.
+        translator: The translation backend.
+        source: Language of the units.
+        target: Language to translate into.
+        save: Stores the translations of a batch, by source text, before the next batch starts.
+        progress: Called with the number of finished units after each batch.
 
     Raises:
-        ServiceUnreachable: The backend went away; what was saved stays.
+        UnsupportedLanguagePair: The translator has no model for the pair.
+        ServiceUnreachable: The translator is unavailable; saved batches remain.
+        ModelMissing: The model of the translator is missing.
     """
     report = TranslationReport()
-    for first in range(0, len(units), BATCH):
-        batch = units[first : first + BATCH]
-        got = await _ask(translator, batch, source, target, report)
-        report.texts |= got
-        new = {unit.text: got[unit.id] for unit in batch if unit.id in got}
-        if new:
-            await save(new)
+    for first in range(0, len(units), MAX_BATCH_SIZE):
+        batch = units[first : first + MAX_BATCH_SIZE]
+        await _translate_batch(batch, translator, source, target, report)
+        translations = {unit.text: report.texts[unit.id] for unit in batch if unit.id in report.texts}
+        if translations:
+            await save(translations)
         if progress:
             progress(first + len(batch))
     return report
 
 
-async def _ask(
-    translator: Translator,
+async def _translate_batch(
     units: Sequence[TextUnit],
+    translator: Translator,
     source: LanguageTag,
     target: LanguageTag,
     report: TranslationReport,
-) -> dict[UnitId, str]:
-    """Ask for a batch; what is missing is asked again in halves, down to one."""
+) -> None:
+    """Add the translations of one batch to the report. Retry units without an answer in smaller batches."""
+    answer: Mapping[UnitId, str] = {}
     reason = "not answered"
     try:
-        texts = await translator.translate(units, source, target)
-        got = {unit.id: texts[unit.id] for unit in units if unit.id in texts}
-    except TransientError as error:
-        if not isinstance(error, ReplyUnusable):
-            raise
-        got, reason = {}, str(error)
-    missing = [unit for unit in units if unit.id not in got]
-    if not missing:
-        return got
-    if len(units) == 1:
+        answer = await translator.translate(units, source, target)
+    except ReplyUnusable as error:
+        reason = str(error)
+    report.texts |= {unit.id: answer[unit.id] for unit in units if unit.id in answer}
+    missing = [unit for unit in units if unit.id not in answer]
+    if missing and len(units) == 1:
         report.untranslated[units[0].id] = reason
-        return got
-    halves = (
-        [missing]
-        if len(missing) <= len(units) // 2
-        else [missing[: len(missing) // 2], missing[len(missing) // 2 :]]
-    )
-    for half in halves:
-        if half:
-            got |= await _ask(translator, half, source, target, report)
-    return got
+        return
+    for batch in _retry_batches(missing, len(units)):
+        await _translate_batch(batch, translator, source, target, report)
+
+
+def _retry_batches(missing: Sequence[TextUnit], size: int) -> Sequence[Sequence[TextUnit]]:
+    """Split the missing units into batches of about half the size of the failed one, at most."""
+    if not missing:
+        return []
+    if len(missing) <= size // 2:
+        return [missing]
+    middle = len(missing) // 2
+    return [missing[:middle], missing[middle:]]
