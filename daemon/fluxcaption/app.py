@@ -23,7 +23,6 @@ from fluxcaption.folder.tree import FolderTree, write_file, write_sidecar
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.media.sketch import EnergySketcher
 from fluxcaption.miniatures import SPEECH, TRANSLATION
-from fluxcaption.pipeline.captioning.batches import translation_handler
 from fluxcaption.pipeline.captioning.single_file import SingleFileCaptioner
 from fluxcaption.pipeline.captioning.source_reader import SourceReader
 from fluxcaption.pipeline.captioning.track_builder import CaptioningStages, TrackBuilderDeps
@@ -118,7 +117,6 @@ def build_engines(
         jobs,
         nice,
         {WorkKind.TRANSCRIBE: recognizer.transcribe, WorkKind.DETECT_LANGUAGE: recognizer.detect_language},
-        {WorkKind.TRANSLATE: translation_handler(translators)},
     )
     return Engines(
         MediaFiles(),
@@ -194,7 +192,6 @@ async def transcriber_with_model(
         1,
         engines.nice,
         {WorkKind.TRANSCRIBE: recognizer.transcribe, WorkKind.DETECT_LANGUAGE: recognizer.detect_language},
-        {},
     )
     try:
         yield build_transcriber(replace(engines, recognizer=recognizer, executor=executor), storage)
@@ -250,7 +247,6 @@ def build_single_file_captioner(
         codec=engines.codec,
         transcriber=build_transcriber(engines, storage),
         planner=planner,
-        executor=engines.executor,
         clock=clock,
         min_score=0.0,
         patience=timedelta(0),
@@ -313,7 +309,6 @@ def build_app(
                 clock,
             ),
             planner=planner,
-            executor=engines.executor,
             clock=clock,
             min_score=settings.asr.min_score,
             patience=settings.translation.patience,

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -50,28 +50,18 @@ class MemoryBlocks:
 
 
 class ThreadExecutor:
-    """Runs what computes on its own gentle threads, and what waits for others (translation) on the loop."""
+    """Run units of work on threads of low priority, at most `size` at a time."""
 
-    def __init__(
-        self,
-        size: int,
-        nice: int,
-        computing: Mapping[WorkKind, BlockingHandler],
-        waiting: Mapping[WorkKind, Callable[[WorkUnit], Awaitable[UnitResult]]] | None = None,
-    ) -> None:
+    def __init__(self, size: int, nice: int, handlers: Mapping[WorkKind, BlockingHandler]) -> None:
         self._threads = ThreadPoolExecutor(
             max_workers=size, thread_name_prefix="hear", initializer=lower_priority, initargs=(nice,)
         )
-        self._computing = dict(computing)
-        self._waiting = dict(waiting or {})
+        self._handlers = dict(handlers)
 
     async def run(self, unit: WorkUnit) -> UnitResult:
         """Run one unit to its end; errors of the handler come out as they are."""
-        if (handler := self._waiting.get(unit.kind)) is not None:
-            return await handler(unit)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._computing[unit.kind], unit
-        )
+        handler = self._handlers[unit.kind]
+        return await asyncio.get_running_loop().run_in_executor(self._threads, handler, unit)
 
     async def close(self) -> None:
         """Begin nothing more; what runs ends by itself."""

@@ -1,10 +1,10 @@
-"""Executor: plain-data units of work and the port that runs them."""
+"""Executor: plain-data units of speech recognition and the port that runs them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from fluxcaption.domain.cues import RecognizedSegment, TextUnit
+from fluxcaption.domain.cues import RecognizedSegment
 from fluxcaption.domain.units import ContentHash, Ms, UnitId
 from fluxcaption.ports.media import Samples
 
@@ -18,7 +18,6 @@ class WorkKind(StrEnum):
     TRANSCRIBE = "hear"
     DETECT_LANGUAGE = "tell-language"
     """Which language is spoken in a window, and how sure that is."""
-    TRANSLATE = "translate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +39,11 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class WorkUnit:
-    """One window to hear, or one batch to translate.
+    """One window to transcribe or to detect the language of.
 
     Attributes:
         attempt: Results of an older attempt are ignored.
         language: Source language; empty asks the recogniser to find out.
-        target_language: For translation only.
         settings_hash: Names every setting that changes the result.
     """
 
@@ -56,8 +54,6 @@ class WorkUnit:
     model_revision: str
     asr_settings_key: str
     sound: Sound | None = None
-    texts: tuple[TextUnit, ...] = ()
-    target_language: str = ""
     version: int = FORMAT_VERSION
 
 
@@ -66,8 +62,6 @@ class UnitResult:
     """What became of a unit.
 
     Attributes:
-        texts: Accepted translations by unit id; an id that is missing was refused or not answered.
-        refusals: Why, by unit id.
         sureness: Of the language, for that kind of unit; 0 to 1.
         took_ms: Wall time of the work itself.
     """
@@ -79,8 +73,6 @@ class UnitResult:
     model_revision: str
     asr_settings_key: str
     segments: tuple[RecognizedSegment, ...] = ()
-    texts: dict[UnitId, str] = field(default_factory=dict)
-    refusals: dict[UnitId, str] = field(default_factory=dict)
     sureness: float = 1.0
     took_ms: Ms = Ms(0)
     version: int = FORMAT_VERSION

@@ -75,7 +75,7 @@ class SingleFileCaptioner:
             text = await self._maker.read_embedded(location, choice.track, choice.language)
         else:
             text = await self._maker.transcribe(location, choice.track, identity, 1, target, progress)
-        cues, how = await self._maker.render(text, target, 1)
+        cues, how = await self._maker.render(text, target)
         content = parts.codec.write_srt(cues)
         track = FinishedTrack(target, parts.planner.policy.marker, "srt", content, ContentHash(""))
         file_suffix = (output or path.parent) / track.file_name(source.stem)
@@ -104,7 +104,7 @@ class SingleFileCaptioner:
             raise UsageError(f"the name of {path.name} does not say its language: give --from LANG")
         read = await asyncio.to_thread(parts.codec.read, path.name, content, language)
         text = SourceText(language, path.name, read.cues)
-        translated, how = await self._maker.translated(text, target, 1, progress)
+        translated, how = await self._maker.translated(text, target, progress)
         texts = [
             words
             for sentence, whole in translated

@@ -30,14 +30,13 @@ from fluxcaption.domain.shaping import Sentence, build_cues, fit_translation, gr
 from fluxcaption.domain.sources import FromSound, FromText, KnownTracks, SourceChoice, choose_source
 from fluxcaption.domain.transcripts import TranslationKey
 from fluxcaption.domain.units import ItemId, Ms, SourceId
-from fluxcaption.pipeline.captioning.batches import BatchTranslator, translate_in_batches
+from fluxcaption.pipeline.captioning.batches import translate_in_batches
 from fluxcaption.pipeline.captioning.source_reader import SourceReader
 from fluxcaption.pipeline.captioning.source_text import SourceText
 from fluxcaption.pipeline.captioning.transcriber import UNKNOWN_LANGUAGE, Progress, Transcriber
 from fluxcaption.pipeline.job_source import find_source
 from fluxcaption.pipeline.planner import Planner
 from fluxcaption.ports.clock import Clock
-from fluxcaption.ports.executor import Executor
 from fluxcaption.ports.media import MediaLocation, MediaReader
 from fluxcaption.ports.media_server import MediaServer
 from fluxcaption.ports.storage import Storage
@@ -65,7 +64,6 @@ class TrackBuilderDeps:
     codec: SubtitleCodec
     transcriber: Transcriber
     planner: Planner
-    executor: Executor
     clock: Clock
     min_score: float
     patience: timedelta
@@ -116,9 +114,7 @@ class TrackBuilder:
             round(sureness, 4),
         )
 
-    async def render(
-        self, text: SourceText, target: LanguageTag, attempt: int
-    ) -> tuple[Sequence[Cue], Provenance]:
+    async def render(self, text: SourceText, target: LanguageTag) -> tuple[Sequence[Cue], Provenance]:
         """The cues in the target language, and how they came about.
 
         Raises:
@@ -129,7 +125,7 @@ class TrackBuilder:
         """
         if self._parts.planner.serves(text.language, target):
             return text.cues, Provenance(f"written as {text.origin}", text.recognizer, text.score)
-        translated, how = await self.translated(text, target, attempt)
+        translated, how = await self.translated(text, target)
         # A long film's cues take a moment, in which the loop must not stand still.
         return await asyncio.to_thread(
             lambda: [
@@ -138,7 +134,7 @@ class TrackBuilder:
         ), how
 
     async def translated(
-        self, text: SourceText, target: LanguageTag, attempt: int, progress: Progress | None = None
+        self, text: SourceText, target: LanguageTag, progress: Progress | None = None
     ) -> tuple[Sequence[tuple[Sentence, str]], Provenance]:
         """Each sentence of a text with its translation, and who made them; raises as `render` does."""
         willing = [
@@ -151,7 +147,7 @@ class TrackBuilder:
             raise UnsupportedLanguagePair(str(text.language), str(target), names or "what is configured")
         for number, translator in enumerate(willing):
             try:
-                return await self._translated_by(translator, text, target, attempt, progress)
+                return await self._translated_by(translator, text, target, progress)
             except (ServiceUnreachable, ModelMissing) as error:
                 if number + 1 == len(willing) or not await self._patience_is_over(translator, error):
                     raise
@@ -162,7 +158,6 @@ class TrackBuilder:
         translator: Translator,
         text: SourceText,
         target: LanguageTag,
-        attempt: int,
         progress: Progress | None,
     ) -> tuple[Sequence[tuple[Sentence, str]], Provenance]:
         parts = self._parts
@@ -180,9 +175,8 @@ class TrackBuilder:
         missing = [unit for unit in units if unit.text not in known]
         shown_ms = sum(cue.end - cue.start for sentence in spoken for cue in sentence.cues)
         new_ms = Ms(shown_ms * len(missing) // max(1, len(units)))
-        through = BatchTranslator(translator, parts.executor, key, attempt)
         detect = (lambda done: progress(Ms(new_ms * done // len(missing)), new_ms)) if progress else None
-        report = await translate_in_batches(missing, through, save, detect)
+        report = await translate_in_batches(missing, translator, text.language, target, save, detect)
         if missing:
             await parts.storage.speeds.record(
                 "translate", new_ms, Ms(int((parts.clock.monotonic() - began) * 1000))
@@ -360,7 +354,7 @@ class CaptioningStages:
         content = await parts.storage.documents.get(job.source_ref) if job.source_ref else None
         if content is None:
             return Outcome.next(Stage.ACQUIRE, "the source words are not kept any more")
-        cues, how = await self._maker.render(SourceText.from_bytes(content), job.target, job.claim)
+        cues, how = await self._maker.render(SourceText.from_bytes(content), job.target)
         track_ref = await parts.storage.documents.put(parts.codec.write_srt(cues))
         await parts.storage.jobs.update_progress(job.id, track_ref=track_ref, provenance=how)
         return Outcome.next(Stage.UPLOAD, str(how))
