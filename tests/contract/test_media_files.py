@@ -131,7 +131,7 @@ def test_embedded_text_is_cut_out() -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "it is empty"), (b"hello " * 1000, "not a media file"), (None, "no longer exists")],
+    [(b"", "it is empty"), (b"hello " * 1000, "not a media file"), (None, "it does not exist")],
 )
 def test_what_is_no_media_is_a_sentence(content: bytes | None, words: str, tmp_path: Path) -> None:
     path = tmp_path / "film.mkv"

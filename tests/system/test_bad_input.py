@@ -51,12 +51,12 @@ def said(made: subprocess.CompletedProcess[str], code: int, *words: str) -> None
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("empty.mkv", b"", "it is empty: copy it again"),
-        ("text.mkv", b"this is a shopping list\n" * 100, "no media file"),
+        ("empty.mkv", b"", "it is empty. Copy it again"),
+        ("text.mkv", b"this is a shopping list\n" * 100, "not a media file"),
         (
             "noise.mp4",
             bytes(np.random.default_rng(1).integers(0, 256, 50_000, dtype=np.uint8)),
-            "no media file",
+            "not a media file",
         ),
     ],
 )
@@ -68,7 +68,7 @@ def test_what_is_no_media_is_said(name: str, content: bytes, words: str, tmp_pat
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    said(caption(tmp_path / "gone.mkv", tmp_path / "cache"), 1, "gone.mkv", "not there")
+    said(caption(tmp_path / "gone.mkv", tmp_path / "cache"), 1, "gone.mkv", "does not exist")
 
 
 def test_half_a_file_gives_what_can_be_heard_or_a_sentence(tmp_path: Path) -> None:

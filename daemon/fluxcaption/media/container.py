@@ -64,7 +64,7 @@ def as_domain_error(location: MediaLocation, error: Exception) -> MediaUnreadabl
             return MediaUnreadable(name, "it is empty. Copy it again.")
     code = getattr(error, "errno", None)
     if code == errno.ENOENT:
-        return MediaUnreadable(name, "it no longer exists. Check that its disk is mounted.")
+        return MediaUnreadable(name, "it does not exist. Check that its disk is mounted.")
     if code in {errno.EACCES, errno.EPERM}:
         return MediaUnreadable(name, "permission to read it is denied. Give the daemon read access.")
     detail = (getattr(error, "strerror", None) or str(error)).splitlines()[0][:MAX_DETAIL_CHARS]
