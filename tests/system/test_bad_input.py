@@ -108,7 +108,7 @@ def test_a_missing_model_is_named_with_its_path(tmp_path: Path) -> None:
     made = fluxcaption(
         "caption", media, "--to", "en", "--model", tmp_path / "no model", cache=tmp_path / "cache"
     )
-    said(made, 75, "no model/config.json is not there")
+    said(made, 75, "no model/config.json does not exist")
 
 
 def test_no_model_at_all_is_named_with_where_it_would_be(tmp_path: Path) -> None:
