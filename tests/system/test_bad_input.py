@@ -126,7 +126,7 @@ def test_a_language_that_is_none_is_usage(tmp_path: Path) -> None:
         ("Film.en.srt", b"", "empty"),
         ("Film.en.srt", b"\x00\x01\x02" * 5000, "not text"),
         ("Film.en.srt", b"just words, no times", "no cues"),
-        ("Film.en.pdf", b"%PDF", "no text subtitle format"),
+        ("Film.en.pdf", b"%PDF", "not a text subtitle format"),
         ("Film.en.srt", b"1\n00:00:01,000 --> 00:00:02,000\n" + b"a" * 30_000, "cue of more than"),
         ("Film.en.ttml", b'<!DOCTYPE x [<!ENTITY a "b">]><tt/>', "XML entities"),
         ("Film.en.srt", b"x" * (5 * 2**20), "larger than 4 MiB"),
