@@ -1,8 +1,8 @@
 """Reading and writing of subtitle files; all limits are checked before a file is parsed.
 
 SubRip, WebVTT and ASS are read and rewritten line by line, so that only the texts of the cues change. The
-writers of pysubs2 lose styles, positions, notes and comments (libraries sheet, surprise 16); the library reads
-the other formats, which are written as SubRip.
+writers of pysubs2 lose styles, positions, notes and comments (libraries sheet, surprise 16). The library
+reads the other formats, which are written as SubRip.
 """
 
 import re

@@ -72,7 +72,7 @@ def _decode_as(content: bytes, encoding: str) -> str | None:
 
 
 def _is_mostly_utf8(content: bytes) -> bool:
-    """Return True if at least half of the lines beyond ASCII are UTF-8, so that only some are in a code page."""
+    """Return True if at least half of the lines beyond ASCII are UTF-8: only some are in a code page."""
     non_ascii_lines = [line for line in content.split(b"\n") if not line.isascii()]
     utf8_lines = sum(_decode_as(line, "utf-8") is not None for line in non_ascii_lines)
     return 2 * utf8_lines >= len(non_ascii_lines)
