@@ -36,7 +36,7 @@ SYSTEM_PROMPT = (
 
 
 class OllamaTranslator:
-    """Translator over `POST /api/chat`; answers are streamed, so that cancelling a request stops the model."""
+    """Translator over `POST /api/chat`, streamed, so that the model stops when the request is cancelled."""
 
     def __init__(self, settings: OllamaTranslation) -> None:
         self._settings = settings
@@ -144,7 +144,7 @@ class OllamaTranslator:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ReplyUnusable(
-                f"{self.name} did not answer with JSON lines. Check that {self._url} is the address of Ollama."
+                f"{self.name} did not answer with JSON lines. Check that Ollama runs at {self._url}."
             ) from error
         message = value.get("message") if isinstance(value, dict) else None
         content = message.get("content") if isinstance(message, dict) else None

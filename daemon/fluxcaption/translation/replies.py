@@ -98,7 +98,7 @@ def is_shifted(sources: Sequence[str], translations: Sequence[str]) -> bool:
     """Return True if translations belong to the sentence before or after, or come in reverse order.
 
     For each shift by one, the run of sentences with the largest total excess of similarity over the own
-    translation is found (maximum subarray sum, Kadane's algorithm). An excess above `SHIFT_MARGIN` is a shift.
+    translation is found (maximum subarray sum, Kadane's algorithm). Above `SHIFT_MARGIN` it is a shift.
     """
     count = len(sources)
     if count < 2:
