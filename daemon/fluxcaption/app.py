@@ -44,7 +44,7 @@ from fluxcaption.ports.subtitles import SubtitleCodec
 from fluxcaption.ports.translation import Translator
 from fluxcaption.settings import FolderConfig, LocalSpeech, LocalTranslation, Settings, TranslationBackend
 from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
-from fluxcaption.speech.windows import SilenceCutter
+from fluxcaption.speech.windows import SilenceSegmenter
 from fluxcaption.subtitles.codec import Pysubs2Codec
 from fluxcaption.subtitles.text_language import TextLanguageDetector
 from fluxcaption.translation.local import LocalTranslator
@@ -164,7 +164,7 @@ def build_transcriber(
             speeds=storage.speeds,
             media=engines.media,
             sketcher=EnergySketcher(engines.media),
-            cutter=lambda: SilenceCutter(engines.detector.speech),
+            cutter=lambda: SilenceSegmenter(engines.detector.speech),
             executor=engines.executor,
             blocks=engines.blocks,
             recognizer=engines.recognizer,

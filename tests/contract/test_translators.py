@@ -199,7 +199,7 @@ async def test_a_pair_that_is_not_on_the_card_is_refused(local: LocalTranslator)
 
 async def test_a_model_that_is_not_there_is_named_with_its_path() -> None:
     translator = LocalTranslator(LocalTranslation(type="local", model="/nowhere/model"), 1, TRANSLATION)
-    with pytest.raises(ModelMissing, match=r"/nowhere/model/model\.bin is not there"):
+    with pytest.raises(ModelMissing, match=r"/nowhere/model/model\.bin does not exist"):
         _ = translator.revision
     await translator.close()
 

@@ -51,12 +51,12 @@ def said(made: subprocess.CompletedProcess[str], code: int, *words: str) -> None
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("empty.mkv", b"", "it is empty: copy it again"),
-        ("text.mkv", b"this is a shopping list\n" * 100, "no media file"),
+        ("empty.mkv", b"", "it is empty. Copy it again"),
+        ("text.mkv", b"this is a shopping list\n" * 100, "not a media file"),
         (
             "noise.mp4",
             bytes(np.random.default_rng(1).integers(0, 256, 50_000, dtype=np.uint8)),
-            "no media file",
+            "not a media file",
         ),
     ],
 )
@@ -68,7 +68,7 @@ def test_what_is_no_media_is_said(name: str, content: bytes, words: str, tmp_pat
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    said(caption(tmp_path / "gone.mkv", tmp_path / "cache"), 1, "gone.mkv", "not there")
+    said(caption(tmp_path / "gone.mkv", tmp_path / "cache"), 1, "gone.mkv", "does not exist")
 
 
 def test_half_a_file_gives_what_can_be_heard_or_a_sentence(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_missing_model_is_named_with_its_path(tmp_path: Path) -> None:
     made = fluxcaption(
         "caption", media, "--to", "en", "--model", tmp_path / "no model", cache=tmp_path / "cache"
     )
-    said(made, 75, "no model/config.json is not there")
+    said(made, 75, "no model/config.json does not exist")
 
 
 def test_no_model_at_all_is_named_with_where_it_would_be(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_language_that_is_none_is_usage(tmp_path: Path) -> None:
         ("Film.en.srt", b"", "empty"),
         ("Film.en.srt", b"\x00\x01\x02" * 5000, "not text"),
         ("Film.en.srt", b"just words, no times", "no cues"),
-        ("Film.en.pdf", b"%PDF", "no text subtitle format"),
+        ("Film.en.pdf", b"%PDF", "not a text subtitle format"),
         ("Film.en.srt", b"1\n00:00:01,000 --> 00:00:02,000\n" + b"a" * 30_000, "cue of more than"),
         ("Film.en.ttml", b'<!DOCTYPE x [<!ENTITY a "b">]><tt/>', "XML entities"),
         ("Film.en.srt", b"x" * (5 * 2**20), "larger than 4 MiB"),

@@ -138,7 +138,7 @@ def test_a_file_nobody_can_read_is_told_and_made_once_it_can(config: Path) -> No
     for _ in range(2):
         made = fluxcaption("run", "--once", "--config", config)
         assert (made.returncode, made.stderr) == (0, "")
-        assert "Long (2020).mkv cannot be used: it is empty: copy it again" in made.stdout
+        assert "Long (2020).mkv cannot be used: it is empty. Copy it again" in made.stdout
     film.write_bytes(whole)
     assert "1 subtitle(s) made" in fluxcaption("run", "--once", "--config", config).stdout
 
