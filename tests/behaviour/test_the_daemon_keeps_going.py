@@ -259,10 +259,10 @@ async def test_a_path_map_that_leads_nowhere_is_said_once_and_shown_until_it_is_
                 f"{tmp_path / 'media' / READ / f'{READ}.mkv'} is not there: each pair of server.path_map must name"
                 in cause
             )
-            await daemon._scan_requests.request_and_wait(full=True)
+            await daemon.scan_requests.request_and_wait(full=True)
             assert sum("server.path_map" in record.getMessage() for record in caplog.records) == 1
             (tmp_path / "elsewhere").rename(tmp_path / "media")
-            await daemon._scan_requests.request_and_wait(full=True)
+            await daemon.scan_requests.request_and_wait(full=True)
             assert await map_is("ok")
 
 
@@ -277,7 +277,7 @@ async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> No
             await writer.execute(f"PRAGMA max_page_count={row[0]}")
         for _ in range(200):
             fake.add(film(f"Film {len(fake.items)}", [audio()], library=fake.libraries[0].id))
-        daemon._scan_requests.request(full=True)
+        daemon.scan_requests.request(full=True)
 
         async def disk_is_named() -> bool:
             parts = daemon.health.readiness().parts
@@ -313,7 +313,7 @@ async def test_a_database_that_is_locked_for_minutes_ends_nothing(tmp_path: Path
             assert answer.status == 503
             assert int(answer.headers["Retry-After"]) > 0
             assert (await answer.json(content_type=None))["code"] == "state"
-        daemon._scan_requests.request(full=True)
+        daemon.scan_requests.request(full=True)
 
         async def is_down() -> bool:
             status, body = await readiness(daemon)
