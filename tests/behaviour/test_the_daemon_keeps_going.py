@@ -349,7 +349,7 @@ async def test_a_page_beyond_all_numbers_is_a_wrong_query_and_a_pause_is_still_s
             async with session.post("http://x/api/queue/pause") as answer:
                 assert answer.status == 200
         async with running(wanted) as daemon:
-            assert (await readiness(daemon))[1]["parts"]["queue"]["cause"] == "paused by a person"
+            assert (await readiness(daemon))[1]["parts"]["queue"]["cause"].startswith("paused by a user")
 
 
 async def test_a_server_that_comes_late_is_waited_for(tmp_path: Path) -> None:
