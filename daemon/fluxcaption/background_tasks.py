@@ -1,6 +1,7 @@
 """The background loops of the running daemon; `Daemon` starts them under the supervisor.
 
-Each public method of `BackgroundTasks` is one turn of a loop: it waits for its own trigger, works once and returns.
+The public coroutines of `BackgroundTasks` are the turns of the loops: each waits for its own trigger, works
+once and returns.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ EVENT_BATCH_DELAY_S = 1.0
 """Webhook events that arrive within this time are processed together, with few requests to the server."""
 
 PLAYBACK_INTERVAL_S, IDLE_PLAYBACK_INTERVAL_S = 20.0, 60.0
-"""Interval of playback polls with and without running jobs (contract 11: every 15 to 30 s while there is work)."""
+"""Playback is polled every 20 s while jobs run (contract 11: every 15 to 30 s while there is work)."""
 
 LIBRARY_SCAN_INTERVAL_S = 60.0
 MIN_IDLE_CHECK_INTERVAL_S, MAX_IDLE_CHECK_INTERVAL_S = 1.0, 15.0
@@ -107,7 +108,7 @@ class BackgroundTasks:
         self._stop = stop
         self._connection = ServerConnection(app, health)
         self._unloader = IdleUnloader(app.engines, app.clock, app.settings.asr.unload_after.total_seconds())
-        # All three are set at first: the daemon connects, processes stored events and tidies up at its start.
+        # All three are set at first: the daemon connects and processes stored events at its start.
         self._reconnect, self._minute, self._new_events = asyncio.Event(), asyncio.Event(), asyncio.Event()
         for event in (self._reconnect, self._minute, self._new_events):
             event.set()
@@ -137,7 +138,7 @@ class BackgroundTasks:
         self._minute.set()
 
     async def connect_server(self) -> None:
-        """Connect when requested: at the start, after an outage, and around the server's own library scans."""
+        """Connect on request: at the start, after an outage, and around the server's library scans."""
         await self._reconnect.wait()
         if await self._connection.refresh():
             # A full scan, because the configuration may ask for more than at the previous start.
@@ -151,13 +152,13 @@ class BackgroundTasks:
         self._reconnect.clear()
 
     async def run_workers(self) -> None:
-        """Run the worker pool until the daemon stops; after a failure the interrupted jobs are due again."""
+        """Run the worker pool until the daemon stops; a failure makes the interrupted jobs due again."""
         await self._app.storage.queue.requeue_interrupted(self._app.clock.now(), by_crash=False)
         await self._app.workers.run()
         await self._stop.wait()
 
     async def process_events(self) -> None:
-        """Process the stored webhook events that are due; after a failure they stay stored and are retried."""
+        """Process the stored webhook events that are due; a failure leaves them stored for the next turn."""
         await self._new_events.wait()
         await self._app.clock.sleep(EVENT_BATCH_DELAY_S)
         self._new_events.clear()
@@ -219,7 +220,7 @@ class BackgroundTasks:
             self._reconnect.set()
 
     async def run_every_minute(self) -> None:
-        """Check the disk, retry events that are due, apply the timetable and start the day's share of the backlog."""
+        """Check the disk, retry due events, apply the timetable and queue the next titles of the backlog."""
         await self._minute.wait()
         self._minute.clear()
         self._check_disk()

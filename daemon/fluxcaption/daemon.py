@@ -61,7 +61,7 @@ PARKED_CODES = (
     "media-away",
     "aside",
 )
-"""Reason codes of parked jobs that `--once` tries again at once: the user who starts it may have fixed the cause."""
+"""Reason codes of parked jobs that `--once` retries at once: the user may have fixed the cause."""
 
 
 async def _open_app(

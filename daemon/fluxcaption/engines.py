@@ -1,6 +1,6 @@
 """Speech recognition, translation and media access: chooses and builds their adapters.
 
-The daemon's object graph and the commands on single files share these builders. Models load at their first use.
+Shared by the daemon's object graph and the commands on single files. Models load at their first use.
 """
 
 import asyncio
@@ -168,7 +168,7 @@ def build_transcriber(
 async def transcriber_with_model(
     settings: Settings, engines: Engines, storage: Storage, model: str
 ) -> AsyncIterator[Transcriber]:
-    """Yield a transcriber with another speech model, unloaded at the end; the usual model is unloaded first."""
+    """Unload the usual speech model and yield a transcriber with another, which is unloaded at the end."""
     await asyncio.to_thread(engines.recognizer.unload)
     recognizer = WhisperRecognizer(
         settings.asr.backends[0].model_copy(update={"model": model}),

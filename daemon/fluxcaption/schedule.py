@@ -1,6 +1,7 @@
-"""The timetable of scans and of the hours without speech recognition; the only module that imports APScheduler.
+"""The timetable of scans and of the hours without speech recognition.
 
-Scheduled functions only set an event: the scheduler's executor cannot await a coroutine at shutdown.
+Only this module imports APScheduler. Scheduled functions only set an event: the scheduler's executor cannot
+await a coroutine at shutdown.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from fluxcaption.settings import Schedule
 
 
 def is_paused(pauses: tuple[str, ...], local: datetime) -> bool:
-    """Return True if a local time lies in one of the pauses, written `HH:MM-HH:MM`; a pause may cross midnight."""
+    """Return True if a local time is within a pause, written `HH:MM-HH:MM`; it may cross midnight."""
     now = local.time()
     for pause in pauses:
         start, end = (time.fromisoformat(part) for part in pause.split("-"))

@@ -1,4 +1,4 @@
-"""Bad input of every kind: one line on stderr with the fix, the right exit code, no traceback, no partial file."""
+"""Bad input: one line on stderr with the fix, the right exit code, no traceback, no partial file."""
 
 import os
 import subprocess

@@ -44,7 +44,7 @@ NO_SPEECH_RECOGNITION = 'schedule: {pause: ["00:00-12:00", "12:00-23:59"]}\n'
 
 
 def prepare(folder: Path, *, repeats: int, extra: str = "") -> Path:
-    """Write a library with one film of `repeats` minutes, and a configuration; return the configuration file."""
+    """Write a library with one film of `repeats` minutes. Return the configuration file."""
     repeated(DEMO / HEARD / f"{HEARD}.mkv", folder / "media" / "Long (2020)" / "Long (2020).mkv", repeats)
     (folder / "config.yaml").write_text(CONFIG + extra, encoding="utf-8")
     return folder / "config.yaml"

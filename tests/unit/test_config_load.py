@@ -218,7 +218,10 @@ def test_two_sources_of_a_secret_are_reported(tmp_path: Path) -> None:
 
 def test_numbers_are_numbers_and_a_key_of_digits_stays_text(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
-    text = "server: {url: 'http://x', api_key: 0123456789}\nlanguages: {targets: [en]}\nlimits: {disk_free: 5368709120, threads: 3}\nstate:\n"
+    text = (
+        "server: {url: 'http://x', api_key: 0123456789}\nlanguages: {targets: [en]}\n"
+        "limits: {disk_free: 5368709120, threads: 3}\nstate:\n"
+    )
     file.write_text(text, encoding="utf-8")
     settings = load_settings(file, {})
     assert (settings.limits.disk_free, settings.limits.threads) == (5 * 2**30, 3)

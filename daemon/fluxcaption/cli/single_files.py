@@ -124,7 +124,7 @@ async def make_each(
     targets: Sequence[LanguageTag],
     make: Callable[[Path, LanguageTag, Progress], Awaitable[str]],
 ) -> int:
-    """Make every target of every file; a failure is printed and the next target follows. Return the exit code."""
+    """Make every target of every file, print failures, and return the exit code."""
     code = EXIT_DONE
     with ProgressDisplay() as display:
         for path in paths:

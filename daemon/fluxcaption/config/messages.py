@@ -65,7 +65,7 @@ def add_validation_problems(
     parents = {tuple(one["loc"][:depth]) for one in details for depth in range(len(one["loc"]))}
     for detail in details:
         location = tuple(detail["loc"])
-        # A list whose entries are invalid is also reported as too short: only the entries are worth a message.
+        # A list with invalid entries is also reported as too short; the entries have their own messages.
         if not (detail["type"] == "too_short" and location in parents):
             path = _path_in_file(location, source)
             source.add_problem(*_message(detail, location, path, environment))

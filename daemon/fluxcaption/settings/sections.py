@@ -24,10 +24,12 @@ class Backlog(Section):
     """Titles that were in the library before the first start."""
 
     mode: Literal["none", "recent", "all"] = Field(
-        "recent", description="none | recent | all: titles that get subtitles without a request."
+        "recent", description="none | recent | all: which of them get subtitles without a request."
     )
     recent: Duration = Field(timedelta(days=30), description="Age up to which a title is recent.")
-    order: Literal["newest", "oldest"] = Field("newest", description="newest | oldest: first title.")
+    order: Literal["newest", "oldest"] = Field(
+        "newest", description="newest | oldest: the title to start with."
+    )
     per_day: int = Field(20, ge=0, description="Backlog titles that are started in 24 hours.")
 
 
@@ -49,7 +51,8 @@ class Subtitles(Section):
         """Reject a word that a server reads as a language or as a property of the track."""
         if marker not in MACHINE_MARKS and (language := normalize(marker)) is not None:
             raise ValueError(
-                f"{marker} names a language ({language}), and a server may read it as one: choose another word"
+                f"{marker} names a language ({language}), and a server may read it as one: "
+                "choose another word"
             )
         track = apply_title(SubtitleTrack("", None, "subrip", title=marker))
         is_property = not track.has_full_dialogue or track.is_hearing_impaired
@@ -81,9 +84,7 @@ class Schedule(Section):
     timezone: str = Field("auto", description="auto: the time zone of this machine; or Europe/Berlin.")
     while_playing: Literal["pause", "slow", "ignore"] = Field(
         "pause",
-        description=(
-            "pause | slow | ignore: local work during playback; requested items and the next episode go on slowly."
-        ),
+        description="Local work during playback: pause (but requested items and the next episode), slow, ignore.",
     )
     pause: tuple[Annotated[str, Field(pattern=PAUSE_PATTERN)], ...] = Field(
         (), description="Hours without speech recognition, such as 18:00-23:30."
@@ -109,7 +110,8 @@ class Web(Section):
     webhook_secret: SecretStr | None = Field(
         None,
         description=(
-            "Secret of Jellyfin's webhook; or webhook_secret_file, or a systemd credential named webhook_secret."
+            "Secret of Jellyfin's webhook; "
+            "or webhook_secret_file, or a systemd credential named webhook_secret."
         ),
     )
     webhook_secret_file: Path | None = Field(None, description="A file that contains only the secret.")

@@ -24,7 +24,9 @@ class JellyfinConfig(Section):
     )
     api_key: SecretStr | None = Field(
         None,
-        description="API key from the dashboard; or api_key_file, or a systemd credential named jellyfin_api_key.",
+        description=(
+            "API key from the dashboard; or api_key_file, or a systemd credential named jellyfin_api_key."
+        ),
     )
     api_key_file: Path | None = Field(None, description="A file that contains only the key.")
     tls_verify: bool = Field(True, description="Verify the server's certificate.")

@@ -1,6 +1,7 @@
 """The route of Jellyfin's webhook: stores each event; only the ids in a payload are used.
 
-Source: server contract 9.2 to 9.4: at most once, any content type, dashed or undashed ids, templates or all properties.
+Source: server contract 9.2 to 9.4: at most once, any content type, dashed or undashed ids, templates or all
+properties.
 """
 
 import hmac
@@ -82,7 +83,7 @@ class Webhook:
             # Sent only while `link` or `doctor` tests the round trip.
             self.probes.add(str(payload.get("DeviceId", "")))
         if kind not in KINDS:
-            # Accepted: a destination may send more than is used, and a refusal would only fill the server's log.
+            # Accepted: destinations may send unused kinds, and a refusal would only fill the server's log.
             return web.json_response({"id": 0}, status=202)
         return await self._store(kind, payload)
 
