@@ -127,7 +127,7 @@ class _Core:
 
 @dataclass(frozen=True, slots=True)
 class _JobChangeHook:
-    """Reacts to every recorded outcome of a job."""
+    """The worker pool's hook for the recorded outcomes of jobs."""
 
     storage: Storage
     clock: Clock

@@ -73,7 +73,7 @@ class ServerConnection:
 
 
 class IdleUnloader:
-    """Frees the memory of the models after `unload_after_s` seconds without a running job."""
+    """The check that unloads the models after `unload_after_s` seconds without a running job."""
 
     def __init__(self, engines: Engines, clock: Clock, unload_after_s: float) -> None:
         self._engines = engines

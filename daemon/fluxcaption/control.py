@@ -18,7 +18,7 @@ PAUSED_CAUSE = "paused by a user: `fluxcaption jobs resume` continues the work"
 
 
 class DaemonControl:
-    """Implements `web.api.Control` over the object graph of the running daemon."""
+    """The implementation of `web.api.Control` over the object graph of the running daemon."""
 
     def __init__(self, app: App, health: Health, scan_requests: ScanRequests) -> None:
         self._app = app

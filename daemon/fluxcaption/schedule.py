@@ -25,7 +25,7 @@ def is_paused(pauses: tuple[str, ...], local: datetime) -> bool:
 
 
 class Timetable:
-    """Triggers incremental scans at an interval, full scans by a cron expression, and a tick every minute."""
+    """Triggers for incremental scans (interval), full scans (cron expression) and a tick every minute."""
 
     def __init__(self, settings: Schedule) -> None:
         self._settings = settings

@@ -24,7 +24,7 @@ def secret_values(settings: Settings) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class SecretReader:
-    """Fills in the secrets of one configuration file.
+    """Reader of the secrets of one configuration file.
 
     Attributes:
         folder: Folder of the configuration file; paths of secret files are relative to it.

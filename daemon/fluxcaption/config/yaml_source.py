@@ -104,7 +104,7 @@ def _position(node: yaml.Node) -> Position:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Turns YAML nodes into values."""
+    """Converter of YAML nodes to values."""
 
     source: YamlSource
     substitute: Substitute
