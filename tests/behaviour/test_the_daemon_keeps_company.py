@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fluxcaption.cli.run import scan_alone
+from fluxcaption.cli.scan import scan_without_daemon
 from fluxcaption.daemon import Daemon
 from fluxcaption.domain.jobs import Priority
 
@@ -119,19 +119,19 @@ async def test_viewers_are_seen_during_a_slow_pass_and_wishes_meanwhile_become_o
             assert daemon.app is not None
             slow = Fault(delay_s=1.0)
             fake.break_next("GET /Library/VirtualFolders", slow)
-            daemon._scan_requests.request(full=True)
+            daemon.scan_requests.request(full=True)
             while slow.times:
                 await asyncio.sleep(0.01)
             before = sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received)
             for _ in range(5):
-                daemon._scan_requests.request(full=False)
+                daemon.scan_requests.request(full=False)
             fake.somebody_plays(item)
             await clock.run_for(timedelta(minutes=2))
             assert daemon.app.playback.is_anything_playing
             assert sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before, (
                 "the pass is still on its way"
             )
-            report = await daemon._scan_requests.request_and_wait(full=True)
+            report = await daemon.scan_requests.request_and_wait(full=True)
             assert report.items == 1
             assert (
                 sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before + 2
@@ -165,7 +165,9 @@ async def test_a_next_episode_that_cannot_be_read_hides_no_viewer(fault: Fault, 
 async def test_a_dry_run_sends_nothing_that_changes_anything(version: str, tmp_path: Path) -> None:
     async with FakeJellyfin(version) as fake:
         films(fake, 250, fake.now())
-        report = await scan_alone(settings(tmp_path / "state", jellyfin(fake), ["de", "fr"]), dry_run=True)
+        report = await scan_without_daemon(
+            settings(tmp_path / "state", jellyfin(fake), ["de", "fr"]), dry_run=True
+        )
         assert report.items == 250
         assert json.loads(json.dumps(report.tally.table()))["de"] == {"translate": 250}
         assert {exchange.method for exchange in fake.received} == {"GET"}
