@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from fluxcaption.app import App, build_app, has_free_space
 from fluxcaption.clock import SystemClock
 from fluxcaption.domain.errors import JobError, ModelMissing, UsageError
-from fluxcaption.domain.events import PLAYBACK
-from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.gaps import Decision
 from fluxcaption.domain.jobs import Job, JobState, ManualRequest
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ItemId, Ms
 from fluxcaption.health import Health, PartState
 from fluxcaption.malloc import trim_memory
+from fluxcaption.pipeline.discovery.forecast_text import forecast_lines
 from fluxcaption.pipeline.discovery.scan_requests import ScanRequests
 from fluxcaption.pipeline.discovery.scanner import ScanReport
 from fluxcaption.pipeline.explain import explain
@@ -354,7 +353,7 @@ class Daemon:
             while app.playback.server_id and (events := await app.storage.events.due(self._clock.now())):
                 await app.enqueuer.enqueue_events(events, app.playback.server_id)
                 app.workers.wake()
-                if any(event.kind in PLAYBACK for event in events):
+                if any(event.kind.is_playback for event in events):
                     await self._look_at_viewers(app)
         except Exception:
             # They stay open, and are looked at again after the pause.

@@ -7,11 +7,11 @@ from typing import Self, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
-from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.gaps import Decision
 from fluxcaption.domain.jobs import OPEN_STATES, Job, JobState
 from fluxcaption.domain.units import ItemId, JobId
 from fluxcaption.health import Health
+from fluxcaption.pipeline.discovery.forecast_text import forecast_lines
 from fluxcaption.pipeline.discovery.scanner import ScanReport
 from fluxcaption.pipeline.explain import Explanation
 from fluxcaption.plugin_manifest import repository_manifest

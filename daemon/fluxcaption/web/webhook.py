@@ -12,14 +12,21 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from fluxcaption.domain.events import PLAYBACK
+from fluxcaption.domain.events import EventKind
 from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.storage import Storage
 from fluxcaption.web.problems import problem
 
 MAX_DEPTH = 20
-KINDS = frozenset({"ItemAdded", "ItemDeleted"}) | PLAYBACK
+EVENT_KINDS = {
+    "ItemAdded": EventKind.ITEM_ADDED,
+    "ItemDeleted": EventKind.ITEM_DELETED,
+    "PlaybackStart": EventKind.PLAYBACK_STARTED,
+    "PlaybackStop": EventKind.PLAYBACK_STOPPED,
+}
+"""Jellyfin's notification types that are stored as events."""
+
 _ID = re.compile(r"[0-9a-f]{32}")
 _BRACKETS = re.compile(r"[\[\]{}]")
 _STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
@@ -88,7 +95,7 @@ class Webhook:
         if kind == "SessionStart":
             # Only `link` and `doctor` have these sent, for a moment, to prove the round trip.
             self.proofs.add(str(values.get("DeviceId", "")))
-        if kind not in KINDS:
+        if (event_kind := EVENT_KINDS.get(kind)) is None:
             # Nothing is wrong with a destination that sends more than we use: a refusal would only fill the server's log.
             return web.json_response({"id": 0}, status=202)
         item_id = _id(values.get("ItemId"))
@@ -100,7 +107,9 @@ class Webhook:
         if known and given and given != known:
             return problem(403, "wrong-server", "this event is from another server")
         # Stored as it came: before the server has answered for the first time nothing is known, and it is compared when it is looked at.
-        event_id = await self._storage.events.add(ServerId(given), kind, ItemId(item_id), self._clock.now())
+        event_id = await self._storage.events.add(
+            ServerId(given), event_kind, ItemId(item_id), self._clock.now()
+        )
         self._on_event()
         return web.json_response({"id": event_id}, status=202)
 

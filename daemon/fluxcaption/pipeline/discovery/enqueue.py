@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from fluxcaption.domain.backlog import BacklogRules, belongs_to_backlog
 from fluxcaption.domain.errors import DiskLow, JobError, StateError
-from fluxcaption.domain.events import Event
+from fluxcaption.domain.events import Event, EventKind
 from fluxcaption.domain.gaps import Action, Decision
 from fluxcaption.domain.jobs import ManualRequest, NewJob, Priority
 from fluxcaption.domain.language import LanguageTag
@@ -122,7 +122,7 @@ class Enqueuer:
     async def _take_together(self, events: Sequence[Event]) -> None:
         """What is not there or not ready yet is looked at again a few times, what is gone needs nothing."""
         now = self._clock.now()
-        added = [event for event in events if event.kind == "ItemAdded"]
+        added = [event for event in events if event.kind is EventKind.ITEM_ADDED]
         found = {
             item.id: item
             for item in await self._server.fetch_items(list(dict.fromkeys(event.item_id for event in added)))
