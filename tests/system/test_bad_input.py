@@ -92,7 +92,7 @@ def test_media_without_sound_is_said(tmp_path: Path) -> None:
             frame.pts = number
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    said(caption(media, tmp_path / "cache"), 1, "no sound track")
+    said(caption(media, tmp_path / "cache"), 1, "no audio track")
 
 
 def test_media_in_which_nobody_speaks_is_said(tmp_path: Path) -> None:

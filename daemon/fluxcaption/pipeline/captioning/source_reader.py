@@ -12,7 +12,7 @@ from fluxcaption.domain.gaps import SourceHistory
 from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import Item, MediaSource, SubtitleTrack
 from fluxcaption.domain.sources import is_ours, original_audio
-from fluxcaption.domain.sync_check import SpeechSample, sample_ranges, sync_problem
+from fluxcaption.domain.sync_check import MAX_LENGTH_RATIO, SpeechSample, sample_ranges, sync_problem
 from fluxcaption.domain.units import ContentHash, Ms
 from fluxcaption.ports.media import MediaLocation, MediaReader
 from fluxcaption.ports.media_server import MediaServer
@@ -21,9 +21,6 @@ from fluxcaption.ports.storage import Storage, TrackFact
 from fluxcaption.ports.subtitles import SubtitleCodec, TextLanguage
 
 log = logging.getLogger(__name__)
-
-MAX_LENGTH_RATIO = 1.05
-"""A text that ends later than this share of the film is another film's."""
 
 MAX_REMOTE_BYTES = 4 * 2**30
 """A larger film is not fetched over the network just to look at a text."""

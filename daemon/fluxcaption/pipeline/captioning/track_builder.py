@@ -26,7 +26,8 @@ from fluxcaption.domain.jobs import Job, Outcome, Priority, Provenance, Stage
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, Item, MediaIdentity, MediaSource, SubtitleTrack
 from fluxcaption.domain.rules import policy_for
-from fluxcaption.domain.shaping import Sentence, build_cues, fit_translation, group_into_sentences
+from fluxcaption.domain.sentences import Sentence, group_into_sentences
+from fluxcaption.domain.shaping import build_cues, fit_translation
 from fluxcaption.domain.sources import FromSound, FromText, KnownTracks, SourceChoice, choose_source
 from fluxcaption.domain.transcripts import TranslationKey
 from fluxcaption.domain.units import ItemId, Ms, SourceId
