@@ -1,4 +1,4 @@
-"""Admission of the backlog: the titles that were in the library before FluxCaption, and the rate they start at."""
+"""Admission of the backlog, the titles that were in the library before FluxCaption."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -26,7 +26,10 @@ MAX_LINGER_MS = 500
 
 
 def time_cues(cues: Sequence[Cue], language: LanguageTag) -> tuple[Cue, ...]:
-    """Return the cues with reading time, closed short pauses and the minimum pause; starts move only on overlap."""
+    """Return the cues with time for reading and regular pauses.
+
+    A start moves only if cues overlap.
+    """
     timed: list[Cue] = []
     for cue, following in pairwise([*cues, None]):
         assert cue is not None
@@ -69,7 +72,7 @@ def _without_flicker(start: int, speech_end: int, next_start: int) -> int:
 def split_time(cue: Cue, weights: Sequence[int]) -> Sequence[Span]:
     """Divide the time of a cue into consecutive spans in proportion to the weights.
 
-    The spans begin and end with the cue. The minimum duration and the minimum pause are kept if the time allows.
+    The spans begin and end with the cue. Minimum duration and minimum pause are kept if the time allows.
     """
     count = len(weights)
     duration_ms = cue.end - cue.start

@@ -121,7 +121,7 @@ def forecast(tally: Tally, measured_speed: float | None, per_day: int | None, no
 
     Args:
         tally: Sums of a complete scan.
-        measured_speed: Measured speed of speech recognition in × real time; None before the first measurement.
+        measured_speed: Speed of speech recognition in × real time; None before the first measurement.
         per_day: Maximum number of titles started in 24 hours; None without a limit.
         now: Present time.
     """

@@ -243,8 +243,8 @@ class _Case:
             return self._decision(action, reason, choice)
         return self._decision(
             Action.REMOVE_STALE,
-            f"the media was replaced after {self.serving.own[0].file_name} was made; the file is removed and no"
-            f" new track is made: {reason}",
+            f"the media was replaced after {self.serving.own[0].file_name} was made; the file is removed and"
+            f" no new track is made: {reason}",
         )
 
     def _exclude(self) -> Decision | None:
@@ -311,7 +311,7 @@ class _Case:
         return None
 
     def _await_missing(self) -> Decision | None:
-        # A track of replaced media that a full scan did not find went with the replaced files: that needs no check.
+        # A track that a full scan did not find went with the replaced media: no check is needed.
         is_awaited = self.history.delivery in {DeliveryState.CONFIRMED, DeliveryState.EDITED} or (
             self.history.delivery is DeliveryState.MISSING and not self._is_replaced
         )

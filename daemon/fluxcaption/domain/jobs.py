@@ -30,7 +30,7 @@ class JobState(StrEnum):
     """Waits for a service or resource; the attempt did not count."""
     DONE = "done"
     SKIPPED = "settled"
-    """Decision to make no track; holds until the media, the target or the settings change, or a user requests it."""
+    """Decision to make no track; holds until media, target or settings change, or on request."""
     FAILED = "failed"
     CANCELLED = "cancelled"
 

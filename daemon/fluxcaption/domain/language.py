@@ -26,19 +26,20 @@ def _table(text: str) -> dict[str, str]:
 
 
 CODE_ALIASES = _table(
-    "pob pt-BR; pop pt-PT; frc fr-CA; chs zh-Hans; zhs zh-Hans; cht zh-Hant; zht zh-Hant; scc sr; scr hr; jw jv;"
-    "iw he; in id; ji yi; tl fil; tgl fil; mo ro; cmn zh; arb ar; pes fa; zsm ms"
+    "pob pt-BR; pop pt-PT; frc fr-CA; chs zh-Hans; zhs zh-Hans; cht zh-Hant; zht zh-Hant; scc sr; scr hr;"
+    "jw jv; iw he; in id; ji yi; tl fil; tgl fil; mo ro; cmn zh; arb ar; pes fa; zsm ms"
 )
 """Canonical tag by code, for codes that langcodes does not know or reads as another language."""
 
 ENGLISH_NAMES = _table(
-    "ar Arabic; bg Bulgarian; bn Bengali; bs Bosnian; ca Catalan; cs Czech; da Danish; de German; el Greek;"
-    "en English; es Spanish; et Estonian; eu Basque; fa Persian; fi Finnish; fil Filipino; fr French; gl Galician;"
-    "he Hebrew; hi Hindi; hr Croatian; hu Hungarian; id Indonesian; is Icelandic; it Italian; ja Japanese;"
-    "ko Korean; lt Lithuanian; lv Latvian; mk Macedonian; ms Malay; nb Norwegian Bokmål; nl Dutch;"
-    "nn Norwegian Nynorsk; no Norwegian; pl Polish; pt Portuguese; ro Romanian; ru Russian; sk Slovak;"
-    "sl Slovenian; sq Albanian; sr Serbian; sv Swedish; ta Tamil; te Telugu; th Thai; tr Turkish; uk Ukrainian;"
-    "ur Urdu; vi Vietnamese; yue Cantonese; zh Chinese"
+    "ar Arabic; bg Bulgarian; bn Bengali; bs Bosnian; ca Catalan; cs Czech; da Danish; de German; "
+    "el Greek; en English; es Spanish; et Estonian; eu Basque; fa Persian; fi Finnish; fil "
+    "Filipino; fr French; gl Galician; he Hebrew; hi Hindi; hr Croatian; hu Hungarian; id "
+    "Indonesian; is Icelandic; it Italian; ja Japanese; ko Korean; lt Lithuanian; lv Latvian; mk "
+    "Macedonian; ms Malay; nb Norwegian Bokmål; nl Dutch; nn Norwegian Nynorsk; no Norwegian; pl "
+    "Polish; pt Portuguese; ro Romanian; ru Russian; sk Slovak; sl Slovenian; sq Albanian; sr "
+    "Serbian; sv Swedish; ta Tamil; te Telugu; th Thai; tr Turkish; uk Ukrainian; ur Urdu; vi "
+    "Vietnamese; yue Cantonese; zh Chinese"
 )
 """English name by language code, as shown to users."""
 
@@ -48,7 +49,7 @@ _FURTHER_NAMES = {
     "fa": ("farsi",),
     "fil": ("tagalog",),
     "zh": ("mandarin",),
-    # Names that newer servers return instead of a code: they take the hyphen in the name for a region (contract 4.5).
+    # Names that newer servers return instead of a code: they take the hyphen for a region (contract 4.5).
     "dum": ("dutch, middle (ca.1050-1350)",),
     "enm": ("english, middle (1100-1500)",),
     "ang": ("english, old (ca.450-1100)",),
@@ -86,7 +87,8 @@ SELF_CONTAINED_FILE_TAGS = frozenset({"pt-BR", "pt-PT", "fr-CA"})
 
 TITLE_HINTS = {
     "zh": _table(
-        "simplified Hans; chs Hans; 简体 Hans; 简 Hans; traditional Hant; cht Hant; 繁體 Hant; 繁体 Hant; 繁 Hant"
+        "simplified Hans; chs Hans; 简体 Hans; 简 Hans;"
+        "traditional Hant; cht Hant; 繁體 Hant; 繁体 Hant; 繁 Hant"
     ),
     "sr": _table("cyrillic Cyrl; latin Latn"),
     "pt": _table("brazilian BR; brazil BR; brasil BR; portugal PT; european PT"),
@@ -137,7 +139,7 @@ class LanguageTag:
 
     @property
     def english_name(self) -> str:
-        """Return the name for sentences: `German`, `Portuguese (pt-BR)`; the tag of a language without a name here."""
+        """Return the name for sentences: `German`, `Portuguese (pt-BR)`; else the tag."""
         name = ENGLISH_NAMES.get(self.language)
         if name is None or not (self.script or self.region):
             return name or str(self)
@@ -169,7 +171,7 @@ class LanguageTag:
 
 
 def normalize(text: str | None) -> LanguageTag | None:
-    """Return the tag for any spelling of a server, file or recognizer; None if the spelling names no language."""
+    """Return the tag for a spelling of a server, file or recognizer; None if it names no language."""
     return _normalize(text) if text and len(text) <= MAX_SPELLING_CHARACTERS else None
 
 

@@ -48,8 +48,8 @@ class Limits:
     """Reading limits of one language.
 
     Attributes:
-        line_width: Most characters on a line. In languages with full-width characters, such a character counts 1
-            and a half-width one 0.5.
+        line_width: Most characters on a line. In languages with full-width characters a half-width one
+            counts 0.5.
         characters_per_second: Highest reading speed.
         closes_short_pauses: True if a pause between cues that is too short to be seen is closed.
     """

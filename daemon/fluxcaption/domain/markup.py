@@ -29,7 +29,7 @@ class _Mark:
 
 
 def strip_markup(text: str) -> str:
-    """Return the words alone, with line breaks: without overrides, tags and time stamps, entities resolved."""
+    """Return the words and line breaks, without overrides, tags and time stamps; entities are resolved."""
     text = _TIME_STAMP.sub("", _TAG.sub("", _OVERRIDE.sub("", _with_line_breaks(text))))
     return "\n".join(" ".join(line.split()) for line in html.unescape(text).splitlines()).strip()
 
@@ -68,7 +68,7 @@ def transfer_markup(old: str, new: str) -> str:
 def _place_marks(
     marks: Sequence[_Mark], old_count: int, new_count: int
 ) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the markup before and after each of `new_count` words; an opened mark spans at least one word."""
+    """Return the markup before and after each of `new_count` words; a mark spans at least one word."""
     before, after = [""] * new_count, [""] * new_count
     opened_at = closed_at = 0
     for mark in marks:

@@ -16,7 +16,7 @@ _IMAGE_CODECS = ("pgs", "dvdsub", "vobsub", "dvbsub", "xsub", "dvbtxt", "teletex
 
 
 def is_picture_codec(codec: str) -> bool:
-    """Return True if a subtitle codec carries images or teletext, in the spelling of any server or library."""
+    """Return True if a subtitle codec carries images or teletext, in the spelling of any server."""
     name = codec.lower().replace("_", "")
     return name in {"sub", "sup"} or any(image_codec in name for image_codec in _IMAGE_CODECS)
 
@@ -69,7 +69,7 @@ class SubtitleTrack:
 
     @property
     def key(self) -> str:
-        """Return the identity of the track within its media source, independent of its index in an answer."""
+        """Return the identity of the track in its media source, independent of its index in an answer."""
         return self.path or f"embedded {self.ordinal} {self.codec} {self.title}"
 
     @property
@@ -154,12 +154,12 @@ class Item:
         library: Name of the library.
         etag: Value that changes with every save of the item in its library.
         added_at: Moment the item came into the library, UTC; the time of the file if the library has none.
-        original_language: Language the work was made in, as given by the library.
+        original_language: Language the work was made in, according to the library.
         skipped: Reason to do nothing with the item; empty for an ordinary item.
-        broken: Reason and fix for media that cannot be read; empty for readable media. The media is read again
-            in every scan.
+        broken: Reason and fix for media that cannot be read; empty for readable media. Every scan reads the
+            media again.
         is_folder: True for a series or season, which stands for its episodes.
-        is_probe_pending: True if the library has not read the streams yet; such an item is read in every scan.
+        is_probe_pending: True if the library has not read the streams yet; every scan reads the item.
     """
 
     server_id: ServerId

@@ -36,7 +36,7 @@ class Playing:
 def do_not_disturb_until(
     item_id: ItemId, source_ids: Collection[SourceId], seen: Sequence[Playing]
 ) -> datetime | None:
-    """Return the moment until which an item must not be changed because of playback; None without playback."""
+    """Return the end of the time in which playback forbids changes to an item; None without playback."""
     moments = [
         playing.seen_at
         for playing in seen

@@ -15,7 +15,7 @@ PARKED_RETRY_DELAY = timedelta(minutes=2)
 """Interval at which a parked job is tried without a signal that its service is back."""
 
 ITEM_GONE_RETRY_DELAY = timedelta(seconds=60)
-"""Delay before an unknown item is looked up once more: servers lose items for a moment while they scan or merge."""
+"""Delay before an unknown item is looked up once more; servers hide items while they scan or merge."""
 
 MAX_DELAY = timedelta(days=1)
 """Longest wait of a job or event; a later due time was written while the clock was ahead."""
@@ -24,7 +24,7 @@ MAX_CRASHES = 3
 """Number of consecutive crashes of the process during one job, without progress, that fails the job."""
 
 SUSPECT_RETRY_DELAY = timedelta(minutes=10)
-"""Distance between jobs that ran during two crashes: the jobs run one by one, so that a third crash shows the cause."""
+"""Delay between jobs that ran during two crashes; run one by one, a third crash shows the cause."""
 
 POISON = "poison"
 """Reason code of a job that failed because of `MAX_CRASHES`."""

@@ -90,7 +90,7 @@ def ends_sentence(text: str) -> bool:
 
 
 def speaker_turns(lines: Sequence[str]) -> list[SpeakerTurn]:
-    """Return the words of each speaker in the lines of a cue; a line that begins with a dash starts a turn."""
+    """Return the words of each speaker in a cue; a line that begins with a dash starts a turn."""
     turns: list[SpeakerTurn] = []
     for line in lines:
         dash = _DASH.match(line)

@@ -1,7 +1,7 @@
 """Shaping: cues from a transcript, and translated text fitted into the cues of its source.
 
-If rules conflict, the earlier one wins: every word kept, no overlap, lines and line width, start on time, longest
-duration, minimum pause, shortest duration, end of speech, reading speed.
+If rules conflict, the earlier one wins: every word kept, no overlap, lines and line width, start on time,
+longest duration, minimum pause, shortest duration, end of speech, reading speed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -56,8 +56,8 @@ def build_cues(segments: Sequence[Segment], language: LanguageTag) -> tuple[Cue,
 def fit_translation(text: str, cues: Sequence[Cue], target: LanguageTag) -> tuple[Cue, ...]:
     """Return the cues of a sentence with its translation; no start or end lies outside their times.
 
-    The words are distributed in proportion to the characters of the source. Text that needs more than two lines
-    is shown in steps within the time of its cue.
+    The words are distributed in proportion to the characters of the source. Text that needs more than two
+    lines is shown in steps within the time of its cue.
     """
     if len(cues) == 1:
         turns = [words for turn in text.split("\n") if (words := split_words(turn, target))]

@@ -22,7 +22,7 @@ _TITLE_WORD = re.compile(r"[^\W_]+")
 _MARKER = re.compile(r"[a-z0-9-]+")
 
 PairRank = Callable[[LanguageTag, LanguageTag], int | None]
-"""Rank of the best translation backend for (source, target): 0 is the first; None if no backend translates the pair."""
+"""Rank of the best translation backend for (source, target), 0 is the first; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class _SourceText:
 
     @property
     def preference(self) -> tuple[object, ...]:
-        """Return the sort key among tracks in one language: not for the hearing impaired, external, by key."""
+        """Return the sort key in one language: first not for the hearing impaired, then external, then by key."""
         return (self.track.is_hearing_impaired, not self.track.is_external, self.track.key)
 
 
@@ -168,8 +168,9 @@ def choose_source(
         target: Target language.
         rank_pair: Rank of the translation backend for a language pair.
         marker: Name under which FluxCaption tracks are recognized.
-        accepted: Source languages named by a rule, best first. Only these are used, in each language text before
-            audio. Empty: text in the spoken language, then the text of the best rank, then the original audio.
+        accepted: Source languages named by a rule, best first; no others are used, and text is preferred to
+            audio in the same language. Empty: text in the spoken language, then the text of the best rank,
+            then the original audio.
         known: Facts read from the content of the tracks.
     """
     texts = _source_texts(item, source, marker, known)

@@ -1,9 +1,9 @@
-"""Check that a subtitle text belongs to the audio: a text of another film or another cut is not used as a source.
+"""Check that a subtitle text belongs to the audio: a text of another film or cut is not used as a source.
 
-The times of the cues are compared with detected speech in a few samples of the audio, at the present offset and
-at every offset of up to `MAX_SHIFT_MS`. The measure is the lift: the share of the visible text that coincides with
-speech, above the share that chance would give, on a scale where 1 is a perfect match and 0 is chance. The correction
-for chance makes films with constant speech comparable with quiet ones.
+The times of the cues are compared with detected speech in a few samples of the audio, at the present offset
+and at every offset of up to `MAX_SHIFT_MS`. The measure is the lift: the share of the visible text that
+coincides with speech, above the share that chance would give, where 1 is a perfect match and 0 is chance. The
+correction for chance makes films with constant speech comparable with quiet ones.
 """
 
 from collections.abc import Iterable, Sequence

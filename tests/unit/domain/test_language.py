@@ -7,16 +7,22 @@ from fluxcaption.domain.language import LanguageTag, Strictness, normalize, refi
 @pytest.mark.parametrize(
     ("spelling", "expected"),
     [
-        ("ger", "de"), ("deu", "de"), ("DE", "de"), ("fre", "fr"), ("chi", "zh"), ("zho", "zh"), ("cmn", "zh"), ("zh-CN", "zh-Hans"), ("zh_cn", "zh-Hans"),
-        ("zh-tw", "zh-Hant"), ("zh-hant", "zh-Hant"), ("chs", "zh-Hans"), ("cht", "zh-Hant"), ("pob", "pt-BR"), ("pt-br", "pt-BR"), ("pop", "pt-PT"),
-        ("dut", "nl"), ("cze", "cs"), ("rum", "ro"), ("per", "fa"), ("may", "ms"), ("gre", "el"), ("alb", "sq"), ("arm", "hy"), ("baq", "eu"), ("bur", "my"),
-        ("geo", "ka"), ("ice", "is"), ("mac", "mk"), ("mao", "mi"), ("slo", "sk"), ("tib", "bo"), ("wel", "cy"), ("yue", "yue"), ("zh-HK", "zh-Hant-HK"),
-        ("zho-Hans", "zh-Hans"), ("zh-cmn-Hant", "zh-Hant"), ("German", "de"), ("english", "en"), ("Chinese Simplified", "zh-Hans"), ("pt_BR", "pt-BR"),
-        ("frc", "fr-CA"), ("fr-ca", "fr-CA"), ("Luba-Katanga", "lu"), ("French, Old (842-ca.1400)", "fro"), ("hbs", "sr-Latn"), ("tgl", "fil"), ("en-GB", "en-GB"),
-        ("Greek, Modern (1453-)", "el"), ("iw", "he"), ("in", "id"), ("jw", "jv"), ("tl", "fil"), ("scc", "sr"), ("nob", "nb"), ("es-419", "es-419"),
-        ("Norwegian Bokmål", "nb"), ("Norwegian Nynorsk", "nn"), ("Portuguese (Brazil)", "pt-BR"), ("Brazilian Portuguese", "pt-BR"), ("Chinese (Simplified)", "zh-Hans"),
-        ("Traditional Chinese", "zh-Hant"), ("Spanish (Latin America)", "es-419"), ("Spanish; Castilian", "es"), ("Catalan; Valencian", "ca"), ("Tagalog", "fil"),
-        ("pes", "fa"), ("zsm", "ms"), ("arb", "ar"),
+        ("ger", "de"), ("deu", "de"), ("DE", "de"), ("fre", "fr"), ("chi", "zh"), ("zho", "zh"),
+        ("cmn", "zh"), ("zh-CN", "zh-Hans"), ("zh_cn", "zh-Hans"), ("zh-tw", "zh-Hant"),
+        ("zh-hant", "zh-Hant"), ("chs", "zh-Hans"), ("cht", "zh-Hant"), ("pob", "pt-BR"),
+        ("pt-br", "pt-BR"), ("pop", "pt-PT"), ("dut", "nl"), ("cze", "cs"), ("rum", "ro"), ("per", "fa"),
+        ("may", "ms"), ("gre", "el"), ("alb", "sq"), ("arm", "hy"), ("baq", "eu"), ("bur", "my"),
+        ("geo", "ka"), ("ice", "is"), ("mac", "mk"), ("mao", "mi"), ("slo", "sk"), ("tib", "bo"),
+        ("wel", "cy"), ("yue", "yue"), ("zh-HK", "zh-Hant-HK"), ("zho-Hans", "zh-Hans"),
+        ("zh-cmn-Hant", "zh-Hant"), ("German", "de"), ("english", "en"), ("Chinese Simplified", "zh-Hans"),
+        ("pt_BR", "pt-BR"), ("frc", "fr-CA"), ("fr-ca", "fr-CA"), ("Luba-Katanga", "lu"),
+        ("French, Old (842-ca.1400)", "fro"), ("hbs", "sr-Latn"), ("tgl", "fil"), ("en-GB", "en-GB"),
+        ("Greek, Modern (1453-)", "el"), ("iw", "he"), ("in", "id"), ("jw", "jv"), ("tl", "fil"),
+        ("scc", "sr"), ("nob", "nb"), ("es-419", "es-419"), ("Norwegian Bokmål", "nb"),
+        ("Norwegian Nynorsk", "nn"), ("Portuguese (Brazil)", "pt-BR"), ("Brazilian Portuguese", "pt-BR"),
+        ("Chinese (Simplified)", "zh-Hans"), ("Traditional Chinese", "zh-Hant"),
+        ("Spanish (Latin America)", "es-419"), ("Spanish; Castilian", "es"), ("Catalan; Valencian", "ca"),
+        ("Tagalog", "fil"), ("pes", "fa"), ("zsm", "ms"), ("arb", "ar"),
     ],
 )  # fmt: skip
 def test_each_spelling_of_a_language_gives_its_tag(spelling: str, expected: str) -> None:
@@ -25,7 +31,10 @@ def test_each_spelling_of_a_language_gives_its_tag(spelling: str, expected: str)
 
 @pytest.mark.parametrize(
     "spelling",
-    ["", None, "und", "mul", "zxx", "mis", "qaa", "español", "x" * 100, "../etc", "e\x00n", "unknown", "The English", "English Patient"],
+    [
+        "", None, "und", "mul", "zxx", "mis", "qaa", "español", "x" * 100, "../etc", "e\x00n", "unknown",
+        "The English", "English Patient",
+    ],
 )  # fmt: skip
 def test_a_spelling_that_names_no_language_gives_none(spelling: str | None) -> None:
     assert normalize(spelling) is None
@@ -97,7 +106,10 @@ def test_every_server_version_reads_the_language_from_the_file_suffix(
 
 @pytest.mark.parametrize(
     ("code", "title", "expected"),
-    [("chi", "Simplified", "zh-Hans"), ("zho", "繁體", "zh-Hant"), ("por", "Brazilian", "pt-BR"), ("spa", "Latino", "es-419"), ("eng", "Simplified", "en"), ("zh-CN", "Traditional", "zh-Hans")],
+    [
+        ("chi", "Simplified", "zh-Hans"), ("zho", "繁體", "zh-Hant"), ("por", "Brazilian", "pt-BR"),
+        ("spa", "Latino", "es-419"), ("eng", "Simplified", "en"), ("zh-CN", "Traditional", "zh-Hans"),
+    ],
 )  # fmt: skip
 def test_a_title_adds_the_script_or_region_to_its_tag(code: str, title: str, expected: str) -> None:
     tag = normalize(code)
@@ -107,7 +119,10 @@ def test_a_title_adds_the_script_or_region_to_its_tag(code: str, title: str, exp
 
 @pytest.mark.parametrize(
     ("tag", "name"),
-    [("de", "German"), ("pt-BR", "Portuguese (pt-BR)"), ("zh-Hans", "Chinese (zh-Hans)"), ("fro", "fro"), ("sw-KE", "sw-KE")],
+    [
+        ("de", "German"), ("pt-BR", "Portuguese (pt-BR)"), ("zh-Hans", "Chinese (zh-Hans)"),
+        ("fro", "fro"), ("sw-KE", "sw-KE"),
+    ],
 )  # fmt: skip
 def test_a_tag_is_shown_by_its_english_name(tag: str, name: str) -> None:
     assert LanguageTag.parse(tag).english_name == name

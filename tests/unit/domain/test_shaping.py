@@ -33,7 +33,10 @@ def test_a_short_sentence_is_one_cue_that_starts_with_the_speech() -> None:
 
 
 def test_a_long_sentence_is_shown_in_cues_of_two_lines() -> None:
-    text = "And so my fellow Americans ask not what your country can do for you, ask what you can do for your country, and then go home and think about it again tonight."
+    text = (
+        "And so my fellow Americans ask not what your country can do for you, ask what you can do for your"
+        " country, and then go home and think about it again tonight."
+    )
     cues = build_cues(spoken((0, 12_000, text)), EN)
     assert len(cues) > 1
     assert {cue.sentence for cue in cues} == {0}

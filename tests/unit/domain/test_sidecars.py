@@ -7,10 +7,15 @@ from fluxcaption.domain.sidecars import read_sidecar_name
 @pytest.mark.parametrize(
     ("tokens", "language", "title", "flags"),
     [
-        ("en", "en", "", ""), ("de.forced", "de", "", "F"), ("de.sdh", "de", "", "HI"), ("en.hi", "en", "", "HI"), ("hi.en", "en", "", "HI"), ("en.cc", "en", "", "HI"),
-        ("en.hin", "en", "", "HI"), ("hi", "hi", "", ""), ("hi.forced", "hi", "", "F"), ("hin.en", "en", "hin", ""), ("en.forced.sdh", "en", "", "F HI"), ("en.0", "en", "0", ""),
-        ("fluxcaption.en", "en", "fluxcaption", ""), ("en.fluxcaption", "en", "fluxcaption", ""), ("en.asr", "en", "asr", ""), ("ai.en", "en", "ai", ""), ("fluxcaption.zh-CN", "zh-Hans", "fluxcaption", ""),
-        ("fluxcaption.pt-BR.forced", "pt-BR", "fluxcaption", "F"), ("mt.en", "en", "mt", ""), ("en.mt", "mt", "en", ""), ("mt.hi", "mt", "", "HI"), ("de.en", "en", "de", ""),
+        ("en", "en", "", ""), ("de.forced", "de", "", "F"), ("de.sdh", "de", "", "HI"),
+        ("en.hi", "en", "", "HI"), ("hi.en", "en", "", "HI"), ("en.cc", "en", "", "HI"),
+        ("en.hin", "en", "", "HI"), ("hi", "hi", "", ""), ("hi.forced", "hi", "", "F"),
+        ("hin.en", "en", "hin", ""), ("en.forced.sdh", "en", "", "F HI"), ("en.0", "en", "0", ""),
+        ("fluxcaption.en", "en", "fluxcaption", ""), ("en.fluxcaption", "en", "fluxcaption", ""),
+        ("en.asr", "en", "asr", ""), ("ai.en", "en", "ai", ""),
+        ("fluxcaption.zh-CN", "zh-Hans", "fluxcaption", ""),
+        ("fluxcaption.pt-BR.forced", "pt-BR", "fluxcaption", "F"), ("mt.en", "en", "mt", ""),
+        ("en.mt", "mt", "en", ""), ("mt.hi", "mt", "", "HI"), ("de.en", "en", "de", ""),
         ("unforced.en", "en", "", "F"), ("en.default", "en", "", ""),
     ],
 )  # fmt: skip
