@@ -241,6 +241,6 @@ def _may_not_be_written(tmp_path: Path) -> None:
         env={**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert made.returncode == 75, made.stderr
-    assert "give the daemon write access" in made.stderr
+    assert "Give the daemon write access" in made.stderr
     assert [path.name for path in media.parent.iterdir()] == [media.name]
     media.parent.chmod(0o777)

@@ -33,13 +33,13 @@ CODE_ALIASES = _table(
 
 ENGLISH_NAMES = _table(
     "ar Arabic; bg Bulgarian; bn Bengali; bs Bosnian; ca Catalan; cs Czech; da Danish; de German; "
-    "el Greek; en English; es Spanish; et Estonian; eu Basque; fa Persian; fi Finnish; fil "
-    "Filipino; fr French; gl Galician; he Hebrew; hi Hindi; hr Croatian; hu Hungarian; id "
-    "Indonesian; is Icelandic; it Italian; ja Japanese; ko Korean; lt Lithuanian; lv Latvian; mk "
-    "Macedonian; ms Malay; nb Norwegian Bokmål; nl Dutch; nn Norwegian Nynorsk; no Norwegian; pl "
-    "Polish; pt Portuguese; ro Romanian; ru Russian; sk Slovak; sl Slovenian; sq Albanian; sr "
-    "Serbian; sv Swedish; ta Tamil; te Telugu; th Thai; tr Turkish; uk Ukrainian; ur Urdu; vi "
-    "Vietnamese; yue Cantonese; zh Chinese"
+    "el Greek; en English; es Spanish; et Estonian; eu Basque; fa Persian; fi Finnish; fil Filipino; "
+    "fr French; gl Galician; he Hebrew; hi Hindi; hr Croatian; hu Hungarian; id Indonesian; "
+    "is Icelandic; it Italian; ja Japanese; ko Korean; lt Lithuanian; lv Latvian; mk Macedonian; "
+    "ms Malay; nb Norwegian Bokmål; nl Dutch; nn Norwegian Nynorsk; no Norwegian; pl Polish; "
+    "pt Portuguese; ro Romanian; ru Russian; sk Slovak; sl Slovenian; sq Albanian; sr Serbian; "
+    "sv Swedish; ta Tamil; te Telugu; th Thai; tr Turkish; uk Ukrainian; ur Urdu; vi Vietnamese; "
+    "yue Cantonese; zh Chinese"
 )
 """English name by language code, as shown to users."""
 

@@ -105,7 +105,7 @@ class MediaSource:
     Attributes:
         path: Path in the spelling of the library.
         revision: Value that changes with the bytes (an mtime or the server's ETag of the file).
-        is_remote: True if the bytes are not a file of the library: a stream address or a mounted cloud folder.
+        is_remote: True if the bytes are no file of the library: a stream address or a mounted cloud folder.
     """
 
     id: SourceId

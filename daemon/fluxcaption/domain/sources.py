@@ -93,7 +93,7 @@ class _SourceText:
 
     @property
     def preference(self) -> tuple[object, ...]:
-        """Return the sort key in one language: first not for the hearing impaired, then external, then by key."""
+        """Return the sort key in one language: not for the hearing impaired, external, by key."""
         return (self.track.is_hearing_impaired, not self.track.is_external, self.track.key)
 
 

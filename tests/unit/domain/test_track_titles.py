@@ -25,9 +25,9 @@ def test_forced_is_read_from_titles_in_many_languages(title: str) -> None:
 @pytest.mark.parametrize(
     "title",
     [
-        "Commentary", "Comentário do diretor", "Komentarz reżysera", "Komentář", "Комментарии", "コメンタリー",
-        "解说", "Cast & Crew Comments", "Trivia Track", "Kommentar", "Commentaire", "Commento",
-        "Audio Description",
+        "Commentary", "Comentário do diretor", "Komentarz reżysera", "Komentář", "Комментарии",
+        "コメンタリー", "解说", "Cast & Crew Comments", "Trivia Track", "Kommentar", "Commentaire",
+        "Commento", "Audio Description",
     ],
 )  # fmt: skip
 def test_commentary_is_read_from_titles_in_many_languages(title: str) -> None:
