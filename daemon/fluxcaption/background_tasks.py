@@ -9,7 +9,6 @@ import logging
 
 from fluxcaption.app import App, has_free_space
 from fluxcaption.domain.errors import JobError, KeyRejected, ModelMissing, ServiceUnreachable
-from fluxcaption.domain.events import PLAYBACK
 from fluxcaption.engines import Engines
 from fluxcaption.health import Health, PartState
 from fluxcaption.malloc import trim_memory
@@ -173,7 +172,7 @@ class BackgroundTasks:
         while app.playback.server_id and (events := await app.storage.events.due(app.clock.now())):
             await app.enqueuer.enqueue_events(events, app.playback.server_id)
             app.workers.wake()
-            if any(event.kind in PLAYBACK for event in events):
+            if any(event.kind.is_playback for event in events):
                 await self._update_playback()
 
     async def serve_scan_requests(self) -> None:

@@ -24,10 +24,10 @@ from fluxcaption.domain.errors import (
     ServiceUnreachable,
     WriteRefused,
 )
-from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.jobs import Job, JobState
 from fluxcaption.health import Health, PartState
 from fluxcaption.pipeline.captioning.stages import JobProgress
+from fluxcaption.pipeline.discovery.forecast_text import forecast_lines
 from fluxcaption.pipeline.discovery.scan_requests import ScanRequests
 from fluxcaption.pipeline.discovery.scanner import ScanReport
 from fluxcaption.ports.clock import Clock

@@ -100,4 +100,7 @@ async def test_again_keeps_to_the_named_sources_and_takes_no_text_that_is_known_
             await app.enqueuer.enqueue_requested(ItemId(item.id), [], ManualRequest(redo=True))
             await app.workers.run(until_idle=True)
             (job,) = await app.storage.jobs.page()
-            assert (job.state, "named sources (fr)" in job.reason) == (JobState.FAILED, True), job.reason
+            assert (job.state, "accepted source languages (French)" in job.reason) == (
+                JobState.FAILED,
+                True,
+            ), job.reason

@@ -682,7 +682,7 @@ async def test_media_replaced_between_sending_and_looking_is_known_to_have_the_o
         await app.workers.run(until_idle=True)
         assert await states(storage) == {DeliveryState.CONFIRMED: 1}
         ((decision,),) = await app.planner.plan([await app.server.fetch_item(ItemId(item.id))])
-        assert "the media was replaced since our track was made" in decision.reason
+        assert "the media was replaced after the FluxCaption track was made" in decision.reason
 
 
 async def test_how_a_track_was_made_stays_known_through_waits_and_failures(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ async def test_a_text_of_no_language_is_read_and_found_to_cover(tmp_path: Path) 
         wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
         report = await run_once(wanted, print)
         assert [job.state for job in report.finished] == [JobState.DONE]
-        assert "existing es text track serves it" in report.finished[0].reason
+        assert "Spanish text track exists" in report.finished[0].reason
         assert list(item.sources[0].sidecars) == [f"{READ}.srt"]
         assert (await run_once(wanted, print)).finished == []
 
@@ -326,4 +326,4 @@ async def test_tracks_are_found_again_when_their_numbers_move_while_they_are_rea
         assert [job.state for job in report.finished] == [JobState.DONE], [
             job.reason for job in report.finished
         ]
-        assert "existing es text track serves it" in report.finished[0].reason
+        assert "Spanish text track exists" in report.finished[0].reason

@@ -281,7 +281,7 @@ async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> No
 
         async def disk_is_named() -> bool:
             parts = daemon.health.readiness().parts
-            return "no room left" in parts["disk"].cause and parts["server"].state == "ok"
+            return "no space left" in parts["disk"].cause and parts["server"].state == "ok"
 
         await until(disk_is_named)
 

@@ -18,8 +18,7 @@ from fluxcaption.logs import set_up_logging
 
 from tests.fakes.jellyfin import FakeJellyfin
 from tests.support.app import READ, clip, jellyfin
-from tests.support.situations import SITUATIONS, TARGETS, Situation
-from tests.unit.domain.test_truth_table import fake_item
+from tests.support.situations import SITUATIONS, TARGETS, Situation, fake_item
 
 
 @pytest.fixture(scope="module")

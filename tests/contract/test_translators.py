@@ -151,7 +151,7 @@ async def test_an_unknown_model_says_how_to_get_it(fake: FakeOllama) -> None:
 
 async def test_nobody_at_the_address_is_said() -> None:
     translator = OllamaTranslator(OllamaTranslation(type="ollama", url="http://127.0.0.1:9", model="tiny"))
-    with pytest.raises(ServiceUnreachable, match="check that it runs"):
+    with pytest.raises(ServiceUnreachable, match="Check that it runs"):
         await translator.translate([TextUnit(UnitId("1"), "Hello.")], EN, DE)
     await translator.close()
 
@@ -209,7 +209,7 @@ def test_a_cause_that_asks_a_question_needs_no_other_advice() -> None:
         "is the base path right?"
     )
     assert str(ServiceUnreachable("Jellyfin", "http://x", "status 500")).endswith(
-        "status 500: check that it runs and the address is right"
+        "status 500. Check that it runs and that the address is right."
     )
 
 

@@ -93,7 +93,7 @@ def test_media_without_audio_is_reported(tmp_path: Path) -> None:
             frame.pts = number
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    assert_error(caption(media, tmp_path / "cache"), 1, "no sound track")
+    assert_error(caption(media, tmp_path / "cache"), 1, "no audio track")
 
 
 def test_media_without_speech_is_reported(tmp_path: Path) -> None:
@@ -246,6 +246,6 @@ def _run_in_read_only_folder(tmp_path: Path) -> None:
         env={**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert result.returncode == 75, result.stderr
-    assert "give the daemon write access" in result.stderr
+    assert "Give the daemon write access" in result.stderr
     assert [path.name for path in media.parent.iterdir()] == [media.name]
     media.parent.chmod(0o777)

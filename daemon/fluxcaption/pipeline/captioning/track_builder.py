@@ -19,7 +19,8 @@ from fluxcaption.domain.errors import (
 from fluxcaption.domain.jobs import Provenance
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import AudioTrack, MediaIdentity, SubtitleTrack
-from fluxcaption.domain.shaping import Sentence, build_cues, fit_translation, group_into_sentences
+from fluxcaption.domain.sentences import Sentence, group_into_sentences
+from fluxcaption.domain.shaping import build_cues, fit_translation
 from fluxcaption.domain.transcripts import TranslationKey
 from fluxcaption.domain.units import Ms
 from fluxcaption.pipeline.captioning.batches import TranslationReport, translate_in_batches

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from fluxcaption.domain.backlog import BacklogRules, belongs_to_backlog
 from fluxcaption.domain.errors import DiskLow, JobError, StateError
-from fluxcaption.domain.events import Event
+from fluxcaption.domain.events import Event, EventKind
 from fluxcaption.domain.gaps import Action, Decision
 from fluxcaption.domain.jobs import ManualRequest, NewJob, Priority
 from fluxcaption.domain.language import LanguageTag
@@ -140,7 +140,7 @@ class Enqueuer:
     async def _process(self, events: Sequence[Event]) -> None:
         """Enqueue the new items and close the events. Reschedule the events of items that are not ready."""
         now = self._clock.now()
-        added = [event for event in events if event.kind == "ItemAdded"]
+        added = [event for event in events if event.kind is EventKind.ITEM_ADDED]
         items_by_event = await self._items_of(added)
         pending = [
             event
