@@ -65,12 +65,9 @@ def watch_through_daemon(settings: Settings) -> Watch | None:
         loop = asyncio.get_running_loop()
         until = loop.time() + AMPLE_S
         while loop.time() < until:
-            if (await call_daemon(settings, "GET", f"/api/proofs/{device}"))["seen"]:
+            if (await call_daemon(settings, "GET", f"/api/probes/{device}"))["seen"]:
                 return True
             await asyncio.sleep(0.2)
         return False
 
     return watch
-
-
-COMMANDS = (doctor,)

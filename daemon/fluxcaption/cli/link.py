@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from fluxcaption.app import VERSION
 from fluxcaption.cli.common import config_option, run_async
 from fluxcaption.cli.doctor import watch_through_daemon
-from fluxcaption.cli.run import report_as_text, scan_alone
+from fluxcaption.cli.scan import report_as_text, scan_without_daemon
 from fluxcaption.config.example import commented_config
 from fluxcaption.config.load import find_config, load_settings
 from fluxcaption.domain.errors import ConfigError, JobError, KeyRejected, UsageError
@@ -26,7 +26,7 @@ from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.parse import read_version
 from fluxcaption.plugin_manifest import webhook_plugin
 from fluxcaption.settings import JellyfinConfig, OllamaTranslation, Settings
-from fluxcaption.web.api import ScanAnswer
+from fluxcaption.web.views import ScanAnswer
 from fluxcaption.web.webhook_probe import WebhookProbeListener, wait_for
 
 KEY_FILE, SECRET_FILE = "jellyfin_api_key", "webhook_secret"
@@ -415,7 +415,7 @@ async def _prove(linking: Linking, admin: JellyfinAdmin) -> bool | None:
                     f"  {linking.listen} cannot be opened ({error.strerror}): the round trip is not proved. Give --listen"
                 )
                 return False
-            seen = await prove(admin, lambda device: wait_for(transcriber.proofs, device, AMPLE_S), AMPLE_S)
+            seen = await prove(admin, lambda device: wait_for(transcriber.probes, device, AMPLE_S), AMPLE_S)
     if seen:
         click.echo(f"  proved: an event of the server arrived at {linking.public_url}")
     else:
@@ -523,7 +523,4 @@ async def _forecast(linking: Linking) -> None:
         click.echo(
             '  nothing translates yet: set translation.backends, as in [{type: ollama, url: "http://localhost:11434", model: NAME}]. With it:'
         )
-    click.echo(report_as_text(ScanAnswer.of(await scan_alone(known, dry_run=True)), dry_run=True))
-
-
-COMMANDS = (link,)
+    click.echo(report_as_text(ScanAnswer.of(await scan_without_daemon(known, dry_run=True)), dry_run=True))

@@ -82,9 +82,7 @@ async def load_context(deps: DeliveryDeps, job: Job, content: bytes) -> Delivery
     history = await source_history(deps, item, source)
     language_policy = deps.planner.language_policy
     policy = policy_for(item, source, language_policy.defaults, language_policy.rules)
-    foreign_tracks, own_tracks = serving_tracks(
-        item, history.tracks.applied_to(source), job.target, policy, history.tracks
-    )
+    serving = serving_tracks(item, history.tracks.applied_to(source), job.target, policy, history.tracks)
     return DeliveryContext(
         job=job,
         item=item,
@@ -92,8 +90,8 @@ async def load_context(deps: DeliveryDeps, job: Job, content: bytes) -> Delivery
         history=history,
         last_delivery=await deps.deliveries.get(item.server_id, source.id, job.target),
         track=deps.own_tracks.finished_track(job.target, content),
-        foreign_tracks=tuple(foreign_tracks),
-        own_tracks=tuple(own_tracks),
+        foreign_tracks=tuple(serving.others),
+        own_tracks=tuple(serving.own),
     )
 
 

@@ -14,13 +14,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from fluxcaption.domain.backlog import BacklogMode, BacklogRules, belongs_to_backlog, titles_to_start
-from fluxcaption.domain.forecast import Forecast, ItemCount, Tally, forecast, forecast_lines
+from fluxcaption.domain.forecast import Forecast, ItemCount, Tally, forecast
 from fluxcaption.domain.gaps import Action, Decision, SourceHistory
 from fluxcaption.domain.media import Item, Library, ServerIdentity
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.pipeline.captioning.source_reader import SourceReader
 from fluxcaption.pipeline.delivery.removal_watch import RemovalWatch
 from fluxcaption.pipeline.discovery.enqueue import Enqueuer
+from fluxcaption.pipeline.discovery.forecast_text import forecast_lines
 from fluxcaption.pipeline.discovery.scan_run import ScanReport, ScanRun
 from fluxcaption.pipeline.planner import Planner
 from fluxcaption.ports.clock import Clock
