@@ -19,7 +19,8 @@ from fluxcaption.domain.media import ServerIdentity
 from fluxcaption.domain.rules import EffectivePolicy
 from fluxcaption.domain.units import Ms
 from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor, lower_priority
-from fluxcaption.folder.tree import FolderTree, write_file, write_sidecar
+from fluxcaption.folder.atomic_write import write_file, write_sidecar
+from fluxcaption.folder.tree import FolderTree
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.media.sketch import EnergySketcher
 from fluxcaption.miniatures import SPEECH, TRANSLATION
@@ -146,7 +147,8 @@ def build_server(settings: Settings, media: MediaFiles, storage: Storage) -> Med
     """Pick the adapter of the library."""
     if isinstance(settings.server, FolderConfig):
         return FolderTree(settings.server.path, media)
-    from fluxcaption.jellyfin.server import JellyfinServer, RuleNeeds
+    from fluxcaption.jellyfin.library_reader import RuleNeeds
+    from fluxcaption.jellyfin.server import JellyfinServer
 
     needs = RuleNeeds(
         any(rule.tag for rule in settings.rules),

@@ -233,7 +233,7 @@ async def test_a_certificate_file_that_is_not_there_yet_ends_nothing(tmp_path: P
 
         await until(lambda: server_is_down(str(authority)))
         shutil.copy(CERTIFICATE, authority)
-        await until(lambda: server_is_down("the connection is refused"))
+        await until(lambda: server_is_down("connection refused"))
 
 
 async def test_a_path_map_that_leads_nowhere_is_said_once_and_shown_until_it_is_right(

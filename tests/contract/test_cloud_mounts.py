@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from fluxcaption.folder.atomic_write import write_sidecar
 from fluxcaption.folder.tree import FolderTree
+from fluxcaption.jellyfin.server import JellyfinServer
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.mounts import Mounts
+from fluxcaption.settings import JellyfinConfig
 
-from tests.contract.test_jellyfin_cures import server_of
-from tests.fakes.jellyfin import FakeJellyfin, audio, film
+from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film
 from tests.support.app import READ, clip
 
 KINDS = {
@@ -68,8 +70,9 @@ async def test_a_mapped_link_into_the_cloud_is_no_file_of_the_library(mounts: Mo
         for name in ("Linked", "Plain"):
             (tmp_path / "local" / name).mkdir(parents=True)
         (tmp_path / "local" / "Linked" / "Linked.mkv").symlink_to(tmp_path / "cloud" / "a1b2.mkv")
-        server = server_of(fake, path_map=[{"server": "/media/movies", "local": tmp_path / "local"}])
-        server._mounts = mounts
+        path_map = [{"server": "/media/movies", "local": tmp_path / "local"}]
+        wanted = JellyfinConfig.model_validate({"url": fake.url, "api_key": KEY, "path_map": path_map})
+        server = JellyfinServer(wanted, "1", write_sidecar, mounts=mounts)
         (library, *_) = await server.libraries()
         read = {item.name: item async for page in server.items(library) for item in page}
         assert {name: item.sources[0].is_remote for name, item in read.items()} == {
@@ -85,8 +88,7 @@ async def test_a_folder_with_links_into_the_cloud_leaves_them_alone(mounts: Moun
     media = clip(tmp_path / "library", READ)
     (tmp_path / "cloud" / "a1b2.mkv").write_bytes(media.read_bytes())
     (tmp_path / "library" / "Linked.mkv").symlink_to(tmp_path / "cloud" / "a1b2.mkv")
-    tree = FolderTree(tmp_path / "library", MediaFiles())
-    tree._mounts = mounts
+    tree = FolderTree(tmp_path / "library", MediaFiles(), mounts)
     (library,) = await tree.libraries()
     read = {item.name: item.sources[0].is_remote async for page in tree.items(library) for item in page}
     assert read == {READ: False, "Linked": True}

@@ -15,7 +15,8 @@ from fluxcaption.domain.errors import NameTooLong, ServiceUnreachable
 from fluxcaption.domain.jobs import JobState
 from fluxcaption.domain.media import AudioTrack, Item, SubtitleTrack
 from fluxcaption.domain.units import Ms
-from fluxcaption.folder.tree import FolderTree, give_owner_of, write_file
+from fluxcaption.folder.atomic_write import copy_owner_and_mode, write_file
+from fluxcaption.folder.tree import FolderTree
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.ports.media import MediaLocation
 
@@ -76,7 +77,7 @@ async def test_a_name_that_is_no_text_is_skipped_with_its_reason_and_the_others_
     assert [(job.title, job.state) for job in report.finished] == [(READ, JobState.DONE)]
     async with tree(tmp_path / "media") as library:
         odd = next(item for item in await items_of(library) if item.name != READ)
-    assert (odd.name, "rename the file" in odd.broken) == ("caf�", True)
+    assert (odd.name, "rename it" in odd.broken) == ("caf�", True)
 
 
 async def test_a_sidecar_whose_name_is_no_text_covers_and_is_no_source(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ async def test_a_folder_that_cannot_be_read_is_named_and_its_films_are_not_taken
         inside.chmod(0o000)
         with pytest.raises(
             ServiceUnreachable,
-            match=f"{inside} gave no usable answer: Permission denied: may the daemon read it",
+            match=f"{inside} gave no usable answer: Permission denied: can the daemon read the folder",
         ):
             await items_of(library)
         inside.chmod(0o700)
@@ -198,6 +199,6 @@ def test_a_sidecar_gets_the_rights_of_its_film_where_its_owner_may_not_be_change
     media.write_bytes(b"film")
     media.chmod(0o664)
     os.seteuid(65534)
-    give_owner_of(media, sidecar)
+    copy_owner_and_mode(media, sidecar)
     assert stat.S_IMODE(sidecar.stat().st_mode) == 0o664
     assert sidecar.stat().st_uid == 65534

@@ -162,7 +162,7 @@ SITUATIONS = [
     S("named sources: none is there", (EN, text("eng")), {"de": ("cannot", "nothing is in one of the named sources"), "en": COVERED, "zh-Hans": ("cannot", "nothing is in one of the named sources")}, policy={"rules": [{"library": "Movies", "sources": ["ja"]}]}),
     S("named sources: the best first", (EN, audio("jpn", IsDefault=False), text("eng")), {"de": ("listen", "sound track 2 (ja)"), "en": COVERED, "zh-Hans": ("listen", "sound track 2 (ja)")}, policy={"rules": [{"library": "Movies", "sources": ["ja", "en"]}]}),
     # what is left alone
-    S("an extra", (EN,), all_of(("not-wanted", "it is an extra")), item={"ExtraType": "Trailer"}),
+    S("an extra", (EN,), all_of(("not-wanted", "the item is an extra")), item={"ExtraType": "Trailer"}),
     S("a folder rip", (EN,), all_of(("not-wanted", "disc folder")), item={"VideoType": "BluRay"}),
     S("a virtual item", (EN,), all_of(("not-wanted", "virtual item")), item={"LocationType": "Virtual"}),
     S("a placeholder", (EN,), all_of(("not-wanted", "placeholder")), source={"Type": "Placeholder"}),

@@ -172,7 +172,7 @@ def once(tmp_path: Path, *, path: str = "media", free: str = "0B") -> subprocess
 def test_a_library_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:
     made = once(tmp_path, path="nowhere")
     assert made.returncode == 75
-    assert "nowhere gave no usable answer: it is not there" in made.stderr
+    assert "nowhere gave no usable answer: the path does not exist" in made.stderr
     assert "Traceback" not in made.stderr
 
 

@@ -65,10 +65,10 @@ def test_no_field_of_any_kind_breaks_the_reading_of_an_item(wrong: Any) -> None:
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ({"MediaStreams": "none"}, "MediaStreams is no list"),
-        ({"MediaStreams": [AUDIO, None]}, "MediaStreams is no list of objects"),
-        ({"Size": "large"}, "Size is no whole number"),
-        ({"RunTimeTicks": []}, "RunTimeTicks is no whole number"),
+        ({"MediaStreams": "none"}, "MediaStreams is not a list"),
+        ({"MediaStreams": [AUDIO, None]}, "MediaStreams is not a list of objects"),
+        ({"Size": "large"}, "Size is not a whole number"),
+        ({"RunTimeTicks": []}, "RunTimeTicks is not a whole number"),
     ],
 )
 def test_an_item_that_is_described_wrongly_is_passed_over_with_its_reason(
