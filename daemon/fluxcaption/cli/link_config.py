@@ -1,4 +1,4 @@
-"""Configuration side of `link`: the settings that exist, the settings that are proposed, and the files that are written."""
+"""Configuration of `link`: existing settings, proposed settings, and the files that are written."""
 
 import json
 import os
@@ -166,7 +166,7 @@ class LinkConfig:
 
 
 def propose_targets(users: Sequence[User]) -> list[LanguageTag]:
-    """Return the languages that the users prefer, most frequent first; English if there are no preferences."""
+    """Return the languages that the users prefer, most frequent first; English if there are none."""
     counts: dict[LanguageTag, int] = {}
     for user in users:
         for language in user.languages:

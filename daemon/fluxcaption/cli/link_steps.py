@@ -206,7 +206,7 @@ async def _restart_server(session: LinkSession, admin: JellyfinAdmin) -> bool:
 
 
 async def add_destination(session: LinkSession, admin: JellyfinAdmin) -> bool:
-    """Add or repair our destination in the plugin's configuration. Return True if it is correct afterwards."""
+    """Add or repair our destination in the plugin's configuration. Return True if it is correct at the end."""
     plugin, config = webhook_plugin(), session.config
     configuration = await admin.configuration(plugin) or {}
     existing_secret = config.webhook_secret
@@ -293,7 +293,7 @@ async def trigger_tasks(session: LinkSession, admin: JellyfinAdmin) -> None:
 
 
 async def review_subtitle_modes(session: LinkSession, admin: JellyfinAdmin, users: Sequence[User]) -> None:
-    """State what each user's subtitle mode does with external tracks, and offer to change the mode Default."""
+    """Print the effect of each user's subtitle mode, and offer to replace the mode Default."""
     for user in users:
         effect = SUBTITLE_MODES.get(user.subtitle_mode, "unknown to FluxCaption")
         click.echo(f"  {user.name}: mode {user.subtitle_mode}: {effect}")

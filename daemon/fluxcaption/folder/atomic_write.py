@@ -1,7 +1,7 @@
 """Atomic file writing: a reader sees the complete old file or the complete new file.
 
-A file is written under a temporary name, synced and renamed. The writer holds a lock on its temporary file, so
-that the temporary files of a crashed process can be recognized and removed.
+A file is written under a temporary name, synced and renamed. The writer holds a lock on its temporary file.
+The temporary files of a crashed process have no lock, and the next write into the folder removes them.
 """
 
 import errno
@@ -62,9 +62,9 @@ def write_file(target: Path, content: bytes) -> None:
 
 
 def copy_owner_and_mode(media: Path, file: Path) -> None:
-    """Give a sidecar the owner and the read and write bits of its media, so that the server can manage the file.
+    """Give a sidecar the owner and the read and write permissions of its media.
 
-    A refusal is logged once for each folder.
+    The media server can then read and delete the sidecar. A refusal is logged once for each folder.
     """
     refusal: OSError | None = None
     try:
@@ -111,7 +111,7 @@ def _write_error(target: Path, error: OSError) -> JobError:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync the rename to the disk. Some network file systems cannot sync a folder; the file is complete anyway."""
+    """Sync a rename to the disk; an error is ignored, because some network file systems cannot sync a folder."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -40,7 +40,7 @@ class FolderItems:
         return ItemId(_short_hash(str(path.relative_to(self._root))))
 
     def etag(self, path: Path) -> str:
-        """Return a text that changes with the file and with the files beside it; empty if the file is missing."""
+        """Return a text that changes with the file and the files beside it; empty if the file is missing."""
         try:
             status = path.stat()
             sidecar_times = [

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from fluxcaption.jellyfin.client import Answer, JellyfinClient
+from fluxcaption.jellyfin.answer import Answer
+from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.json_fields import Json, as_objects, query_rows
 
 SESSION_AGE_S = 120

@@ -14,7 +14,8 @@ from fluxcaption.domain.errors import KeyRejected, ServiceUnreachable, UsageErro
 from fluxcaption.domain.media import ServerIdentity
 from fluxcaption.domain.units import ServerId
 from fluxcaption.jellyfin.activity import fetch_activities, fetch_sessions, fetch_tasks
-from fluxcaption.jellyfin.client import SERVICE, JellyfinClient
+from fluxcaption.jellyfin.answer import SERVICE
+from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.json_fields import Json, as_object, query_rows
 from fluxcaption.plugin_manifest import WebhookPlugin
 
@@ -23,7 +24,7 @@ PROXY = "a proxy in front of the server"
 NOT_JELLYFIN = "the address does not lead to Jellyfin: are host, port and base path in server.url right?"
 INSTALL_TIMEOUT_S = 180.0
 RESTART_DELAY_S = 0.5
-"""Time between the restart call and the first check, so that the old process is not mistaken for the new one."""
+"""Time between the restart call and the first check, so that the old process does not answer the check."""
 
 RESTART_TIMEOUT_S, RESTART_POLL_INTERVAL_S = 300.0, 1.0
 FIRST_RUN_TIMEOUT_S, TASK_POLL_INTERVAL_S = 60.0, 0.5
@@ -184,7 +185,7 @@ class JellyfinAdmin:
         return InstalledPlugin(str(best.get("Version", "")), str(best.get("Status", "")))
 
     async def install(self, plugin: WebhookPlugin, version: str) -> str:
-        """Install the plugin from the server's repositories. Return the reason of a failure, empty on success."""
+        """Install the plugin from the server's repositories. Return the cause of a failure, empty on success."""
         answer = await self._client.call(
             "POST",
             f"/Packages/Installed/{plugin.name}",

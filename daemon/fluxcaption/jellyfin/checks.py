@@ -9,14 +9,8 @@ from dataclasses import dataclass
 
 from fluxcaption.domain.errors import FluxCaptionError, KeyRejected, ServiceUnreachable
 from fluxcaption.jellyfin.admin import NOT_JELLYFIN, PROXY, JellyfinAdmin
-from fluxcaption.jellyfin.client import (
-    CERTIFICATE_NOT_TRUSTED,
-    NO_TLS,
-    REDIRECTS,
-    STARTING,
-    WEB_PAGE,
-    JellyfinClient,
-)
+from fluxcaption.jellyfin.answer import CERTIFICATE_NOT_TRUSTED, NO_TLS, REDIRECTS, STARTING, WEB_PAGE
+from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.findings import Finding, Severity
 from fluxcaption.jellyfin.path_map_check import check_path_map
 from fluxcaption.jellyfin.versions import OLDEST_SUPPORTED, REFUSES_ALL_UPLOADS, Version, read_version
@@ -57,7 +51,7 @@ async def check_server(
 
 
 async def _check_connection(admin: JellyfinAdmin, server: JellyfinConfig) -> tuple[list[Finding], bool]:
-    """Check address, certificate, version and key. Return the findings, and True if the server can be used."""
+    """Check address, certificate, version and key. Return the findings, and True if the server is usable."""
     try:
         identity = await admin.public_info()
     except ServiceUnreachable as error:

@@ -10,7 +10,8 @@ from fluxcaption.domain.errors import ItemGone, ServiceUnreachable
 from fluxcaption.domain.media import Item, Library
 from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.jellyfin.activity import fetch_tasks
-from fluxcaption.jellyfin.client import SERVICE, JellyfinClient
+from fluxcaption.jellyfin.answer import SERVICE
+from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.json_fields import Json, as_object, as_objects, as_texts, is_id, item_rows
 from fluxcaption.jellyfin.pages import PAGE_TIMEOUT_S, UNREQUESTED_ITEMS, parse_item_rows, read_pages
 from fluxcaption.jellyfin.parse import (
@@ -203,8 +204,8 @@ class JellyfinLibraryReader:
     async def _library_names(self, rows: Sequence[Json]) -> Mapping[str, str]:
         """Return the name of each row's library, by the row's id.
 
-        A stored record comes first, because the server may spell an item's path differently from the folder of
-        its library.
+        A stored record comes first, because the server may spell an item's path differently from the folder
+        of its library.
         """
         if self._folders is None:
             await self.libraries()

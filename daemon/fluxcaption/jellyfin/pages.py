@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from fluxcaption.domain.errors import ServiceUnreachable
-from fluxcaption.jellyfin.client import SERVICE, Answer, JellyfinClient
+from fluxcaption.jellyfin.answer import SERVICE, Answer
+from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.json_fields import Json, item_rows
 from fluxcaption.jellyfin.parse import KINDS
 
 PAGE_OVERLAP = 20
-"""Rows of a page that the next page reads again. Rows that disappear during the walk shift later rows forward;
-a page without any repeated row means that more than this disappeared, and the walk steps back."""
+"""Rows of a page that the next page reads again.
+
+Rows that disappear during the walk shift later rows forward. A page without any repeated row means that more
+rows disappeared than pages overlap, and the walk steps back by one page.
+"""
 
 PAGE_TIMEOUT_S = 120.0
 UNREQUESTED_ITEMS = "the answer contains items that were not requested"
@@ -34,7 +38,7 @@ async def read_pages(
     seen: set[int] = set()
     start = 0
     while True:
-        query = _page_query(library_id, start, size) | params
+        query = {**_page_query(library_id, start, size), **params}
         answer = await client.call("GET", "/Items", params=query, timeout_s=PAGE_TIMEOUT_S)
         rows = await parse_item_rows(answer)
         if len(rows) > size:

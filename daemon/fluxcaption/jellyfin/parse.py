@@ -228,7 +228,7 @@ def _audio_track(ordinal: int, stream: Json) -> AudioTrack:
 
 
 def _embedded_subtitle_ordinals(streams: Sequence[Json]) -> Sequence[int]:
-    """Return each stream's position among the file's subtitle streams; meaningful for embedded subtitles only.
+    """Return each stream's position among the file's subtitle streams; valid for embedded subtitles only.
 
     The position comes from `Index`, because a library can hide embedded subtitles from its answers, and only
     hidden subtitles leave holes in the numbers (3.2, 4.3).
@@ -282,7 +282,7 @@ def _subtitle_language(stream: Json, title: str, path: str | None) -> LanguageTa
 
 
 def read_time(text: object) -> datetime:
-    """Return a server time with up to seven digits of a second, which Python cannot parse; 1970 if unreadable."""
+    """Return a server time; 1970 if unreadable. Python cannot parse the seven digits of a second."""
     match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,7}))?Z?", str(text or ""))
     if match is None:
         return EPOCH

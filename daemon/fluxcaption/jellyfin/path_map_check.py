@@ -15,7 +15,7 @@ MAX_SHOWN_FAULTS = 3
 
 
 async def check_path_map(client: JellyfinClient, server: JellyfinConfig) -> Finding:
-    """Check that one file of each library exists under its mapped path, with the size that the server reports."""
+    """Check that one file of each library exists under its mapped path and has the reported size."""
     if not server.path_map:
         return Finding("path_map", Severity.OK, "no folder is mapped; audio is streamed from the server")
     pairs = path_pairs(server)
@@ -31,7 +31,8 @@ async def check_path_map(client: JellyfinClient, server: JellyfinConfig) -> Find
             "path_map",
             Severity.PROBLEM,
             "; ".join(faults[:MAX_SHOWN_FAULTS]),
-            "correct server.path_map: each pair must name the same folder, as the server and as this machine see it",
+            "correct server.path_map: each pair must name the same folder, "
+            "first as the server sees it, then as this machine sees it",
         )
     return Finding("path_map", Severity.OK, "one file of each library exists under its mapped path")
 

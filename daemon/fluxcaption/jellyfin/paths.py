@@ -40,7 +40,7 @@ def local_path(server_path: str, pairs: PathPairs) -> Path | None:
 
 
 class PathMap:
-    """The configured path map and the state of the local files behind it. Methods that read the disk block."""
+    """The configured path map, and the local files that it leads to."""
 
     def __init__(self, settings: JellyfinConfig, mounts: Mounts) -> None:
         self._pairs = path_pairs(settings)

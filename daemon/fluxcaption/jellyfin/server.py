@@ -15,7 +15,8 @@ from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaSource, 
 from fluxcaption.domain.playback import Playing
 from fluxcaption.domain.units import ItemId
 from fluxcaption.jellyfin.admin import JellyfinAdmin
-from fluxcaption.jellyfin.client import SERVICE, JellyfinClient
+from fluxcaption.jellyfin.answer import SERVICE
+from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.findings import Severity
 from fluxcaption.jellyfin.library_reader import ItemRecords, JellyfinLibraryReader, RuleNeeds
 from fluxcaption.jellyfin.path_map_check import check_path_map
@@ -40,7 +41,7 @@ class JellyfinServer:
         settings: JellyfinConfig,
         version: str,
         write_sidecar: SidecarWriter,
-        needs: RuleNeeds = RuleNeeds(),
+        needs: RuleNeeds | None = None,
         records: ItemRecords | None = None,
         mounts: Mounts | None = None,
     ) -> None:
@@ -50,14 +51,14 @@ class JellyfinServer:
             settings: Address, key and path map.
             version: Version of this daemon, sent to the server.
             write_sidecar: Writes files in mapped folders.
-            needs: Facts about items that the rules refer to.
+            needs: Facts about items that the rules refer to; none by default.
             records: Loads what earlier scans stored of items.
             mounts: Table of mounts; the system's own by default.
         """
         self._settings = settings
         self._client = JellyfinClient(settings, version)
         paths = PathMap(settings, mounts or Mounts())
-        self._library = JellyfinLibraryReader(self._client, paths, needs, records)
+        self._library = JellyfinLibraryReader(self._client, paths, needs or RuleNeeds(), records)
         fetch_item = self._library.fetch_item
         self._track_reader = JellyfinTrackReader(self._client, paths, fetch_item)
         self._track_writer = JellyfinTrackWriter(self._client, settings, paths, write_sidecar, fetch_item)

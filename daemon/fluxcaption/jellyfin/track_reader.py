@@ -8,7 +8,8 @@ from fluxcaption.domain.errors import ReplyUnusable, SubtitleUnreadable
 from fluxcaption.domain.limits import MAX_SUBTITLE_BYTES
 from fluxcaption.domain.media import Item, MediaSource, SubtitleTrack
 from fluxcaption.domain.units import ItemId
-from fluxcaption.jellyfin.client import Answer, AnswerTooLarge, JellyfinClient
+from fluxcaption.jellyfin.answer import Answer, AnswerTooLarge
+from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.paths import PathMap
 from fluxcaption.ports.media import MediaLocation
 
@@ -65,8 +66,8 @@ class JellyfinTrackReader:
         """Return an external track in its own format, or an embedded track as ASS or SubRip (5.1).
 
         The track is looked up again first, because its index may have changed (4.3). The server caches an
-        extracted track under an index that moves with every sidecar, and then returns the text of another track
-        (5.3); so an embedded track is not read while the media has sidecars.
+        extracted track under an index that moves with every sidecar, and then returns the text of another
+        track (5.3). So an embedded track is not read while the media has sidecars.
 
         Raises:
             SubtitleUnreadable: The track is missing, unsafe to read, or larger than 4 MiB.

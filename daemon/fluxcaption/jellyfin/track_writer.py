@@ -8,7 +8,8 @@ from pathlib import Path
 from fluxcaption.domain.errors import ItemGone, ServerRefusesUploads, ServiceUnreachable, WriteRefused
 from fluxcaption.domain.media import FinishedTrack, MediaSource, SubtitleTrack
 from fluxcaption.domain.units import ItemId
-from fluxcaption.jellyfin.client import SERVICE, Answer, JellyfinClient
+from fluxcaption.jellyfin.answer import SERVICE, Answer
+from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.paths import PathMap
 from fluxcaption.jellyfin.track_reader import FetchItem
 from fluxcaption.jellyfin.versions import REFUSES_ALL_UPLOADS, Version
@@ -151,8 +152,8 @@ class JellyfinTrackWriter:
     async def delete(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> None:
         """Delete one external track; a track that is already gone is not an error.
 
-        A mapped file is deleted by its path. Otherwise the server deletes by an index that is read immediately
-        before, and the tracks are compared afterwards (7.7, A6).
+        A mapped file is deleted by its path. Otherwise the server deletes by an index that is read again first,
+        and the tracks before and after are compared (7.7, A6).
 
         Raises:
             WriteRefused: The server could not delete the track, or still lists it.

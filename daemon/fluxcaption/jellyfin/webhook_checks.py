@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from fluxcaption.domain.errors import ServiceUnreachable
 from fluxcaption.jellyfin.admin import JellyfinAdmin, find_destination, upsert_destination
-from fluxcaption.jellyfin.client import NO_ANSWER_IN_TIME
+from fluxcaption.jellyfin.answer import NO_ANSWER_IN_TIME
 from fluxcaption.jellyfin.findings import Finding, Severity
 from fluxcaption.jellyfin.json_fields import Json
 from fluxcaption.plugin_manifest import WebhookPlugin, webhook_plugin
@@ -99,7 +99,8 @@ async def check_webhook_delivery(
         return Finding(
             name,
             Severity.PROBLEM,
-            f"the server called {settings.web.public_url}, and nothing arrived within {DELIVERY_TIMEOUT_S:.0f} s",
+            f"the server called {settings.web.public_url}, "
+            f"and nothing arrived within {DELIVERY_TIMEOUT_S:.0f} s",
             "make web.listen reachable from the server (0.0.0.0, a published port, no firewall), "
             "and set web.public_url to the name of this machine as the server sees it",
         )
@@ -140,7 +141,7 @@ async def _begin_session(admin: JellyfinAdmin, device: str, timeout_s: float) ->
 
 
 async def _subscribe(admin: JellyfinAdmin, event_types: Sequence[str]) -> bool:
-    """Set the event types of our destination and change nothing else. Return False if there is no destination."""
+    """Set the event types of our destination and nothing else. Return False if there is no destination."""
     plugin = webhook_plugin()
     configuration = await admin.configuration(plugin) or {}
     destination = find_destination(configuration, plugin.destination["WebhookName"])
