@@ -30,7 +30,7 @@ class WebhookPlugin:
 
     @property
     def id(self) -> str:
-        """GUID as 32 hex digits."""
+        """Return the GUID as 32 hex digits."""
         return self.guid.replace("-", "")
 
     def version_for(self, server_version: tuple[int, ...]) -> str | None:

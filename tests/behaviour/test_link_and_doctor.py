@@ -1,4 +1,4 @@
-"""Connecting a server, and finding out what is wrong with a connection."""
+"""`link` connects a server; `doctor` names each fault of a connection with its fix."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ Start = Callable[..., FakeJellyfin]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts fakes on a loop of their own: commands bring theirs."""
+    """Yield a function that starts fakes on a loop of their own, because commands run a loop themselves."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -150,7 +150,12 @@ def test_a_round_trip_that_fails_is_said_and_leaves_no_trace(
     fake = start()
     fake.install_webhook()
     (tmp_path / "password").write_text("x")
-    code = run("link", fake.url, "--config", str(tmp_path / "c.yaml"), "--user", "root", "--password-file", str(tmp_path / "password"), "--public-url", "http://127.0.0.1:9", "--listen", f"127.0.0.1:{free_port()}", "--yes")  # fmt: skip
+    options = [
+        *("--config", str(tmp_path / "c.yaml")),
+        *("--user", "root", "--password-file", str(tmp_path / "password")),
+        *("--public-url", "http://127.0.0.1:9", "--listen", f"127.0.0.1:{free_port()}"),
+    ]
+    code = run("link", fake.url, *options, "--yes")
     assert code == 1
     assert "not verified: the server called http://127.0.0.1:9" in capsys.readouterr().out
     assert fake.webhook["GenericOptions"][0]["NotificationTypes"] == ["ItemAdded", "ItemDeleted"]
@@ -180,13 +185,13 @@ def test_a_viewer_that_may_not_be_changed_is_told_where_to_click(
 
 
 def answered(text: str, *arguments: str) -> Result:
-    """A command whose questions are answered so."""
+    """Run a command and answer its questions with this text."""
     return CliRunner().invoke(cli, list(arguments), input=text)
 
 
 @contextmanager
 def answering(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """Another service than Jellyfin; gives its address."""
+    """Serve another service than Jellyfin, and yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -322,7 +327,7 @@ def test_an_address_that_hangs_is_not_seen_and_link_goes_on(
     is_over = threading.Event()
 
     def hang(_: BaseHTTPRequestHandler) -> None:
-        # Meanwhile somebody else changes what the plugin does.
+        # The configuration of the plugin is changed by another program during the test.
         fake.webhook["SlackOptions"] = [{"WebhookName": "new"}]
         is_over.wait(20)
 
@@ -585,7 +590,7 @@ def destination(url: str) -> dict[str, Any]:
 
 
 def through_a_proxy(request: BaseHTTPRequestHandler) -> None:
-    """One that takes the Authorization header away."""
+    """Answer like Jellyfin behind a proxy that removes the Authorization header."""
     public = b'{"ProductName": "Jellyfin Server", "Version": "10.11.11", "Id": "1", "ServerName": "s"}'
     if request.path.startswith("/System/Info/Public"):
         reply(200, "application/json", public)(request)
@@ -696,7 +701,7 @@ async def test_the_running_daemon_says_whether_the_event_arrived(
             fake.webhook["GenericOptions"] = [destination(f"http://127.0.0.1:{port}")]
             code, found = await asyncio.to_thread(findings, config, capsys)
             assert (code, found["public_url"]["severity"]) == (0, "ok"), found
-            # What does not come is not waited for as long as a household would.
+            # The event does not arrive, so the wait is cut short.
             monkeypatch.setattr("fluxcaption.cli.doctor.DELIVERY_TIMEOUT_S", 0.3)
             fake.webhook["GenericOptions"] = [destination("http://127.0.0.1:9")]
             code, found = await asyncio.to_thread(findings, config, capsys)

@@ -1,4 +1,4 @@
-"""Cloud storage mounted as if it were a disk is known as such, also where a library is full of links into it."""
+"""Mounted cloud storage is recognized, also through links in a library."""
 
 from pathlib import Path
 
@@ -24,13 +24,13 @@ KINDS = {
 
 @pytest.fixture
 def mounts(tmp_path: Path) -> Mounts:
-    """A table of mounts below the test's folder."""
+    """Return a table of mounts below the test's folder."""
     lines = ["22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw"]
     for number, (name, kind) in enumerate(KINDS.items(), 30):
         folder = tmp_path / name
         folder.mkdir(parents=True)
-        spelt = str(folder).replace(" ", "\\040")
-        lines.append(f"{number} 22 0:{number} / {spelt} rw,relatime shared:{number} - {kind} remote: rw")
+        escaped = str(folder).replace(" ", "\\040")
+        lines.append(f"{number} 22 0:{number} / {escaped} rw,relatime shared:{number} - {kind} remote: rw")
     table = tmp_path / "mountinfo"
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return Mounts(table)
@@ -39,10 +39,17 @@ def mounts(tmp_path: Path) -> Mounts:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("cloud/Film.mkv", True), ("cloud/deep/er/Film.mkv", True), ("my films/Film.mkv", True), ("nas/Film.mkv", False), ("share/Film.mkv", False), ("Film.mkv", False),
-        ("cloud/inner/Film.mkv", False), ("nas/../cloud/Film.mkv", True), ("nas/../Film.mkv", False),
+        ("cloud/Film.mkv", True),
+        ("cloud/deep/er/Film.mkv", True),
+        ("my films/Film.mkv", True),
+        ("nas/Film.mkv", False),
+        ("share/Film.mkv", False),
+        ("Film.mkv", False),
+        ("cloud/inner/Film.mkv", False),
+        ("nas/../cloud/Film.mkv", True),
+        ("nas/../Film.mkv", False),
     ],
-)  # fmt: skip
+)
 def test_a_path_is_where_its_innermost_mount_is(
     path: str, expected: bool, mounts: Mounts, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""A folder as a library: odd names, sidecars, and how a file comes to lie beside a film."""
+"""A folder tree as a library: unusual names, sidecars and atomic writing."""
 
 import fcntl
 import os
@@ -27,7 +27,7 @@ CUE = "1\n00:00:01,000 --> 00:00:02,000\nword\n"
 
 
 class CountingMedia(MediaFiles):
-    """Says which files were opened to see their tracks."""
+    """A media reader that records the names of the probed files."""
 
     def __init__(self) -> None:
         self.probed: list[str] = []
@@ -53,7 +53,7 @@ async def items_of(library: FolderTree) -> Sequence[Item]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that anybody may use, while the process has no rights of root."""
+    """Yield a folder that every user may write to, while the process runs without the rights of root."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)
@@ -154,7 +154,7 @@ async def test_a_pipe_that_is_called_like_a_film_is_no_film(tmp_path: Path) -> N
     assert "it is no regular file" in item.broken
 
 
-# -- writing ----------------------------------------------------------------------------------------------------------
+# Writing
 
 
 @pytest.mark.parametrize("length", [20, 244, 255])
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_synced_takes_nothing_away(open_folder: Path) ->
     assert [path.name for path in inside.iterdir()] == ["Film.de.srt"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create a file of another user")
 def test_a_sidecar_gets_the_rights_of_its_film_where_its_owner_may_not_be_changed(open_folder: Path) -> None:
     media, sidecar = open_folder / "Film.mkv", open_folder / "Film.de.srt"
     sidecar.write_bytes(b"word")

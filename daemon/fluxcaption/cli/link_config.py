@@ -56,12 +56,12 @@ class LinkConfig:
 
     @property
     def key_file(self) -> Path:
-        """File for a new API key, beside the configuration."""
+        """Return the file for a new API key, beside the configuration."""
         return self.options.config.parent / KEY_FILE
 
     @property
     def secret_file(self) -> Path:
-        """File for a new webhook secret, beside the configuration."""
+        """Return the file for a new webhook secret, beside the configuration."""
         return self.options.config.parent / SECRET_FILE
 
     def existing(self) -> Settings | None:
@@ -101,7 +101,7 @@ class LinkConfig:
 
     @property
     def listen(self) -> str:
-        """Address and port on which the daemon listens."""
+        """Return the address and port on which the daemon listens."""
         settings = self.existing()
         is_stated = settings is not None and "listen" in settings.web.model_fields_set
         stated = settings.web.listen if settings is not None and is_stated else None
@@ -109,7 +109,7 @@ class LinkConfig:
 
     @property
     def public_url(self) -> str:
-        """Address under which the server calls the daemon, without a trailing slash."""
+        """Return the address under which the server calls the daemon, without a trailing slash."""
         settings = self.existing()
         stated = settings.web.public_url if settings is not None else ""
         default = f"http://{socket.gethostname()}:{self.listen.rsplit(':', 1)[-1]}"
@@ -117,7 +117,7 @@ class LinkConfig:
 
     @property
     def webhook_secret(self) -> str:
-        """Secret of the webhook; empty if there is none yet."""
+        """Return the secret of the webhook; empty if there is none yet."""
         settings = self.existing()
         if settings is not None and settings.web.webhook_secret is not None:
             return settings.web.webhook_secret.get_secret_value()

@@ -206,7 +206,7 @@ async def _restart_server(session: LinkSession, admin: JellyfinAdmin) -> bool:
 
 
 async def add_destination(session: LinkSession, admin: JellyfinAdmin) -> bool:
-    """Add or repair our destination in the plugin's configuration. Return True if it is correct at the end."""
+    """Add or repair our destination in the plugin's configuration. Return True if it is correct then."""
     plugin, config = webhook_plugin(), session.config
     configuration = await admin.configuration(plugin) or {}
     existing_secret = config.webhook_secret

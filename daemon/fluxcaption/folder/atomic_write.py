@@ -111,7 +111,7 @@ def _write_error(target: Path, error: OSError) -> JobError:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync a rename to the disk; an error is ignored, because some network file systems cannot sync a folder."""
+    """Sync a rename to the disk; ignore errors, because some network file systems cannot sync a folder."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -166,7 +166,7 @@ class FolderTree:
 
     @property
     def overwrites(self) -> bool:
-        """True: the rename at the end of a write replaces the file of that name."""
+        """Return True: the rename at the end of a write replaces the file of that name."""
         return True
 
     async def _run(self, function: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Result:

@@ -185,7 +185,7 @@ class JellyfinAdmin:
         return InstalledPlugin(str(best.get("Version", "")), str(best.get("Status", "")))
 
     async def install(self, plugin: WebhookPlugin, version: str) -> str:
-        """Install the plugin from the server's repositories. Return the cause of a failure, empty on success."""
+        """Install the plugin from the server's repositories. Return the cause of a failure, empty if none."""
         answer = await self._client.call(
             "POST",
             f"/Packages/Installed/{plugin.name}",

@@ -46,7 +46,7 @@ class Answer:
 
     @property
     def retry_after_s(self) -> float:
-        """Pause that the server requests, in seconds; 0 if the header is missing, past or unreadable."""
+        """Return the pause that the server requests, in seconds; 0 if the header is missing or unreadable."""
         value = self.headers.get("Retry-After", "")
         if value.isdecimal():
             return float(value)

@@ -6,7 +6,7 @@ Source: server contract 3.2 to 3.5, 4.1 to 4.5.
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from fluxcaption.domain.language import LanguageTag, normalize
@@ -20,7 +20,7 @@ from fluxcaption.domain.media import (
     is_picture_codec,
     stem_of,
 )
-from fluxcaption.domain.playback import CHECK_IN_WITHIN, Playing
+from fluxcaption.domain.playback import Playing
 from fluxcaption.domain.sidecars import suffix_of
 from fluxcaption.domain.track_titles import apply_title, is_commentary_title
 from fluxcaption.domain.units import ItemId, Ms, ServerId, SourceId
@@ -46,6 +46,8 @@ FOLDER_RIPS = frozenset({"Dvd", "BluRay", "Iso"})
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNREADABLE = "the server's description of this item cannot be parsed"
 PLAYBACK_ACTIVITIES = frozenset({"VideoPlayback", "VideoPlaybackStopped"})
+MAX_CHECK_IN_AGE = timedelta(seconds=90)
+"""A session whose client reported longer ago has ended, although the server still lists it (contract 11)."""
 
 TextsById = Mapping[str, tuple[str, ...]]
 """Names or tags by the id of an item or a series."""
@@ -311,7 +313,7 @@ def read_playing(sessions: Sequence[Json], server_date: str) -> Sequence[Playing
         item = session.get("NowPlayingItem")
         if not isinstance(item, Mapping) or not is_id(str(item.get("Id", ""))):
             continue
-        if now - read_time(session.get("LastPlaybackCheckIn")) > CHECK_IN_WITHIN:
+        if now - read_time(session.get("LastPlaybackCheckIn")) > MAX_CHECK_IN_AGE:
             continue
         source = str(as_object(session.get("PlayState")).get("MediaSourceId") or item["Id"])
         playbacks.append(Playing(ItemId(str(item["Id"])), SourceId(source), now))

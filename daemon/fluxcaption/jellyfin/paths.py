@@ -48,7 +48,7 @@ class PathMap:
 
     @property
     def is_empty(self) -> bool:
-        """True if no folder is mapped."""
+        """Return True if no folder is mapped."""
         return not self._pairs
 
     def local_path(self, source: MediaSource) -> Path | None:

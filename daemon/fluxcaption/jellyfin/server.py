@@ -172,5 +172,5 @@ class JellyfinServer:
 
     @property
     def overwrites(self) -> bool:
-        """False: an upload never overwrites, the second file of a name gets the suffix `.0`."""
+        """Return False: an upload never overwrites, the second file of a name gets the suffix `.0`."""
         return False

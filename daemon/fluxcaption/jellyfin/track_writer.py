@@ -49,7 +49,7 @@ class JellyfinTrackWriter:
 
     @property
     def writes_by_upload(self) -> bool:
-        """True if finished tracks are normally uploaded, not written as sidecars."""
+        """Return True if finished tracks are uploaded, and written as sidecars only after a refusal."""
         return self._mode != "sidecar" and self.version != REFUSES_ALL_UPLOADS
 
     async def upload(self, source: MediaSource, track: FinishedTrack) -> None:
@@ -152,8 +152,8 @@ class JellyfinTrackWriter:
     async def delete(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> None:
         """Delete one external track; a track that is already gone is not an error.
 
-        A mapped file is deleted by its path. Otherwise the server deletes by an index that is read again first,
-        and the tracks before and after are compared (7.7, A6).
+        A mapped file is deleted by its path. Otherwise the server deletes by an index that is read again
+        first, and the tracks before and after are compared (7.7, A6).
 
         Raises:
             WriteRefused: The server could not delete the track, or still lists it.
