@@ -289,7 +289,10 @@ def read_time(text: object) -> datetime:
     if match is None:
         return EPOCH
     microsecond = int((match[2] or "0").ljust(6, "0")[:6])
-    return datetime.fromisoformat(match[1]).replace(microsecond=microsecond, tzinfo=UTC)
+    try:
+        return datetime.fromisoformat(match[1]).replace(microsecond=microsecond, tzinfo=UTC)
+    except ValueError:
+        return EPOCH
 
 
 def write_time(moment: datetime) -> str:
@@ -315,7 +318,7 @@ def read_playing(sessions: Sequence[Json], server_date: str) -> Sequence[Playing
             continue
         if now - read_time(session.get("LastPlaybackCheckIn")) > MAX_CHECK_IN_AGE:
             continue
-        source = str(as_object(session.get("PlayState")).get("MediaSourceId") or item["Id"])
+        source = str((session.get("PlayState") or {}).get("MediaSourceId") or item["Id"])
         playbacks.append(Playing(ItemId(str(item["Id"])), SourceId(source), now))
     return playbacks
 

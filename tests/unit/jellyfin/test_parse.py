@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from fluxcaption.jellyfin.parse import UNREADABLE, read_item, read_libraries
+from fluxcaption.jellyfin.parse import EPOCH, UNREADABLE, read_item, read_libraries, read_time
 
 ID = "1" * 32
 AUDIO = {"Type": "Audio", "Index": 1, "Language": "eng", "Codec": "aac"}
@@ -84,3 +84,10 @@ def test_an_item_that_is_described_wrongly_is_passed_over_with_its_reason(
 def test_what_a_server_leaves_out_is_no_word() -> None:
     read = read_item(item({"Path": None}, Name=None, SeriesName=None))
     assert (read.name, read.series, read.sources[0].path) == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    "text", [None, 5, "", "soon", "2025-13-01T00:00:00Z", "2025-02-30T00:00:00.1234567Z"]
+)
+def test_a_time_that_cannot_be_read_is_1970(text: object) -> None:
+    assert read_time(text) == EPOCH
