@@ -1,4 +1,4 @@
-# FluxCaption for the processor. A GPU image needs CUDA 12's cuBLAS beside it; see the recogniser's documentation.
+# Image for the CPU. A GPU image also needs cuBLAS of CUDA 12; see the documentation of faster-whisper.
 FROM python:3.12-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md ./
@@ -10,7 +10,7 @@ FROM python:3.12-slim
 COPY --from=build /opt/fluxcaption /opt/fluxcaption
 RUN useradd --system --uid 8765 --home-dir /var/lib/fluxcaption --create-home fluxcaption
 USER fluxcaption
-# The configuration's web.listen wins; this is only the container's default.
+# FLUXCAPTION_LISTEN is the default in the container; `web.listen` in the configuration overrides it.
 ENV FLUXCAPTION_CONFIG=/config/config.yaml FLUXCAPTION_LISTEN=0.0.0.0:8765 PATH=/opt/fluxcaption/bin:$PATH
 VOLUME /var/lib/fluxcaption
 EXPOSE 8765

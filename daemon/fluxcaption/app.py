@@ -1,34 +1,34 @@
-"""Settings to objects; the only module that picks adapters."""
+"""Builds the object graph from the settings; with `engines.py` the only module that chooses adapters.
 
-import asyncio
+`build_app` is called by the daemon and by commands that work without one. Each subsystem has one builder
+function.
+"""
+
 import importlib.metadata
-import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fluxcaption.clock import SystemClock
 from fluxcaption.domain.backlog import BacklogMode, BacklogRules
-from fluxcaption.domain.gaps import LanguagePolicy
 from fluxcaption.domain.jobs import Job, JobState, Stage
-from fluxcaption.domain.language import Strictness
 from fluxcaption.domain.media import ServerIdentity
-from fluxcaption.domain.rules import EffectivePolicy
-from fluxcaption.domain.units import Ms
-from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor, lower_priority
-from fluxcaption.folder.atomic_write import write_file, write_sidecar
+from fluxcaption.domain.units import ServerId
+from fluxcaption.engines import (
+    Engines,
+    build_engines,
+    build_transcriber,
+    thread_count,
+    transcriber_with_model,
+)
+from fluxcaption.folder.atomic_write import write_sidecar
 from fluxcaption.folder.tree import FolderTree
 from fluxcaption.media.files import MediaFiles
-from fluxcaption.media.sketch import EnergySketcher
-from fluxcaption.miniatures import SPEECH, TRANSLATION
-from fluxcaption.pipeline.captioning.batches import translation_handler
-from fluxcaption.pipeline.captioning.single_file import SingleFileCaptioner
 from fluxcaption.pipeline.captioning.source_reader import SourceReader
-from fluxcaption.pipeline.captioning.track_builder import CaptioningStages, TrackBuilderDeps
-from fluxcaption.pipeline.captioning.transcriber import Transcriber, TranscriberDeps
+from fluxcaption.pipeline.captioning.stages import CaptioningDeps, CaptioningStages, JobProgress
+from fluxcaption.pipeline.captioning.track_builder import TrackBuilder, TrackBuilderDeps
 from fluxcaption.pipeline.delivery.upload import Deliverer
 from fluxcaption.pipeline.discovery.enqueue import Enqueuer
 from fluxcaption.pipeline.discovery.scanner import Scanner
@@ -36,115 +36,29 @@ from fluxcaption.pipeline.discovery.server_monitor import ServerMonitor
 from fluxcaption.pipeline.planner import Planner, language_policy_of
 from fluxcaption.pipeline.playback import PlaybackMonitor
 from fluxcaption.pipeline.queue.admission import AdmissionPolicy
+from fluxcaption.pipeline.queue.pause import QueuePause
 from fluxcaption.pipeline.queue.worker_pool import StagePool, WorkerPool
 from fluxcaption.ports.clock import Clock
-from fluxcaption.ports.executor import WorkKind
 from fluxcaption.ports.media_server import MediaServer
 from fluxcaption.ports.speech import Recognizer
 from fluxcaption.ports.storage import Storage
-from fluxcaption.ports.subtitles import SubtitleCodec
-from fluxcaption.ports.translation import Translator
-from fluxcaption.settings import FolderConfig, LocalSpeech, LocalTranslation, Settings, TranslationBackend
-from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
-from fluxcaption.speech.windows import SilenceCutter
-from fluxcaption.subtitles.codec import Pysubs2Codec
-from fluxcaption.subtitles.text_language import TextLanguageDetector
-from fluxcaption.translation.local import LocalTranslator
-from fluxcaption.translation.ollama import OllamaTranslator
+from fluxcaption.settings import FolderConfig, LocalTranslation, Settings, TranslationBackend
 
 UPLOAD_CONCURRENCY = 2
 CONFIRM_CONCURRENCY = 4
-UNLOAD_S = 2.0
-
 VERSION = importlib.metadata.version("fluxcaption")
 
-JobProgress = Callable[[Job, Ms, Ms], None]
 
-
-def thread_count(wish: str | int) -> int:
-    """How many threads an engine gets: of the cores this process may use, half unless said otherwise."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if wish == "all":
-        return cores
-    return max(1, cores // 2) if wish == "half" else int(wish)
-
-
-@dataclass(frozen=True, slots=True)
-class Engines:
-    """What hears and translates; models load with the first use."""
-
-    media: MediaFiles
-    codec: SubtitleCodec
-    blocks: MemoryBlocks
-    recognizer: Recognizer
-    translators: Sequence[Translator]
-    executor: ThreadExecutor
-    nice: int
-    text_language: TextLanguageDetector
-    detector: SileroDetector
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether any model is in memory."""
-        alone = self.recognizer.is_loaded or self.text_language.is_loaded or self.detector.is_loaded
-        return alone or any(translator.is_loaded for translator in self.translators)
-
-    async def unload(self) -> None:
-        """Give the memory of all models back; one that is in the middle of something long keeps it."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(UNLOAD_S):
-                await asyncio.to_thread(self.recognizer.unload)
-                await asyncio.to_thread(self.text_language.unload)
-                await asyncio.to_thread(self.detector.unload)
-                for translator in self.translators:
-                    await translator.unload()
-
-    async def close(self) -> None:
-        """Let go of threads and connections."""
-        await self.executor.close()
-        for translator in self.translators:
-            await translator.close()
-
-
-def build_engines(
-    speech: LocalSpeech, translation: Sequence[TranslationBackend], *, threads: int, jobs: int, nice: int
-) -> Engines:
-    """Pick the adapters that hear and translate."""
-    # The engine's own libraries read it when they load, which is with the first job.
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    blocks = MemoryBlocks()
-    recognizer = WhisperRecognizer(speech, blocks, threads, SPEECH)
-    translators = [build_translator(backend, threads, nice) for backend in translation]
-    executor = ThreadExecutor(
-        jobs,
-        nice,
-        {WorkKind.TRANSCRIBE: recognizer.transcribe, WorkKind.DETECT_LANGUAGE: recognizer.detect_language},
-        {WorkKind.TRANSLATE: translation_handler(translators)},
-    )
-    return Engines(
-        MediaFiles(),
-        Pysubs2Codec(),
-        blocks,
-        recognizer,
-        translators,
-        executor,
-        nice,
-        TextLanguageDetector(),
-        SileroDetector(),
-    )
-
-
-def build_translator(backend: TranslationBackend, threads: int, nice: int) -> Translator:
-    """Pick the adapter of one translation backend."""
-    return (
-        LocalTranslator(backend, threads, TRANSLATION, lambda: lower_priority(nice))
-        if isinstance(backend, LocalTranslation)
-        else OllamaTranslator(backend)
-    )
+def has_free_space(state: Path, min_bytes: int) -> bool:
+    """Return True if the disk of the state directory has at least `min_bytes` free."""
+    try:
+        return shutil.disk_usage(state).free >= min_bytes
+    except OSError:
+        return False
 
 
 def build_server(settings: Settings, media: MediaFiles, storage: Storage) -> MediaServer:
-    """Pick the adapter of the library."""
+    """Choose the adapter of the library."""
     if isinstance(settings.server, FolderConfig):
         return FolderTree(settings.server.path, media)
     from fluxcaption.jellyfin.library_reader import RuleNeeds
@@ -157,58 +71,16 @@ def build_server(settings: Settings, media: MediaFiles, storage: Storage) -> Med
     return JellyfinServer(settings.server, VERSION, write_sidecar, needs, storage.items.records)
 
 
-def build_transcriber(
-    engines: Engines,
-    storage: Storage,
-    is_slow: Callable[[], bool] = lambda: False,
-    clock: Clock | None = None,
-) -> Transcriber:
-    """What hears sounds, with its memory."""
-    return Transcriber(
-        TranscriberDeps(
-            storage=storage,
-            media=engines.media,
-            sketcher=EnergySketcher(engines.media),
-            cutter=lambda: SilenceCutter(engines.detector.speech),
-            executor=engines.executor,
-            blocks=engines.blocks,
-            recognizer=engines.recognizer,
-            lower_thread_priority=lambda: lower_priority(engines.nice),
-            is_slow=is_slow,
-            clock=clock or SystemClock(),
-        )
-    )
-
-
-@asynccontextmanager
-async def transcriber_with_model(
-    settings: Settings, engines: Engines, storage: Storage, model: str
-) -> AsyncIterator[Transcriber]:
-    """A listener with another speech model, which is unloaded at the end; the usual one makes room for it."""
-    await asyncio.to_thread(engines.recognizer.unload)
-    recognizer = WhisperRecognizer(
-        settings.asr.backends[0].model_copy(update={"model": model}),
-        engines.blocks,
-        thread_count(settings.limits.threads),
-        SPEECH,
-    )
-    executor = ThreadExecutor(
-        1,
-        engines.nice,
-        {WorkKind.TRANSCRIBE: recognizer.transcribe, WorkKind.DETECT_LANGUAGE: recognizer.detect_language},
-        {},
-    )
-    try:
-        yield build_transcriber(replace(engines, recognizer=recognizer, executor=executor), storage)
-    finally:
-        await executor.close()
-        # Not waited for: a window that is still heard would hold up whoever cancelled this.
-        asyncio.get_running_loop().run_in_executor(None, recognizer.unload)
-
-
 @dataclass(frozen=True, slots=True)
 class App:
-    """Everything the daemon is made of."""
+    """The daemon's object graph.
+
+    Attributes:
+        storage: Borrowed; the caller of `build_app` closes it.
+        server: The media server or folder library; closed by `close`.
+        engines: Speech and translation; closed by `close`.
+        queue_pause: Not restored from the storage; the daemon does that at its start.
+    """
 
     settings: Settings
     storage: Storage
@@ -221,50 +93,52 @@ class App:
     deliverer: Deliverer
     playback: PlaybackMonitor
     server_monitor: ServerMonitor
+    queue_pause: QueuePause
     clock: Clock
 
     def set_server(self, identity: ServerIdentity) -> None:
-        """Tell everybody who the server is, once it has answered."""
+        """Pass on the identity of the connected server to the parts that need it."""
         self.scanner.identity = identity
         self.playback.server_id = identity.id
 
+    def connected_server_id(self) -> ServerId:
+        """Return the id of the connected server; empty before the first connection."""
+        return self.playback.server_id
+
     async def close(self) -> None:
-        """Let go of all but the store, in the reverse order."""
+        """Close everything but the storage, in reverse order of construction."""
         await self.engines.close()
         await self.server.close()
 
 
-def build_single_file_captioner(
-    engines: Engines, storage: Storage, strictness: Strictness, marker: str, max_untranslated: float
-) -> SingleFileCaptioner:
-    """What single files on the command line are made with: whoever asks wants it, whatever is spoken and however unsure."""
-    planner = Planner(
-        LanguagePolicy(
-            EffectivePolicy((), (), makes_spoken_language=True, strictness=strictness, marker=marker)
-        ),
-        engines.translators,
-        storage,
-    )
-    clock = SystemClock()
-    parts = TrackBuilderDeps(
-        storage=storage,
-        media=engines.media,
-        codec=engines.codec,
-        transcriber=build_transcriber(engines, storage),
-        planner=planner,
-        executor=engines.executor,
-        clock=clock,
-        min_score=0.0,
-        patience=timedelta(0),
-        max_untranslated=max_untranslated,
-    )
-    return SingleFileCaptioner(parts, write_file, clock)
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """The parts that every subsystem is built on."""
+
+    settings: Settings
+    storage: Storage
+    clock: Clock
+    engines: Engines
+    server: MediaServer
+    planner: Planner
+    playback: PlaybackMonitor
+    source_reader: SourceReader
 
 
-def backlog_rules(settings: Settings) -> BacklogRules:
-    """The owner's wish about the backlog."""
-    wish = settings.backlog
-    return BacklogRules(BacklogMode(wish.mode), wish.recent, wish.per_day, wish.order == "newest")
+@dataclass(frozen=True, slots=True)
+class _JobChangeHook:
+    """The worker pool's hook for the recorded outcomes of jobs."""
+
+    storage: Storage
+    clock: Clock
+    on_job_change: Callable[[Job], None] | None
+
+    async def job_changed(self, job: Job) -> None:
+        """Release the uploads that waited for this job, then call the caller's hook."""
+        if job.stage in {Stage.UPLOAD, Stage.CONFIRM} or job.state is not JobState.QUEUED:
+            await self.storage.jobs.release_waiting_uploads(job.server_id, job.source_id, self.clock.now())
+        if self.on_job_change is not None:
+            self.on_job_change(job)
 
 
 def build_app(
@@ -273,121 +147,203 @@ def build_app(
     *,
     server: MediaServer | None = None,
     clock: Clock | None = None,
-    may_listen: Callable[[], bool] = lambda: True,
-    may_work: Callable[[], bool] = lambda: True,
-    progress: JobProgress | None = None,
-    finished: Callable[[Job], None] | None = None,
+    may_listen: Callable[[], bool] | None = None,
+    on_progress: JobProgress | None = None,
+    on_job_change: Callable[[Job], None] | None = None,
 ) -> App:
-    """Put the daemon together; adapters handed in replace the chosen ones."""
-    clock = clock or SystemClock()
-    threads = thread_count(settings.limits.threads)
+    """Build the daemon's object graph.
+
+    Args:
+        settings: The loaded configuration.
+        storage: The open state; the caller closes it.
+        server: Replaces the library adapter that the settings name.
+        clock: Replaces the system clock.
+        may_listen: Returns False during the hours without speech recognition; by default there are none.
+        on_progress: Called while a job is worked on.
+        on_job_change: Called after every recorded outcome of a job.
+    """
+    core = _build_core(settings, storage, server, clock or SystemClock())
+    enqueuer, scanner = _build_discovery(core)
+    stages = _build_captioning(core, on_progress)
+    deliverer = _build_delivery(core)
+    queue_pause = QueuePause(storage.state_values)
+    admission = AdmissionPolicy(
+        settings.schedule.while_playing, core.playback, queue_pause.allows_work, may_listen or _always
+    )
+    hook = _JobChangeHook(storage, core.clock, on_job_change)
+    return App(
+        settings=settings,
+        storage=storage,
+        server=core.server,
+        engines=core.engines,
+        planner=core.planner,
+        enqueuer=enqueuer,
+        scanner=scanner,
+        workers=_build_workers(core, stages, deliverer, admission, hook),
+        deliverer=deliverer,
+        playback=core.playback,
+        server_monitor=ServerMonitor(core.server, storage.state_values, core.playback, deliverer, enqueuer),
+        queue_pause=queue_pause,
+        clock=core.clock,
+    )
+
+
+def _always() -> bool:
+    return True
+
+
+def _build_core(settings: Settings, storage: Storage, server: MediaServer | None, clock: Clock) -> _Core:
     engines = build_engines(
         settings.asr.backends[0],
         settings.translation.backends,
-        threads=threads,
+        threads=thread_count(settings.limits.threads),
         jobs=settings.limits.speech_jobs,
         nice=settings.limits.nice,
     )
     server = server or build_server(settings, engines.media, storage)
-    recognizer = engines.recognizer
     planner = Planner(
         language_policy_of(settings),
         engines.translators,
+        storage.history,
+        partial(_speech_settings_key, engines.recognizer, settings.asr.min_score),
+    )
+    source_reader = SourceReader(
+        server, storage.tracks, engines.media, engines.codec, engines.text_language, engines.detector
+    )
+    playback = PlaybackMonitor(server, storage.playback, storage.items, clock)
+    return _Core(settings, storage, clock, engines, server, planner, playback, source_reader)
+
+
+def _speech_settings_key(recognizer: Recognizer, min_score: float) -> str:
+    """Name every setting that changes the result of speech recognition."""
+    return f"{recognizer.name}/{recognizer.asr_settings_key}/{min_score}"
+
+
+def _build_discovery(core: _Core) -> tuple[Enqueuer, Scanner]:
+    rules = _backlog_rules(core.settings)
+    storage = core.storage
+    enqueuer = Enqueuer(
+        core.server, storage.jobs, storage.events, storage.history, core.planner, rules, core.clock
+    )
+    scanner = Scanner(
+        core.server,
+        core.storage,
+        core.planner,
+        enqueuer,
+        core.source_reader,
+        core.playback,
+        rules,
+        core.clock,
+    )
+    return enqueuer, scanner
+
+
+def _backlog_rules(settings: Settings) -> BacklogRules:
+    backlog = settings.backlog
+    return BacklogRules(BacklogMode(backlog.mode), backlog.recent, backlog.per_day, backlog.order == "newest")
+
+
+def _build_captioning(core: _Core, on_progress: JobProgress | None) -> CaptioningStages:
+    settings, engines, storage = core.settings, core.engines, core.storage
+    transcriber = build_transcriber(
+        engines,
         storage,
-        lambda: f"{recognizer.name}/{recognizer.asr_settings_key}/{settings.asr.min_score}",
+        partial(_is_slowed_by_playback, core.playback, settings.schedule.while_playing),
+        core.clock,
     )
-    playback = PlaybackMonitor(server, storage, clock)
-    reading = SourceReader(
-        server, storage, engines.media, engines.codec, engines.text_language, engines.detector
-    )
-    rules = backlog_rules(settings)
-    enqueuer = Enqueuer(server, storage, planner, rules, clock)
-    scanner = Scanner(server, storage, planner, enqueuer, reading, playback, rules, clock)
-    stages = CaptioningStages(
+    track_builder = TrackBuilder(
         TrackBuilderDeps(
-            storage=storage,
+            translations=storage.translations,
+            speeds=storage.speeds,
+            state_values=storage.state_values,
             media=engines.media,
-            codec=engines.codec,
-            transcriber=build_transcriber(
-                engines,
-                storage,
-                lambda: playback.is_anyone_watching and settings.schedule.while_playing != "ignore",
-                clock,
-            ),
-            planner=planner,
-            executor=engines.executor,
-            clock=clock,
+            transcriber=transcriber,
+            planner=core.planner,
+            clock=core.clock,
             min_score=settings.asr.min_score,
             patience=settings.translation.patience,
             max_untranslated=settings.translation.max_untranslated,
-            transcriber_with_model=lambda model: transcriber_with_model(settings, engines, storage, model),
+        )
+    )
+    return CaptioningStages(
+        CaptioningDeps(
+            server=core.server,
+            media=engines.media,
+            codec=engines.codec,
+            source_reader=core.source_reader,
+            track_builder=track_builder,
+            transcriber=transcriber,
+            transcriber_with_model=partial(transcriber_with_model, settings, engines, storage),
+            planner=core.planner,
+            playback=core.playback,
+            clock=core.clock,
+            jobs=storage.jobs,
+            deliveries=storage.deliveries,
+            documents=storage.documents,
+            identities=storage.identities,
+            skips=storage.skips,
+            progress=on_progress,
+        )
+    )
+
+
+def _is_slowed_by_playback(playback: PlaybackMonitor, while_playing: str) -> bool:
+    return playback.is_anything_playing and while_playing != "ignore"
+
+
+def _build_delivery(core: _Core) -> Deliverer:
+    return Deliverer(
+        core.server,
+        core.storage,
+        core.engines.codec,
+        core.planner,
+        core.playback,
+        core.clock,
+        VERSION,
+    )
+
+
+def _build_workers(
+    core: _Core,
+    stages: CaptioningStages,
+    deliverer: Deliverer,
+    admission: AdmissionPolicy,
+    hook: _JobChangeHook,
+) -> WorkerPool:
+    limits, backends = core.settings.limits, core.settings.translation.backends
+    connect = core.server.connect
+    # One local translator among the backends makes all translation yield to viewers.
+    translates_locally = any(isinstance(backend, LocalTranslation) for backend in backends)
+    pools = {
+        Stage.CONFIRM: StagePool(
+            deliverer.confirm, CONFIRM_CONCURRENCY, admission.lowest_priority_for_delivery, connect
         ),
-        server,
-        reading,
-        playback.refresh_unless_playing,
-        progress,
-    )
-    deliverer = Deliverer(server, storage, engines.codec, planner, playback, clock, VERSION)
-
-    async def changed(job: Job) -> None:
-        if job.stage in {Stage.UPLOAD, Stage.CONFIRM} or job.state is not JobState.QUEUED:
-            await storage.jobs.release_waiting_uploads(job.server_id, job.source_id, clock.now())
-        if finished is not None:
-            finished(job)
-
-    admission = AdmissionPolicy(settings.schedule.while_playing, playback, may_work, may_listen)
-    is_local = any(isinstance(backend, LocalTranslation) for backend in settings.translation.backends)
-    at_once = sum(
-        1 if isinstance(backend, LocalTranslation) else backend.concurrency
-        for backend in settings.translation.backends
-    )
-    workers = WorkerPool(
-        storage,
-        clock,
-        {
-            Stage.CONFIRM: StagePool(
-                deliverer.confirm, CONFIRM_CONCURRENCY, admission.lowest_priority_for_delivery, server.connect
-            ),
-            Stage.UPLOAD: StagePool(
-                deliverer.upload, UPLOAD_CONCURRENCY, admission.lowest_priority_for_delivery, server.connect
-            ),
-            Stage.TRANSLATE: StagePool(
-                stages.translate,
-                max(1, at_once),
-                admission.lowest_priority_for_translation
-                if is_local
-                else admission.lowest_priority_for_delivery,
-            ),
-            Stage.ACQUIRE: StagePool(
-                stages.listen,
-                settings.limits.speech_jobs,
-                admission.lowest_priority_for_acquisition,
-                server.connect,
-            ),
-        },
-        has_free_space=lambda: has_free_space(settings.state, settings.limits.disk_free),
-        on_change=changed,
-    )
-    server_monitor = ServerMonitor(server, storage, playback, deliverer, enqueuer)
-    return App(
-        settings,
-        storage,
-        server,
-        engines,
-        planner,
-        enqueuer,
-        scanner,
-        workers,
-        deliverer,
-        playback,
-        server_monitor,
-        clock,
+        Stage.UPLOAD: StagePool(
+            deliverer.upload, UPLOAD_CONCURRENCY, admission.lowest_priority_for_delivery, connect
+        ),
+        Stage.TRANSLATE: StagePool(
+            stages.translate,
+            _translation_concurrency(backends),
+            admission.lowest_priority_for_translation
+            if translates_locally
+            else admission.lowest_priority_for_delivery,
+        ),
+        Stage.ACQUIRE: StagePool(
+            stages.acquire, limits.speech_jobs, admission.lowest_priority_for_acquisition, connect
+        ),
+    }
+    return WorkerPool(
+        core.storage.queue,
+        core.storage.maintenance,
+        core.clock,
+        pools,
+        has_free_space=partial(has_free_space, core.settings.state, limits.disk_free),
+        on_change=hook.job_changed,
     )
 
 
-def has_free_space(state: Path, min_bytes: int) -> bool:
-    """Whether the state's disk has the room that new work may need."""
-    try:
-        return shutil.disk_usage(state).free >= min_bytes
-    except OSError:
-        return False
+def _translation_concurrency(backends: Sequence[TranslationBackend]) -> int:
+    """Return how many jobs all backends together translate at the same time, at least 1."""
+    return max(
+        1, sum(1 if isinstance(backend, LocalTranslation) else backend.concurrency for backend in backends)
+    )

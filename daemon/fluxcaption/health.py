@@ -1,4 +1,4 @@
-"""How each part of the daemon is, since when and why."""
+"""The health report: the state of each part of the daemon, its cause and its time."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ from fluxcaption.ports.clock import Clock
 
 
 class PartState(StrEnum):
-    """How one part is."""
+    """State of one part."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -18,7 +18,7 @@ class PartState(StrEnum):
 
 
 class PartHealth(BaseModel):
-    """One part, as the ready route shows it."""
+    """One part in the answer of `/health/ready`."""
 
     state: PartState
     cause: str
@@ -26,17 +26,21 @@ class PartHealth(BaseModel):
 
 
 class Readiness(BaseModel):
-    """The whole daemon, as the ready route shows it."""
+    """The answer of `/health/ready`.
+
+    Attributes:
+        state: running, degraded, down, or the daemon's phase while it starts or stops.
+    """
 
     state: str
     parts: dict[str, PartHealth]
 
 
-ESSENTIAL = frozenset({"database", "disk"})
-"""Without these the daemon cannot keep a promise; any other part only degrades it."""
+ESSENTIAL_PARTS = frozenset({"database", "disk"})
+"""Parts without which accepted work could be lost; every other part only degrades the daemon."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Part:
     state: PartState
     cause: str
@@ -44,7 +48,11 @@ class _Part:
 
 
 class Health:
-    """A board that each part writes its state on."""
+    """The latest reported state of every part.
+
+    Attributes:
+        phase: starting, running or stopping.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -52,30 +60,30 @@ class Health:
         self.phase = "starting"
 
     def report(self, part: str, state: PartState, cause: str = "") -> bool:
-        """Note how a part is; returns whether that is news."""
-        known = self._parts.get(part)
-        if known is not None and (known.state, known.cause) == (state, cause):
+        """Record the state of a part. Return True if the state changed; a new cause alone is no change."""
+        previous = self._parts.get(part)
+        if previous is not None and previous.state == state:
+            self._parts[part] = _Part(state, cause, previous.since)
             return False
-        is_news = known is None or known.state != state
-        self._parts[part] = _Part(
-            state, cause, self._clock.now() if is_news or known is None else known.since
-        )
-        return is_news
+        self._parts[part] = _Part(state, cause, self._clock.now())
+        return True
 
     def readiness(self) -> Readiness:
-        """The state of the whole: running, degraded, or a reason not to be."""
+        """Return the state of the daemon as a whole and of each part."""
         parts = {
             name: PartHealth(state=part.state, cause=part.cause, since=part.since)
             for name, part in sorted(self._parts.items())
         }
+        return Readiness(state=self._overall_state(parts), parts=parts)
+
+    def _overall_state(self, parts: dict[str, PartHealth]) -> str:
         if self.phase != "running":
-            return Readiness(state=self.phase, parts=parts)
-        if any(parts[name].state is PartState.DOWN for name in ESSENTIAL if name in parts):
-            return Readiness(state="down", parts=parts)
-        degraded = any(part.state is not PartState.OK for part in parts.values())
-        return Readiness(state="degraded" if degraded else "running", parts=parts)
+            return self.phase
+        if any(parts[name].state is PartState.DOWN for name in ESSENTIAL_PARTS if name in parts):
+            return "down"
+        return "degraded" if any(part.state is not PartState.OK for part in parts.values()) else "running"
 
     @property
     def is_ready(self) -> bool:
-        """Whether promises can be kept."""
+        """Return True if the daemon accepts work: running, or degraded."""
         return self.readiness().state in {"running", "degraded"}

@@ -1,6 +1,7 @@
-"""When scans happen and when nothing is listened to; the door of APScheduler.
+"""The timetable of scans and of the hours without speech recognition.
 
-Scheduled functions only leave a word: the scheduler's executor cannot wait for a coroutine at shutdown.
+Only this module imports APScheduler. Scheduled functions only set an event: the scheduler's executor cannot
+await a coroutine at shutdown.
 """
 
 from collections.abc import Callable
@@ -13,8 +14,8 @@ from apscheduler.triggers.cron import CronTrigger
 from fluxcaption.settings import Schedule
 
 
-def is_quiet(pauses: tuple[str, ...], local: datetime) -> bool:
-    """Whether a moment, in the owner's time zone, lies in one of the pauses; a pause may cross midnight."""
+def is_paused(pauses: tuple[str, ...], local: datetime) -> bool:
+    """Return True if a local time is within a pause, written `HH:MM-HH:MM`; it may cross midnight."""
     now = local.time()
     for pause in pauses:
         start, end = (time.fromisoformat(part) for part in pause.split("-"))
@@ -24,7 +25,7 @@ def is_quiet(pauses: tuple[str, ...], local: datetime) -> bool:
 
 
 class Timetable:
-    """Starts incremental scans at their interval and a full one at its hour."""
+    """Triggers for incremental scans (interval), full scans (cron expression) and a tick every minute."""
 
     def __init__(self, settings: Schedule) -> None:
         self._settings = settings
@@ -34,31 +35,32 @@ class Timetable:
     def start(
         self, scan: Callable[[], None], full_scan: Callable[[], None], every_minute: Callable[[], None]
     ) -> None:
-        """Begin; the functions must return at once."""
-        # The library's own default skips a run that is one second late, without a word.
+        """Start the triggers; the functions run on the event loop and must return at once."""
+        # APScheduler's default skips a run that is one second late without logging it.
         options = {"coalesce": True, "misfire_grace_time": None}
         self._scheduler.add_job(
-            _called(scan), "interval", seconds=self._settings.scan.total_seconds(), **options
+            _as_coroutine_function(scan), "interval", seconds=self._settings.scan.total_seconds(), **options
         )
         self._scheduler.add_job(
-            _called(full_scan),
+            _as_coroutine_function(full_scan),
             CronTrigger.from_crontab(self._settings.full_scan, timezone=self._zone),
             **options,
         )
-        self._scheduler.add_job(_called(every_minute), "interval", seconds=60, **options)
+        self._scheduler.add_job(_as_coroutine_function(every_minute), "interval", seconds=60, **options)
         self._scheduler.start()
 
     def may_listen(self) -> bool:
-        """Whether this is no quiet hour."""
-        return not is_quiet(self._settings.pause, datetime.now(self._zone).astimezone(self._zone))
+        """Return True outside of the hours without speech recognition (`schedule.pause`)."""
+        return not is_paused(self._settings.pause, datetime.now(self._zone).astimezone(self._zone))
 
     def stop(self) -> None:
-        """Start nothing more."""
+        """Stop all triggers."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
 
-def _called(function: Callable[[], None]) -> Callable[[], object]:
+def _as_coroutine_function(function: Callable[[], None]) -> Callable[[], object]:
+    # The scheduler runs coroutine functions on the event loop and all others in a thread.
     async def call() -> None:
         function()
 

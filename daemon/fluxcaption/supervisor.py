@@ -1,4 +1,8 @@
-"""The daemon's long-lived loops: what goes wrong in one is said, and it goes on after a pause."""
+"""Supervised background loops: a failed loop is logged, shown in the health report and started again.
+
+Restart policy: the first restart follows after `FIRST_RESTART_DELAY_S`; the delay doubles up to
+`MAX_RESTART_DELAY_S` with every further failure and starts over after one successful step.
+"""
 
 import asyncio
 import logging
@@ -18,16 +22,15 @@ from fluxcaption.ports.clock import Clock
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 60.0
-"""A loop that failed begins again after doubling pauses between these."""
+FIRST_RESTART_DELAY_S, MAX_RESTART_DELAY_S = 5.0, 60.0
 
 SERVER, DATABASE, DISK = "server", "database", "disk"
 SHARED_SERVICES = frozenset({SERVER, DATABASE, DISK})
-"""Parts that loops share: without one of them none of those that need it gets on."""
+"""Parts that several loops need: their failures are reported as down, all other failures as degraded."""
 
 
 class Supervisor:
-    """Named tasks that end together; a fault in one is logged and shown, not spread, and ends none that was begun with `supervise`."""
+    """Owner of the background tasks; an async context manager that cancels all of them at its end."""
 
     def __init__(self, health: Health, clock: Clock, on_server_back: Callable[[], None]) -> None:
         self._health = health
@@ -36,19 +39,24 @@ class Supervisor:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def run_once(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
-        """Run something that ends by itself."""
-        self._begin(self._guarded(coroutine, name), name)
+        """Run a coroutine that ends by itself; a failure is logged and not repeated."""
+        self._start_task(self._log_failure(coroutine, name), name)
 
-    def supervise(self, turn: Callable[[], Awaitable[None]], name: str) -> None:
-        """Make turn after turn until the daemon ends; each waits for its own cause."""
-        self._begin(self._kept(turn, name), name)
+    def supervise(self, step: Callable[[], Awaitable[None]], name: str) -> None:
+        """Repeat `step` until the supervisor ends; each call waits for its own trigger.
 
-    def _begin(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+        Args:
+            step: One turn of the loop.
+            name: Name of the task, and of the part in the health report unless a shared service failed.
+        """
+        self._start_task(self._repeat(step, name), name)
+
+    def _start_task(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
         task = asyncio.create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guarded(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+    async def _log_failure(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
         try:
             await coroutine
         except FluxCaptionError as error:
@@ -56,32 +64,34 @@ class Supervisor:
         except Exception:
             log.exception("%s stopped unexpectedly", name)
 
-    async def _kept(self, turn: Callable[[], Awaitable[None]], name: str) -> None:
-        pause = FIRST_PAUSE_S
-        blamed: dict[str, str] = {}
+    async def _repeat(self, step: Callable[[], Awaitable[None]], name: str) -> None:
+        delay_s = FIRST_RESTART_DELAY_S
+        causes: dict[str, str] = {}
         while True:
             try:
-                await turn()
+                await step()
             except Exception as group:
-                error = _first(group)
-                part, cause = _part_of(error, name), _cause(error)
-                if blamed.get(part) != cause:
-                    _say(name, cause, error)
-                blamed[part] = cause
-                self._health.report(
-                    part, PartState.DOWN if part in SHARED_SERVICES else PartState.DEGRADED, cause
-                )
-                await self._clock.sleep(pause)
-                pause = min(MAX_PAUSE_S, pause * 2)
+                self._report_failure(_first_error(group), name, causes)
+                await self._clock.sleep(delay_s)
+                delay_s = min(MAX_RESTART_DELAY_S, delay_s * 2)
             else:
-                pause = FIRST_PAUSE_S
-                for part in blamed:
-                    self._well_again(part)
-                blamed = {}
+                delay_s = FIRST_RESTART_DELAY_S
+                for part in causes:
+                    self._report_recovery(part)
+                causes = {}
 
-    def _well_again(self, part: str) -> None:
+    def _report_failure(self, error: Exception, name: str, causes: dict[str, str]) -> None:
+        """Log a failure unless the same part already failed for the same cause, and report the part."""
+        part, cause = _failed_part(error, name), _cause(error, name)
+        if causes.get(part) != cause:
+            _log_cause(name, cause, error)
+        causes[part] = cause
+        state = PartState.DOWN if part in SHARED_SERVICES else PartState.DEGRADED
+        self._health.report(part, state, cause)
+
+    def _report_recovery(self, part: str) -> None:
         if self._health.report(part, PartState.OK):
-            log.info("%s: all is well again", part)
+            log.info("%s recovered", part)
             if part == SERVER:
                 self._on_server_back()
 
@@ -94,14 +104,14 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _first(error: Exception) -> Exception:
+def _first_error(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
-def _part_of(error: Exception, name: str) -> str:
-    """Whose fault it is: a neighbour's, or that of the loop itself."""
+def _failed_part(error: Exception, name: str) -> str:
+    """Return the shared service that caused the failure, else the name of the loop itself."""
     if isinstance(error, (ServiceUnreachable, KeyRejected)):
         return SERVER
     if isinstance(error, DiskLow):
@@ -109,13 +119,16 @@ def _part_of(error: Exception, name: str) -> str:
     return DATABASE if isinstance(error, StateError) else name
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: Exception, name: str) -> str:
     if isinstance(error, FluxCaptionError):
         return str(error)
-    return f"unexpected {type(error).__name__}: {error}: it is tried again, and the log has the details"
+    return (
+        f"the {name} loop failed (unexpected {type(error).__name__}: {error}): "
+        "it restarts by itself, and the log has the details"
+    )
 
 
-def _say(name: str, cause: str, error: Exception) -> None:
+def _log_cause(name: str, cause: str, error: Exception) -> None:
     if isinstance(error, JobError):
         log.warning("%s: %s", name, cause)
     else:

@@ -37,7 +37,7 @@ async def test_another_track_is_used_and_ours_is_replaced_in_its_place(tmp_path:
             await app.workers.run(until_idle=True)
             (job,) = await app.storage.jobs.page()
             assert job.state is JobState.DONE, job.reason
-            assert "heard in sound track 1" in job.reason
+            assert "transcript of audio track 1" in job.reason
             assert list(item.sources[0].sidecars) == [name]
             heard = await windows_transcribed(tmp_path / "state")
             assert heard > 0

@@ -55,7 +55,9 @@ async def simulate(
                 await clock.sleep(25 * 60)
                 return Outcome.done("heard")
 
-            workers = WorkerPool(storage, clock, {Stage.ACQUIRE: StagePool(listen, 1)})
+            workers = WorkerPool(
+                storage.queue, storage.maintenance, clock, {Stage.ACQUIRE: StagePool(listen, 1)}
+            )
             task = asyncio.create_task(workers.run())
             for _ in range(int(hours * 12)):
                 await app.scanner.release_backlog()

@@ -21,7 +21,7 @@ from fluxcaption.domain.units import UnitId
 from fluxcaption.domain.cues import TextUnit
 from fluxcaption.malloc import keep_memory_tight, trim_memory
 from fluxcaption.settings import LocalSpeech, LocalTranslation
-from fluxcaption.app import build_engines
+from fluxcaption.engines import build_engines
 
 def rss_mb():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) // 1024

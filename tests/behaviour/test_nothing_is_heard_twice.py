@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fluxcaption.app import build_transcriber
 from fluxcaption.daemon import run_once
 from fluxcaption.domain.errors import ReplyUnusable
 from fluxcaption.domain.jobs import JobState
+from fluxcaption.engines import build_transcriber
 from fluxcaption.ports.executor import Executor, UnitResult, WorkKind, WorkUnit
 from fluxcaption.ports.media import MediaLocation
 

@@ -812,7 +812,7 @@ async def test_a_track_beside_a_file_that_only_seems_replaced_stays(tmp_path: Pa
         outcome = await app.workers._stages[Stage.ACQUIRE].run(job)
         assert (outcome.state, outcome.reason) == (
             JobState.DONE,
-            "our track was made for this very file, which only seems changed",
+            "the media file is unchanged, the existing FluxCaption track was made for it",
         )
         await app.storage.queue.record(job, outcome, clock.now())
         assert [(await app.scanner.scan(full=True)).queued for _ in range(2)] == [0, 0]

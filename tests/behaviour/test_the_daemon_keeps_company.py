@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fluxcaption.cli.run import scan_alone
+from fluxcaption.cli.scan import scan_without_daemon
 from fluxcaption.daemon import Daemon
 from fluxcaption.domain.jobs import Priority
 
@@ -47,11 +47,11 @@ async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path:
 
         fake.somebody_plays(old[0])
         await clock.run_for(timedelta(minutes=2))
-        assert app.playback.is_anyone_watching
+        assert app.playback.is_anything_playing
         fake.stops(old[0])
         fake.begin_library_scan()
         await clock.run_for(timedelta(minutes=2))
-        assert not app.playback.is_anyone_watching
+        assert not app.playback.is_anything_playing
         new = film(
             "Just Arrived (2026)", [audio()], library=fake.libraries[0].id, added=clock.now(), now=clock.now()
         )
@@ -119,19 +119,19 @@ async def test_viewers_are_seen_during_a_slow_pass_and_wishes_meanwhile_become_o
             assert daemon.app is not None
             slow = Fault(delay_s=1.0)
             fake.break_next("GET /Library/VirtualFolders", slow)
-            daemon._scan_requests.request(full=True)
+            daemon.scan_requests.request(full=True)
             while slow.times:
                 await asyncio.sleep(0.01)
             before = sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received)
             for _ in range(5):
-                daemon._scan_requests.request(full=False)
+                daemon.scan_requests.request(full=False)
             fake.somebody_plays(item)
             await clock.run_for(timedelta(minutes=2))
-            assert daemon.app.playback.is_anyone_watching
+            assert daemon.app.playback.is_anything_playing
             assert sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before, (
                 "the pass is still on its way"
             )
-            report = await daemon._scan_requests.request_and_wait(full=True)
+            report = await daemon.scan_requests.request_and_wait(full=True)
             assert report.items == 1
             assert (
                 sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before + 2
@@ -155,9 +155,9 @@ async def test_a_next_episode_that_cannot_be_read_hides_no_viewer(fault: Fault, 
         await app.scanner.scan(full=True)
         fake.break_next("GET /Items", fault)
         fake.somebody_plays(shows[0])
-        assert await app.server_monitor.look_at_viewers()
+        assert await app.server_monitor.poll_playback()
         fake.faults.clear()
-        await app.server_monitor.look_at_viewers()
+        await app.server_monitor.poll_playback()
         assert {job.item_id for job in await app.storage.jobs.page()} == {show.id for show in shows[1:]}
 
 
@@ -165,7 +165,9 @@ async def test_a_next_episode_that_cannot_be_read_hides_no_viewer(fault: Fault, 
 async def test_a_dry_run_sends_nothing_that_changes_anything(version: str, tmp_path: Path) -> None:
     async with FakeJellyfin(version) as fake:
         films(fake, 250, fake.now())
-        report = await scan_alone(settings(tmp_path / "state", jellyfin(fake), ["de", "fr"]), dry_run=True)
+        report = await scan_without_daemon(
+            settings(tmp_path / "state", jellyfin(fake), ["de", "fr"]), dry_run=True
+        )
         assert report.items == 250
         assert json.loads(json.dumps(report.tally.table()))["de"] == {"translate": 250}
         assert {exchange.method for exchange in fake.received} == {"GET"}

@@ -257,10 +257,10 @@ async def test_a_path_map_that_leads_nowhere_is_said_once_and_shown_until_it_is_
             cause = daemon.health.readiness().parts["path_map"].cause
             media = tmp_path / "media" / READ / f"{READ}.mkv"
             assert f"{media} does not exist: correct server.path_map: each pair must name" in cause
-            await daemon._scan_requests.request_and_wait(full=True)
+            await daemon.scan_requests.request_and_wait(full=True)
             assert sum("server.path_map" in record.getMessage() for record in caplog.records) == 1
             (tmp_path / "elsewhere").rename(tmp_path / "media")
-            await daemon._scan_requests.request_and_wait(full=True)
+            await daemon.scan_requests.request_and_wait(full=True)
             assert await map_is("ok")
 
 
@@ -275,7 +275,7 @@ async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> No
             await writer.execute(f"PRAGMA max_page_count={row[0]}")
         for _ in range(200):
             fake.add(film(f"Film {len(fake.items)}", [audio()], library=fake.libraries[0].id))
-        daemon._scan_requests.request(full=True)
+        daemon.scan_requests.request(full=True)
 
         async def disk_is_named() -> bool:
             parts = daemon.health.readiness().parts
@@ -311,7 +311,7 @@ async def test_a_database_that_is_locked_for_minutes_ends_nothing(tmp_path: Path
             assert answer.status == 503
             assert int(answer.headers["Retry-After"]) > 0
             assert (await answer.json(content_type=None))["code"] == "state"
-        daemon._scan_requests.request(full=True)
+        daemon.scan_requests.request(full=True)
 
         async def is_down() -> bool:
             status, body = await readiness(daemon)
@@ -347,7 +347,7 @@ async def test_a_page_beyond_all_numbers_is_a_wrong_query_and_a_pause_is_still_s
             async with session.post("http://x/api/queue/pause") as answer:
                 assert answer.status == 200
         async with running(wanted) as daemon:
-            assert (await readiness(daemon))[1]["parts"]["queue"]["cause"] == "paused by a person"
+            assert (await readiness(daemon))[1]["parts"]["queue"]["cause"].startswith("paused by a user")
 
 
 async def test_a_server_that_comes_late_is_waited_for(tmp_path: Path) -> None:
@@ -472,5 +472,5 @@ async def test_each_translator_gets_as_many_jobs_as_it_takes_at_once_and_one_on_
         assert plan.size == 5
         (item,) = films(fake, 1, clock.now())
         fake.somebody_plays(item)
-        await app.server_monitor.look_at_viewers()
+        await app.server_monitor.poll_playback()
         assert plan.lowest_priority() is Priority.NEXT_EPISODE

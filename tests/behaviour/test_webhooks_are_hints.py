@@ -99,7 +99,7 @@ async def test_bursts_of_webhooks_and_one_scan_give_exactly_the_right_jobs(
         assert {job.item_id for job in await storage.jobs.page(limit=100_000)} == hinted, (
             "what was told of is queued without any scan, and nothing else"
         )
-        await daemon._scan_requests.request_and_wait(full=True)
+        await daemon.scan_requests.request_and_wait(full=True)
         jobs = await storage.jobs.page(limit=100_000)
         assert {job.item_id for job in jobs} == {ItemId(item.id) for item in gaps}
         assert len(jobs) == len(gaps)
@@ -425,7 +425,7 @@ async def test_word_that_somebody_began_to_play_has_the_server_asked_at_once(tmp
                 session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "PlaybackStart", item.id
             )
         async with asyncio.timeout(10):
-            while not daemon.app.playback.is_anyone_watching:
+            while not daemon.app.playback.is_anything_playing:
                 await clock.run_for(timedelta(seconds=2))
         daemon.stop()
         await running

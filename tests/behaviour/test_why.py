@@ -73,7 +73,7 @@ def test_why_for_people_names_tracks_and_decisions(
     config.write_text(yaml.safe_dump(wanted), encoding="utf-8")
     cli.main(["why", fake_item(situation).id, "--config", str(config)], standalone_mode=False)
     said = capsys.readouterr().out
-    assert "sees subtitle 1: de subrip (forced)" in said
+    assert "track subtitle 1: de subrip (forced)" in said
     assert "de: " in said
 
 

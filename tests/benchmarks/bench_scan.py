@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
+from fluxcaption.background_tasks import BackgroundTasks
 from fluxcaption.daemon import Daemon
 from fluxcaption.malloc import keep_memory_tight
 
@@ -76,7 +77,7 @@ async def measured(url: str, state: Path) -> None:
     async def first_scan_is_ours(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    daemon._meet_server = first_scan_is_ours  # type: ignore[method-assign, assignment]
+    BackgroundTasks.connect_server = first_scan_is_ours  # type: ignore[method-assign, assignment]
     running = asyncio.create_task(daemon.run(on_ready=ready.set))
     await ready.wait()
     assert daemon.app is not None

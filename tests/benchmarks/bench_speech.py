@@ -31,14 +31,14 @@ from fluxcaption.ports.media import MediaLocation
 from fluxcaption.malloc import keep_memory_tight
 from fluxcaption.settings import LocalSpeech
 from fluxcaption.storage.storage import SqliteStorage
-from fluxcaption.app import build_engines, build_listener
+from fluxcaption.engines import build_engines, build_transcriber
 async def main():
     keep_memory_tight()
     engines = build_engines(LocalSpeech(model=sys.argv[2]), [], threads=1, jobs=1, nice=0)
     store = await SqliteStorage.open(Path(sys.argv[3]))
     location = MediaLocation(sys.argv[1])
     duration, audio, _ = engines.media.probe(location)
-    listener = build_listener(engines, store)
+    listener = build_transcriber(engines, store)
     engines.recognizer._loaded()
     began = time.perf_counter()
     identity = engines.media.identify(location, duration)

@@ -1,4 +1,4 @@
-"""Whatever is wrong: one sentence that says what to do, the right exit code, no traceback, no partial file."""
+"""Bad input: one line on stderr with the fix, the right exit code, no traceback, no partial file."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def fluxcaption(*arguments: str | Path, cache: Path) -> subprocess.CompletedProc
     )
 
 
-def caption(media: Path, cache: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def caption(media: Path, cache: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return fluxcaption(
         "caption",
         media,
@@ -35,17 +35,18 @@ def caption(media: Path, cache: Path, *more: str) -> subprocess.CompletedProcess
         "miniature",
         "--translator",
         "miniature",
-        *more,
+        *options,
         cache=cache,
     )
 
 
-def said(made: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    assert made.returncode == code, made.stderr
-    assert "Traceback" not in made.stderr
-    assert made.stderr.count("\n") == 1, made.stderr
-    for word in words:
-        assert word in made.stderr
+def assert_error(result: subprocess.CompletedProcess[str], exit_code: int, *parts: str) -> None:
+    """Assert that a command failed with one line that contains all parts."""
+    assert result.returncode == exit_code, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    for part in parts:
+        assert part in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -60,27 +61,27 @@ def said(made: subprocess.CompletedProcess[str], code: int, *words: str) -> None
         ),
     ],
 )
-def test_what_is_no_media_is_said(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_media_is_reported(name: str, content: bytes, words: str, tmp_path: Path) -> None:
     media = tmp_path / name
     media.write_bytes(content)
-    said(caption(media, tmp_path / "cache"), 1, name, words)
+    assert_error(caption(media, tmp_path / "cache"), 1, name, words)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [name]
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    said(caption(tmp_path / "gone.mkv", tmp_path / "cache"), 1, "gone.mkv", "not there")
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
+    assert_error(caption(tmp_path / "gone.mkv", tmp_path / "cache"), 1, "gone.mkv", "does not exist")
 
 
-def test_half_a_file_gives_what_can_be_heard_or_a_sentence(tmp_path: Path) -> None:
+def test_a_truncated_file_ends_without_a_traceback(tmp_path: Path) -> None:
     media = tmp_path / "half.mkv"
     whole = (DEMO / HEARD / f"{HEARD}.mkv").read_bytes()
     media.write_bytes(whole[: len(whole) // 2])
-    made = caption(media, tmp_path / "cache")
-    assert made.returncode in {0, 1}
-    assert "Traceback" not in made.stderr
+    result = caption(media, tmp_path / "cache")
+    assert result.returncode in {0, 1}
+    assert "Traceback" not in result.stderr
 
 
-def test_media_without_sound_is_said(tmp_path: Path) -> None:
+def test_media_without_audio_is_reported(tmp_path: Path) -> None:
     import av
 
     media = tmp_path / "silent film.mkv"
@@ -92,32 +93,34 @@ def test_media_without_sound_is_said(tmp_path: Path) -> None:
             frame.pts = number
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    said(caption(media, tmp_path / "cache"), 1, "no sound track")
+    assert_error(caption(media, tmp_path / "cache"), 1, "no sound track")
 
 
-def test_media_in_which_nobody_speaks_is_said(tmp_path: Path) -> None:
+def test_media_without_speech_is_reported(tmp_path: Path) -> None:
     time = np.arange(16_000 * 20) / 16_000
     media = sound_clip(
         tmp_path / "tone.mkv", [("eng", (0.1 * np.sin(2 * np.pi * 440 * time)).astype(np.float32))]
     )
-    said(caption(media, tmp_path / "cache"), 1, "nobody speaks")
+    assert_error(caption(media, tmp_path / "cache"), 1, "nobody speaks")
 
 
-def test_a_missing_model_is_named_with_its_path(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_with_its_path(tmp_path: Path) -> None:
     media = clip(tmp_path, HEARD)
-    made = fluxcaption(
+    result = fluxcaption(
         "caption", media, "--to", "en", "--model", tmp_path / "no model", cache=tmp_path / "cache"
     )
-    said(made, 75, "no model/config.json is not there")
+    assert_error(result, 75, "no model/config.json does not exist")
 
 
-def test_no_model_at_all_is_named_with_where_it_would_be(tmp_path: Path) -> None:
-    made = fluxcaption("caption", clip(tmp_path, HEARD), "--to", "en", cache=tmp_path / "cache")
-    said(made, 75, str(tmp_path / "cache" / "fluxcaption" / "models" / "speech"))
+def test_a_missing_default_model_is_reported_with_its_path(tmp_path: Path) -> None:
+    result = fluxcaption("caption", clip(tmp_path, HEARD), "--to", "en", cache=tmp_path / "cache")
+    assert_error(result, 75, str(tmp_path / "cache" / "fluxcaption" / "models" / "speech"))
 
 
-def test_a_language_that_is_none_is_usage(tmp_path: Path) -> None:
-    said(fluxcaption("caption", "x.mkv", "--to", "klingonish", cache=tmp_path), 2, "names no language")
+def test_an_unknown_language_is_a_usage_error(tmp_path: Path) -> None:
+    assert_error(
+        fluxcaption("caption", "x.mkv", "--to", "klingonish", cache=tmp_path), 2, "names no language"
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,10 +135,12 @@ def test_a_language_that_is_none_is_usage(tmp_path: Path) -> None:
         ("Film.en.srt", b"x" * (5 * 2**20), "larger than 4 MiB"),
     ],
 )
-def test_what_is_no_subtitle_is_said(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_subtitle_is_reported(
+    name: str, content: bytes, words: str, tmp_path: Path
+) -> None:
     file = tmp_path / name
     file.write_bytes(content)
-    said(
+    assert_error(
         fluxcaption("translate", file, "--to", "es", "--translator", "miniature", cache=tmp_path / "cache"),
         1,
         name,
@@ -144,10 +149,10 @@ def test_what_is_no_subtitle_is_said(name: str, content: bytes, words: str, tmp_
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
 
 
-def test_a_subtitle_of_no_language_asks_for_it(tmp_path: Path) -> None:
+def test_a_subtitle_without_a_language_needs_from(tmp_path: Path) -> None:
     file = tmp_path / "Film.srt"
     file.write_bytes(b"1\n00:00:01,000 --> 00:00:02,000\nHello.\n")
-    said(
+    assert_error(
         fluxcaption("translate", file, "--to", "es", "--translator", "miniature", cache=tmp_path / "cache"),
         2,
         "--from LANG",
@@ -169,46 +174,46 @@ def once(tmp_path: Path, *, path: str = "media", free: str = "0B") -> subprocess
     return fluxcaption("run", "--once", "--config", tmp_path / "config.yaml", cache=tmp_path / "cache")
 
 
-def test_a_library_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:
-    made = once(tmp_path, path="nowhere")
-    assert made.returncode == 75
-    assert "nowhere gave no usable answer: the path does not exist" in made.stderr
-    assert "Traceback" not in made.stderr
+def test_a_missing_library_folder_exits_with_75(tmp_path: Path) -> None:
+    result = once(tmp_path, path="nowhere")
+    assert result.returncode == 75
+    assert "nowhere gave no usable answer: the path does not exist" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_a_broken_configuration_is_78(tmp_path: Path) -> None:
+def test_an_invalid_configuration_exits_with_78(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("server: 1\n", encoding="utf-8")
-    made = fluxcaption("run", "--config", tmp_path / "config.yaml", cache=tmp_path)
-    assert made.returncode == 78
-    assert "config.yaml:1:1" in made.stderr
+    result = fluxcaption("run", "--config", tmp_path / "config.yaml", cache=tmp_path)
+    assert result.returncode == 78
+    assert "config.yaml:1:1" in result.stderr
 
 
-def test_too_little_room_on_the_disk_waits_and_says_so(tmp_path: Path) -> None:
+def test_a_full_disk_exits_with_75_and_writes_nothing(tmp_path: Path) -> None:
     clip(tmp_path / "media", HEARD)
-    made = once(tmp_path, free="900TiB")
-    assert made.returncode == 75
-    assert "wait" in made.stdout
+    result = once(tmp_path, free="900TiB")
+    assert result.returncode == 75
+    assert "wait" in result.stdout
     assert not list((tmp_path / "media").rglob("*.srt"))
 
 
-def test_a_broken_film_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_an_unreadable_film_does_not_stop_the_others(tmp_path: Path) -> None:
     clip(tmp_path / "media", HEARD)
     (tmp_path / "media" / "Broken (2020).mkv").write_bytes(b"nothing")
-    made = once(tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert "1 subtitle(s) made" in made.stdout
+    result = once(tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "1 subtitle(s) made" in result.stdout
 
 
 @pytest.mark.skipif(
     os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(),
     reason="as root every folder is writable, and setpriv is not installed",
 )
-def test_a_library_that_may_not_be_written_parks_the_track() -> None:
+def test_a_read_only_library_folder_exits_with_75() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        _may_not_be_written(Path(folder))
+        _run_in_read_only_folder(Path(folder))
 
 
-def _may_not_be_written(tmp_path: Path) -> None:
+def _run_in_read_only_folder(tmp_path: Path) -> None:
     media = clip(tmp_path / "media", HEARD)
     (tmp_path / "config.yaml").write_text(CONFIG.format(path="media", free="0B"), encoding="utf-8")
     for path in (tmp_path, *tmp_path.rglob("*")):
@@ -232,7 +237,7 @@ def _may_not_be_written(tmp_path: Path) -> None:
         "--config",
         str(tmp_path / "config.yaml"),
     ]
-    made = subprocess.run(
+    result = subprocess.run(
         command,
         capture_output=True,
         text=True,
@@ -240,7 +245,7 @@ def _may_not_be_written(tmp_path: Path) -> None:
         check=False,
         env={**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
-    assert made.returncode == 75, made.stderr
-    assert "give the daemon write access" in made.stderr
+    assert result.returncode == 75, result.stderr
+    assert "give the daemon write access" in result.stderr
     assert [path.name for path in media.parent.iterdir()] == [media.name]
     media.parent.chmod(0o777)

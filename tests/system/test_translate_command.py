@@ -10,7 +10,10 @@ import pytest
 
 from tests.fakes.ollama import FakeOllama
 
-TEXT = "1\n00:00:01,000 --> 00:00:02,000\nThe man opens the door.\n\n2\n00:00:03,000 --> 00:00:04,000\nWhere is the cat?\n"
+TEXT = (
+    "1\n00:00:01,000 --> 00:00:02,000\nThe man opens the door.\n\n"
+    "2\n00:00:03,000 --> 00:00:04,000\nWhere is the cat?\n"
+)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, error lines and how the configuration is found."""
+"""Shared by all commands: exit codes, error lines, the configuration option and the event loop."""
 
 import asyncio
 import logging
@@ -14,15 +14,22 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from fluxcaption.config.load import find_config, load_settings, secrets_of
+from fluxcaption.config.load import find_config, load_settings
+from fluxcaption.config.secrets import secret_values
 from fluxcaption.domain.errors import ConfigError, FluxCaptionError, ParkedError, UsageError
+from fluxcaption.domain.language import LanguageTag
 from fluxcaption.logs import one_line, set_up_logging
 from fluxcaption.settings import Settings
 
-DONE, FAILED, USAGE, TRY_LATER, CONFIG = 0, 1, 2, 75, 78
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_TRY_LATER = 75
+EXIT_CONFIG = 78
+EXIT_INTERRUPTED = 130
 
-LINGER_S = 2.0
-"""What still runs in a thread at the end is waited for this long."""
+THREAD_JOIN_TIMEOUT_S = 2.0
+"""Time that running threads get to finish at the end of the program."""
 
 Result = TypeVar("Result")
 
@@ -30,99 +37,124 @@ config_option = click.option(
     "--config",
     "config",
     type=click.Path(path_type=Path),
-    help="Configuration file; else $FLUXCAPTION_CONFIG, else /etc/fluxcaption/config.yaml.",
+    help="Configuration file; by default $FLUXCAPTION_CONFIG, else /etc/fluxcaption/config.yaml.",
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 def settings_for(config: Path | None, *, log_level: str | None = None) -> Settings:
-    """Load the configuration and set up logging as it says; a broken one ends the program with 78."""
+    """Load the configuration and set up logging.
+
+    Args:
+        config: The file of the `--config` option.
+        log_level: Replaces `log.level`; `--debug` wins over both.
+
+    Raises:
+        ConfigError: The configuration is invalid; the program then exits with 78.
+    """
     settings = load_settings(find_config(config, os.environ), os.environ)
     debug = bool(click.get_current_context().find_root().params.get("debug"))
     set_up_logging(
         "debug" if debug else log_level or settings.log.level,
         settings.log.format,
-        secrets_of(settings),
+        secret_values(settings),
         debug=debug,
     )
     return settings
 
 
-class _Threads(ThreadPoolExecutor):
-    """The loop's threads; its end does not wait for what still blocks in one of them."""
+def parse_language(text: str) -> LanguageTag:
+    """Return the language of a command-line option.
+
+    Raises:
+        UsageError: The text is not a language code.
+    """
+    try:
+        return LanguageTag.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+class _BlockingCalls(ThreadPoolExecutor):
+    """The default executor of the event loop; its shutdown does not wait for blocked threads."""
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         super().shutdown(wait=False, cancel_futures=True)
 
 
 def run_async(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run one command's work on a loop of its own."""
+    """Run the work of one command on a new event loop."""
 
-    async def work() -> Result:
-        asyncio.get_running_loop().set_default_executor(_Threads(thread_name_prefix="blocking"))
+    async def run() -> Result:
+        asyncio.get_running_loop().set_default_executor(_BlockingCalls(thread_name_prefix="blocking"))
         return await coroutine
 
-    return asyncio.run(work())
+    return asyncio.run(run())
 
 
 def run_guarded(command: Callable[[], Any], *, debug: bool) -> NoReturn:
-    """Run a command, turn what goes wrong into one line and an exit code, and end the program."""
+    """Run a command, print an error as one line, and end the program with an exit code."""
+    _end_process(_exit_code(command, debug=debug))
+
+
+def _exit_code(command: Callable[[], Any], *, debug: bool) -> int:
     try:
-        _ended(command, debug=debug)
-    except SystemExit as ended:
-        _leave(ended.code if isinstance(ended.code, int) else DONE)
-    raise AssertionError("a command ends with an exit code")
+        result = command()
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else EXIT_DONE
+    except ConfigError as error:
+        for problem in error.problems:
+            _print_error(str(problem))
+        return EXIT_CONFIG
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except FluxCaptionError as error:
+        if debug:
+            raise
+        _print_error(f"fluxcaption: {error}")
+        return _error_exit_code(error)
+    except BrokenPipeError:
+        # The reader of the output is gone: the interpreter must not fail when it flushes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except Exception as error:
+        if debug:
+            raise
+        _print_error(
+            f"fluxcaption: unexpected {type(error).__name__}: {error}: "
+            "run the command again with --debug and report the output"
+        )
+        return EXIT_FAILED
+    return result if isinstance(result, int) else EXIT_DONE
 
 
-def _leave(code: int) -> NoReturn:
-    """End the program; what still waits for a silent server or decodes is given a moment, since the interpreter itself would wait for ever."""
-    deadline = time.monotonic() + LINGER_S
+def _error_exit_code(error: FluxCaptionError) -> int:
+    if isinstance(error, UsageError):
+        return EXIT_USAGE
+    return EXIT_TRY_LATER if isinstance(error, ParkedError) else EXIT_FAILED
+
+
+def _end_process(code: int) -> NoReturn:
+    """End the program; the interpreter would wait without limit for threads that are blocked in a call."""
+    deadline = time.monotonic() + THREAD_JOIN_TIMEOUT_S
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                logging.shutdown()
-                for stream in (sys.stdout, sys.stderr):
-                    with suppress(OSError, ValueError):
-                        stream.flush()
+                _flush_output()
                 os._exit(code)
     sys.exit(code)
 
 
-def _ended(command: Callable[[], Any], *, debug: bool) -> NoReturn:
-    try:
-        result = command()
-    except ConfigError as error:
-        for problem in error.problems:
-            _say(str(problem))
-        sys.exit(CONFIG)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(USAGE)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except FluxCaptionError as error:
-        if debug:
-            raise
-        _say(f"fluxcaption: {error}")
-        sys.exit(
-            USAGE
-            if isinstance(error, UsageError)
-            else TRY_LATER
-            if isinstance(error, ParkedError)
-            else FAILED
-        )
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
-    except Exception as error:
-        if debug:
-            raise
-        _say(
-            f"fluxcaption: unexpected {type(error).__name__}: {error}: run it again with --debug and report what it prints"
-        )
-        sys.exit(FAILED)
-    sys.exit(result if isinstance(result, int) else DONE)
+def _flush_output() -> None:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     print(one_line(text), file=sys.stderr)

@@ -1,47 +1,55 @@
-"""Talks to the running daemon over its control socket."""
+"""Requests to the running daemon over its control socket."""
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from fluxcaption.daemon import CONTROL_SOCKET
 from fluxcaption.domain.errors import FluxCaptionError, ParkedError
 from fluxcaption.settings import Settings
 
-AS_LONG_AS_IT_TAKES = aiohttp.ClientTimeout(total=None)
-"""A pass over a large library takes longer than any limit; a daemon that ends closes the connection."""
+CONNECT_TIMEOUT_S = 2
+REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=None)
+"""No limit: a scan of a large library takes long, and a daemon that ends closes the connection."""
 
 
 def is_running(settings: Settings) -> bool:
-    """Whether a daemon answers on this state's socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(2)
+    """Return True if a daemon answers on the control socket of this state."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(CONNECT_TIMEOUT_S)
         try:
-            probe.connect(str(settings.state / "control.sock"))
+            connection.connect(str(_socket_path(settings)))
         except OSError:
             return False
         return True
 
 
 async def call_daemon(settings: Settings, method: str, path: str, body: object = None) -> Any:
-    """Make one call and return its JSON answer.
+    """Send one request and return its JSON answer.
 
     Raises:
-        ParkedError: What it needs is away just now.
-        FluxCaptionError: The daemon answered with another problem.
+        ParkedError: A service that the request needs is unreachable (503).
+        FluxCaptionError: The daemon answered with another error, or not at all.
     """
-    connector = aiohttp.UnixConnector(path=str(settings.state / "control.sock"))
+    socket_path = _socket_path(settings)
+    connector = aiohttp.UnixConnector(path=str(socket_path))
     try:
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=AS_LONG_AS_IT_TAKES) as session,
+            aiohttp.ClientSession(connector=connector, timeout=REQUEST_TIMEOUT) as session,
             session.request(method, f"http://fluxcaption{path}", json=body) as answer,
         ):
             value = await answer.json(content_type=None)
             if answer.status >= 400:
                 error = ParkedError if answer.status == 503 else FluxCaptionError
-                raise error(str(value.get("detail", f"the daemon answered {answer.status}")))
+                raise error(str(value.get("detail", f"the daemon answered with status {answer.status}")))
             return value
     except aiohttp.ClientError as error:
         raise FluxCaptionError(
-            f"the daemon does not answer on {settings.state / 'control.sock'} ({error})"
+            f"the daemon does not answer on {socket_path} ({error}): check its log and run the command again"
         ) from error
+
+
+def _socket_path(settings: Settings) -> Path:
+    return settings.state / CONTROL_SOCKET

@@ -75,12 +75,9 @@ def wait_through_daemon(settings: Settings) -> WaitForDevice | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + DELIVERY_TIMEOUT_S
         while loop.time() < deadline:
-            if (await call_daemon(settings, "GET", f"/api/proofs/{device}"))["seen"]:
+            if (await call_daemon(settings, "GET", f"/api/probes/{device}"))["seen"]:
                 return True
             await asyncio.sleep(POLL_INTERVAL_S)
         return False
 
     return wait
-
-
-COMMANDS = (doctor,)

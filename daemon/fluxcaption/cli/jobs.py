@@ -1,97 +1,90 @@
-"""Commands about the queue: through the running daemon, else on its state."""
+"""`jobs`: shows and changes the queue, through the running daemon or directly in the state."""
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fluxcaption.cli.common import config_option, run_async, settings_for
+from fluxcaption.cli.app_context import open_storage
+from fluxcaption.cli.common import EXIT_DONE, config_option, json_option, run_async, settings_for
 from fluxcaption.cli.daemon_client import call_daemon, is_running
 from fluxcaption.clock import SystemClock
-from fluxcaption.daemon import PAUSED_KEY
 from fluxcaption.domain.errors import UsageError
 from fluxcaption.domain.jobs import Job
 from fluxcaption.domain.units import JobId
 from fluxcaption.logs import one_line
+from fluxcaption.pipeline.queue.pause import QueuePause
 from fluxcaption.settings import Settings
-from fluxcaption.storage.lock import StateLock
-from fluxcaption.storage.storage import SqliteStorage
-from fluxcaption.web.api import JobView
+from fluxcaption.web.views import JobView
 
-View = Mapping[str, Any]
+MAX_LISTED_JOBS = 500
+READ_ACTIONS = ("list", "show")
+JOB_ACTIONS = ("retry", "cancel")
+QUEUE_ACTIONS = ("pause", "resume")
 
 
 @click.command("jobs")
-@click.argument(
-    "action", default="list", type=click.Choice(["list", "show", "retry", "cancel", "pause", "resume"])
-)
+@click.argument("action", default="list", type=click.Choice([*READ_ACTIONS, *JOB_ACTIONS, *QUEUE_ACTIONS]))
 @click.argument("job_id", required=False, type=int)
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 def jobs(action: str, job_id: int | None, config: Path | None, as_json: bool) -> int:
-    """See and steer the queue."""
+    """Show the queue, or one job; retry or cancel a job; pause or resume the queue."""
     settings = settings_for(config, log_level="warning")
-    if action in {"show", "retry", "cancel"} and job_id is None:
+    if action in {"show", *JOB_ACTIONS} and job_id is None:
         raise UsageError(f"jobs {action} needs the number of a job: see `fluxcaption jobs`")
-    answer = run_async(_act(settings, action, job_id))
-    if as_json:
-        click.echo(json.dumps(answer, default=str))
-    elif action == "list":
-        click.echo("\n".join(_line(view) for view in answer) or "The queue is empty.")
-    elif action in {"pause", "resume"}:
-        click.echo(
-            "Nothing more is begun until `fluxcaption jobs resume`." if action == "pause" else "Work goes on."
-        )
-    else:
-        click.echo("\n".join(one_line(f"{name}: {value}") for name, value in answer.items()))
-    return 0
+    result = run_async(_run_action(settings, action, JobId(job_id or 0)))
+    click.echo(json.dumps(result, default=str) if as_json else _as_text(action, result))
+    return EXIT_DONE
 
 
-async def _act(settings: Settings, action: str, job_id: int | None) -> Any:
-    if action in {"list", "show"}:
-        return await _read(settings, job_id)
+async def _run_action(settings: Settings, action: str, job_id: JobId) -> Any:
+    if action in READ_ACTIONS:
+        return await _read(settings, action, job_id)
     if is_running(settings):
-        path = f"/api/queue/{action}" if action in {"pause", "resume"} else f"/api/jobs/{job_id}/{action}"
+        path = f"/api/queue/{action}" if action in QUEUE_ACTIONS else f"/api/jobs/{job_id}/{action}"
         return await call_daemon(settings, "POST", path)
-    lock = StateLock(settings.state)
-    lock.take()
-    try:
-        storage = await SqliteStorage.open(settings.state)
-        try:
-            if action in {"pause", "resume"}:
-                await storage.state_values.set(PAUSED_KEY, "yes" if action == "pause" else "no")
-                return {"paused": action == "pause"}
-            change = storage.jobs.retry if action == "retry" else storage.jobs.cancel
-            return _found(await change(JobId(job_id or 0), SystemClock().now()), job_id)
-        finally:
-            await storage.close()
-    finally:
-        lock.release()
+    return await _change(settings, action, job_id)
 
 
-async def _read(settings: Settings, job_id: int | None) -> Any:
-    storage = await SqliteStorage.open(settings.state, read_only=True)
-    try:
-        if job_id is not None:
-            return _found(await storage.jobs.get(JobId(job_id)), job_id)
-        found: Sequence[Job] = await storage.jobs.page(limit=500)
-        return [JobView.of(job).model_dump(mode="json") for job in found]
-    finally:
-        await storage.close()
+async def _read(settings: Settings, action: str, job_id: JobId) -> Any:
+    async with open_storage(settings.state, read_only=True) as storage:
+        if action == "show":
+            return _view(await storage.jobs.get(job_id), job_id)
+        return [
+            JobView.of(job).model_dump(mode="json") for job in await storage.jobs.page(limit=MAX_LISTED_JOBS)
+        ]
 
 
-def _found(job: Job | None, job_id: int | None) -> View:
+async def _change(settings: Settings, action: str, job_id: JobId) -> Any:
+    async with open_storage(settings.state, read_only=False) as storage:
+        if action in QUEUE_ACTIONS:
+            is_paused = action == "pause"
+            await QueuePause(storage.state_values).set(is_paused)
+            return {"paused": is_paused}
+        change = storage.jobs.retry if action == "retry" else storage.jobs.cancel
+        return _view(await change(job_id, SystemClock().now()), job_id)
+
+
+def _view(job: Job | None, job_id: JobId) -> dict[str, Any]:
     if job is None:
         raise UsageError(f"there is no job {job_id}: see `fluxcaption jobs`")
     return JobView.of(job).model_dump(mode="json")
 
 
-def _line(view: View) -> str:
+def _as_text(action: str, result: Any) -> str:
+    if action == "list":
+        return "\n".join(map(_job_row, result)) or "The queue is empty."
+    if action == "pause":
+        return "The queue is paused. Continue with `fluxcaption jobs resume`."
+    if action == "resume":
+        return "The queue is resumed."
+    return "\n".join(one_line(f"{name}: {value}") for name, value in result.items())
+
+
+def _job_row(view: dict[str, Any]) -> str:
     return one_line(
-        f"{view['id']:>5}  {view['state']:<9} {view['stage']:<9} {view['target']:<7} {view['title'][:50]:<50}  {view['reason']}"
+        f"{view['id']:>5}  {view['state']:<9} {view['stage']:<9} {view['target']:<7} "
+        f"{view['title'][:50]:<50}  {view['reason']}"
     )
-
-
-COMMANDS = (jobs,)

@@ -113,6 +113,3 @@ async def _link(session: LinkSession, credentials: Credentials) -> int:
     link_steps.write_config(session, users)
     await link_steps.forecast(session)
     return 0 if is_verified else 1
-
-
-COMMANDS = (link,)

@@ -10,7 +10,7 @@ import click
 from fluxcaption.app import VERSION
 from fluxcaption.cli.doctor import wait_through_daemon
 from fluxcaption.cli.link_config import LinkConfig, propose_targets, write_new_file
-from fluxcaption.cli.run import report_as_text, scan_alone
+from fluxcaption.cli.scan import report_as_text, scan_without_daemon
 from fluxcaption.domain.errors import JobError, KeyRejected, UsageError
 from fluxcaption.jellyfin.admin import InstalledPlugin, JellyfinAdmin, User, upsert_destination
 from fluxcaption.jellyfin.client import JellyfinClient
@@ -18,7 +18,7 @@ from fluxcaption.jellyfin.versions import Version, read_version
 from fluxcaption.jellyfin.webhook_checks import DELIVERY_TIMEOUT_S, verify_webhook_delivery, webhook_uri
 from fluxcaption.plugin_manifest import webhook_plugin
 from fluxcaption.settings import OllamaTranslation, Settings
-from fluxcaption.web.api import ScanAnswer
+from fluxcaption.web.views import ScanAnswer
 from fluxcaption.web.webhook_probe import WebhookProbeListener, wait_for
 
 SUBTITLE_MODES = {
@@ -268,7 +268,7 @@ async def _verify_with_own_listener(config: LinkConfig, admin: JellyfinAdmin) ->
             config.public_url,
             await verify_webhook_delivery(
                 admin,
-                lambda device: wait_for(listener.proofs, device, DELIVERY_TIMEOUT_S),
+                lambda device: wait_for(listener.probes, device, DELIVERY_TIMEOUT_S),
                 DELIVERY_TIMEOUT_S,
             ),
         )
@@ -340,7 +340,7 @@ async def forecast(session: LinkSession) -> None:
             "  translation.backends is empty, so nothing is translated. Set it, as in "
             '[{type: ollama, url: "http://localhost:11434", model: NAME}]. The forecast with a backend:'
         )
-    click.echo(report_as_text(ScanAnswer.of(await scan_alone(settings, dry_run=True)), dry_run=True))
+    click.echo(report_as_text(ScanAnswer.of(await scan_without_daemon(settings, dry_run=True)), dry_run=True))
 
 
 def _with_assumed_translation(settings: Settings) -> Settings:

@@ -1,4 +1,4 @@
-"""Progress on a terminal, plain lines elsewhere."""
+"""Progress of a command: bars on a terminal, plain lines elsewhere."""
 
 import sys
 from types import TracebackType
@@ -9,13 +9,14 @@ from fluxcaption.logs import one_line
 
 
 class ProgressDisplay:
-    """One bar for each thing in work; without a terminal a line on standard error for each quarter that is done."""
+    """One bar for each running task; without a terminal one line on stderr for each finished quarter."""
 
     def __init__(self) -> None:
         self._bars: dict[str, int] = {}
+        """Bar id by task name; without a terminal the number of printed quarters."""
         self._display = None
         if sys.stderr.isatty():
-            # Costs memory that a daemon has no use for.
+            # Imported late: the daemon runs without it and saves the memory.
             from rich.console import Console
             from rich.progress import Progress
 
@@ -33,12 +34,9 @@ class ProgressDisplay:
             self._display.stop()
 
     def update(self, name: str, done: Ms, whole: Ms) -> None:
-        """Move a bar."""
+        """Show that `done` of `whole` ms of media are processed."""
         if self._display is None:
-            quarters = 4 * done // max(1, whole)
-            if quarters > self._bars.get(name, 0) and done < whole:
-                print(one_line(f"{name}: {25 * quarters} %"), file=sys.stderr, flush=True)
-            self._bars[name] = quarters
+            self._print_quarter(name, done, whole)
             return
         if name not in self._bars:
             from rich.markup import escape
@@ -46,8 +44,14 @@ class ProgressDisplay:
             self._bars[name] = int(self._display.add_task(escape(one_line(name)), total=whole))
         self._display.update(self._bars[name], completed=done)  # type: ignore[arg-type]
 
+    def _print_quarter(self, name: str, done: Ms, whole: Ms) -> None:
+        quarters = 4 * done // max(1, whole)
+        if quarters > self._bars.get(name, 0) and done < whole:
+            print(one_line(f"{name}: {25 * quarters} %"), file=sys.stderr, flush=True)
+        self._bars[name] = quarters
+
     def line(self, text: str) -> None:
-        """Say something that stays."""
+        """Print a line that stays."""
         text = one_line(text)
         if self._display is not None:
             self._display.console.print(text, markup=False, highlight=False)

@@ -6,7 +6,7 @@ from aiohttp import web
 
 
 def problem(status: int, code: str, detail: str) -> web.Response:
-    """Answer with one sentence that says what to do."""
+    """Return an error response; `detail` says what is wrong and what to do about it."""
     body = {
         "type": "about:blank",
         "title": code.replace("-", " "),

@@ -1,17 +1,18 @@
-"""The one route table: what is served, where, to whom, and what it answers."""
+"""The types of the route table."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Flag, StrEnum, auto
 
 from aiohttp import web
-from pydantic import BaseModel
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+MAX_BODY_BYTES = 64 * 1024
+
 
 class Scope(StrEnum):
-    """What a caller must be allowed to do."""
+    """Permission that a caller of a route needs."""
 
     NONE = "none"
     WEBHOOK = "webhook"
@@ -21,21 +22,20 @@ class Scope(StrEnum):
 
 
 class Where(Flag):
-    """Which listeners serve a route."""
+    """Listeners that serve a route."""
 
     PORT = auto()
     SOCKET = auto()
+    BOTH = PORT | SOCKET
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of the table.
+    """One row of the route table.
 
     Attributes:
-        accepts: Model of the JSON body, if there is one.
-        answers: Model of the JSON answer, if it is JSON.
-        errors: Stable codes of the problems it can answer with.
-        max_bytes: The largest body read.
+        path: Path pattern in aiohttp's form.
+        max_bytes: Size limit of the request body.
     """
 
     method: str
@@ -43,8 +43,4 @@ class Route:
     handler: Handler
     where: Where
     scope: Scope
-    summary: str
-    accepts: type[BaseModel] | None = None
-    answers: type[BaseModel] | None = None
-    errors: tuple[str, ...] = ()
-    max_bytes: int = 64 * 1024
+    max_bytes: int = MAX_BODY_BYTES

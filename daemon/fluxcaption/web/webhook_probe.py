@@ -1,18 +1,21 @@
-"""The proof of the round trip: a session begun by us comes back as a webhook."""
+"""The test of the webhook round trip: `link` opens a session on the server and waits for its webhook."""
 
 import asyncio
 
 from aiohttp import web
 
 from fluxcaption.web.problems import problem
-from fluxcaption.web.webhook import Proofs, has_bearer_token, read_payload
+from fluxcaption.web.routes import MAX_BODY_BYTES
+from fluxcaption.web.webhook import SeenProbes, has_bearer_token, read_payload
+
+POLL_INTERVAL_S = 0.05
 
 
 class WebhookProbeListener:
-    """Takes the webhook while no daemon runs: `link` listens itself."""
+    """HTTP listener for the webhook, used by `link` while no daemon runs; an async context manager."""
 
     def __init__(self, secret: str) -> None:
-        self.proofs = Proofs()
+        self.probes = SeenProbes()
         self._secret = secret
         self._runner: web.AppRunner | None = None
 
@@ -23,9 +26,9 @@ class WebhookProbeListener:
         """Open the port.
 
         Raises:
-            OSError: It is taken.
+            OSError: The address cannot be opened.
         """
-        app = web.Application(client_max_size=64 * 1024)
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_post("/webhook/jellyfin", self._receive)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
@@ -38,22 +41,24 @@ class WebhookProbeListener:
     async def _receive(self, request: web.Request) -> web.Response:
         if not has_bearer_token(request, self._secret):
             return problem(
-                401, "webhook-secret-wrong", "the Authorization header must be Bearer and the secret"
+                401,
+                "webhook-secret-wrong",
+                "the Authorization header is wrong: it must be Bearer and the secret",
             )
         try:
-            values = read_payload(await request.read(), request.content_type)
+            payload = read_payload(await request.read(), request.content_type)
         except ValueError as error:
             return problem(400, "payload-unreadable", str(error))
-        self.proofs.add(str(values.get("DeviceId", "")))
+        self.probes.add(str(payload.get("DeviceId", "")))
         return web.json_response({"id": 0}, status=202)
 
 
-async def wait_for(proofs: Proofs, device: str, seconds: float) -> bool:
-    """Wait until a device id came back, or so long."""
+async def wait_for(probes: SeenProbes, device: str, timeout_s: float) -> bool:
+    """Wait until the webhook of a device id arrives. Return False after `timeout_s` seconds."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
-    while device not in proofs:
-        if loop.time() >= until:
+    deadline = loop.time() + timeout_s
+    while device not in probes:
+        if loop.time() >= deadline:
             return False
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(POLL_INTERVAL_S)
     return True
