@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
 from fluxcaption.domain.errors import ItemGone, ServiceUnreachable, SubtitleUnreadable
-from fluxcaption.domain.limits import MAX_SUBTITLE_BYTES
 from fluxcaption.domain.media import FinishedTrack, Item, Library, MediaSource, ServerIdentity, SubtitleTrack
 from fluxcaption.domain.playback import Playing
 from fluxcaption.domain.units import ItemId, ServerId
@@ -19,6 +18,7 @@ from fluxcaption.folder.listing import SERVICE
 from fluxcaption.mounts import Mounts
 from fluxcaption.ports.media import MediaLocation, MediaReader
 from fluxcaption.ports.media_server import ItemRevision, LibraryScan
+from fluxcaption.ports.subtitles import MAX_SUBTITLE_BYTES
 
 PAGE_SIZE = 50
 
@@ -191,5 +191,5 @@ def _read_subtitle(path: Path) -> bytes:
     except OSError as error:
         raise SubtitleUnreadable(path.name, error.strerror or "unreadable") from error
     if len(content) > MAX_SUBTITLE_BYTES:
-        raise SubtitleUnreadable(path.name, "the file is larger than 4 MiB")
+        raise SubtitleUnreadable(path.name, f"the file is larger than {MAX_SUBTITLE_BYTES // 2**20} MiB")
     return content

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fluxcaption.domain.errors import ReplyUnusable, SubtitleUnreadable
-from fluxcaption.domain.limits import MAX_SUBTITLE_BYTES
 from fluxcaption.domain.media import Item, MediaSource, SubtitleTrack
 from fluxcaption.domain.units import ItemId
 from fluxcaption.jellyfin.answer import Answer, AnswerTooLarge
 from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.paths import PathMap
 from fluxcaption.ports.media import MediaLocation
+from fluxcaption.ports.subtitles import MAX_SUBTITLE_BYTES
 
 ORIGINAL_FORMATS = frozenset({"srt", "vtt", "ass", "ssa", "ttml"})
 """Extensions that the server delivers unchanged; it converts any other text track to SubRip."""
@@ -86,7 +86,9 @@ class JellyfinTrackReader:
                 max_bytes=MAX_SUBTITLE_BYTES,
             )
         except AnswerTooLarge as error:
-            raise SubtitleUnreadable(name, "the file is larger than 4 MiB") from error
+            raise SubtitleUnreadable(
+                name, f"the file is larger than {MAX_SUBTITLE_BYTES // 2**20} MiB"
+            ) from error
         return _content_of(answer, name, current)
 
     async def _find_current(

@@ -118,7 +118,7 @@ async def verify_webhook_delivery(
         True if the event arrived, False if not, None if there is no destination.
     """
     event_types = webhook_plugin().destination["NotificationTypes"]
-    device = f"fluxcaption-proof-{uuid.uuid4().hex}"
+    device = f"fluxcaption-probe-{uuid.uuid4().hex}"
     if not await _subscribe(admin, [*event_types, "SessionStart"]):
         return None
     try:
