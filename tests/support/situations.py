@@ -190,7 +190,7 @@ SITUATIONS = [
     S("accepted sources: none exists", (EN, text("eng")), {"de": ("cannot", "no track in the accepted source languages (Japanese)"), "en": COVERED, "zh-Hans": ("cannot", "no track in the accepted source languages (Japanese)")}, policy={"rules": [{"library": "Movies", "sources": ["ja"]}]}),
     S("accepted sources: the best first", (EN, audio("jpn", IsDefault=False), text("eng")), {"de": ("listen", "audio track 2 (Japanese)"), "en": COVERED, "zh-Hans": ("listen", "audio track 2 (Japanese)")}, policy={"rules": [{"library": "Movies", "sources": ["ja", "en"]}]}),
     # excluded items
-    S("an extra", (EN,), all_of(("not-wanted", "it is an extra")), item={"ExtraType": "Trailer"}),
+    S("an extra", (EN,), all_of(("not-wanted", "the item is an extra")), item={"ExtraType": "Trailer"}),
     S("a folder rip", (EN,), all_of(("not-wanted", "disc folder")), item={"VideoType": "BluRay"}),
     S("a virtual item", (EN,), all_of(("not-wanted", "virtual item")), item={"LocationType": "Virtual"}),
     S("a placeholder", (EN,), all_of(("not-wanted", "placeholder")), source={"Type": "Placeholder"}),

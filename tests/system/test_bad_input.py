@@ -177,7 +177,7 @@ def once(tmp_path: Path, *, path: str = "media", free: str = "0B") -> subprocess
 def test_a_missing_library_folder_exits_with_75(tmp_path: Path) -> None:
     result = once(tmp_path, path="nowhere")
     assert result.returncode == 75
-    assert "nowhere gave no usable answer: it is not there" in result.stderr
+    assert "nowhere gave no usable answer: the path does not exist" in result.stderr
     assert "Traceback" not in result.stderr
 
 
