@@ -124,7 +124,7 @@ async def test_a_job_whose_record_is_gone_ends_nothing(storage: SqliteStorage) -
     await gaps(storage, 2)
     async with working(WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})) as pool:
         await stage.has_started(1)
-        await storage.database.write("DELETE FROM jobs WHERE id=?", (stage.started[0].id,))
+        await storage.database.write("DELETE FROM jobs WHERE id=:id", {"id": stage.started[0].id})
         stage.go_on.set()
         await until(lambda: all_are(storage, JobState.DONE))
         assert not pool.done()

@@ -25,6 +25,25 @@ class DeliveryState(StrEnum):
     """We removed it ourselves."""
 
 
+FIRST_DELIVERY_STATES = frozenset({DeliveryState.INTENDED, DeliveryState.UPLOADED})
+"""States of a new delivery; `uploaded`: the file of an unrecorded upload was found."""
+
+_ANY_BUT_SEEN = frozenset(DeliveryState) - {DeliveryState.CONFIRMED, DeliveryState.MISSING}
+
+LEGAL_DELIVERY_MOVES: dict[DeliveryState, frozenset[DeliveryState]] = {
+    # The states before a replacement come back when it is refused: hence every state after `intended` and `uploaded`.
+    DeliveryState.INTENDED: frozenset(DeliveryState),
+    DeliveryState.UPLOADED: frozenset(DeliveryState),
+    DeliveryState.CONFIRMED: frozenset(DeliveryState),
+    DeliveryState.MISSING: frozenset(DeliveryState),
+    # A track of the user is no longer confirmed, only missed; a removed one neither, unless it is uploaded again.
+    DeliveryState.EDITED: frozenset(DeliveryState) - {DeliveryState.CONFIRMED},
+    DeliveryState.REFUSED: _ANY_BUT_SEEN,
+    DeliveryState.WITHDRAWN: _ANY_BUT_SEEN,
+}
+"""Moves of a delivery, the one to its own state included: an intent is recorded again with other facts."""
+
+
 class DeliveryStep(StrEnum):
     """Special step a delivery is in, beside its state."""
 

@@ -14,7 +14,7 @@ ANY_SKIP_KEY = "*"
 class Stage(StrEnum):
     """What has to be done next for a job; each stage has its own bounded pool."""
 
-    ACQUIRE = "listen"
+    ACQUIRE = "acquire"
     """Get the words of the source: hear the sound, or read the text track."""
     TRANSLATE = "translate"
     UPLOAD = "upload"
@@ -29,7 +29,7 @@ class JobState(StrEnum):
     PARKED = "parked"
     """Waits for a neighbour; the attempt was not counted."""
     DONE = "done"
-    SKIPPED = "settled"
+    SKIPPED = "skipped"
     """A decision that nothing is to be made; no gap until media, target or settings change, or a person asks."""
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -61,11 +61,11 @@ LEGAL_MOVES: dict[JobState, frozenset[JobState]] = {
 class Priority(StrEnum):
     """Who waits for a job; in this order, newest first within a tier."""
 
-    REQUESTED = "asked"
+    REQUESTED = "requested"
     """By a person."""
-    NEXT_EPISODE = "next"
+    NEXT_EPISODE = "next-episode"
     """The episode after one that was watched."""
-    LATER_EPISODE = "soon"
+    LATER_EPISODE = "later-episode"
     """The one after that."""
     NEW = "new"
     BACKLOG = "backlog"
@@ -123,20 +123,20 @@ class Provenance:
     """How a track was made, so that a better one may take its place.
 
     Attributes:
-        how: The same as a sentence.
+        description: The same as a sentence.
         recognizer: What heard the words; empty where they were read.
         score: How sure it was on average, 0 to 1.
         translator: What translated them; empty where they stayed as they were.
     """
 
-    how: str = ""
+    description: str = ""
     recognizer: str = ""
     score: float | None = None
     translator: str = ""
 
     def __str__(self) -> str:
         """Read as the sentence."""
-        return self.how
+        return self.description
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,7 +216,7 @@ async def test_pruning_takes_only_what_is_never_used_again(storage: SqliteStorag
         "waits",
     ]
     assert [event.id for event in await storage.events.due(NOW)] == [waiting]
-    assert [row["item_id"] for row in await storage.database.read("SELECT item_id FROM watched")] == ["young"]
+    assert [row["item_id"] for row in await storage.database.read("SELECT item_id FROM playback")] == ["young"]
     assert [await storage.documents.get(ref) is not None for ref in refs] == [True, True, True, False]
 
 
@@ -233,11 +233,11 @@ async def test_a_full_disk_fails_only_the_promise_that_does_not_fit(storage: Sql
     await storage.database._writer.execute(f"PRAGMA max_page_count={pages[0] + 3}")
 
     async def large(connection: Any) -> None:
-        await connection.execute("INSERT INTO flags VALUES ('large', hex(zeroblob(500000)))")
+        await connection.execute("INSERT INTO state_values VALUES ('large', hex(zeroblob(500000)))")
 
     promises = [
         storage.events.add(ServerId("v"), "ItemAdded", ItemId("one"), NOW),
-        storage.database.promise(large),
+        storage.database.durable_transaction(large),
         storage.events.add(ServerId("v"), "ItemAdded", ItemId("two"), NOW),
     ]
     first, full, second = await asyncio.gather(*promises, return_exceptions=True)
@@ -252,9 +252,9 @@ async def test_closing_keeps_what_a_cancelled_caller_had_begun(tmp_path: Path) -
     async def slow(connection: Any) -> None:
         reached.set()
         await go_on.wait()
-        await connection.execute("INSERT INTO flags VALUES ('one', '1')")
+        await connection.execute("INSERT INTO state_values VALUES ('one', '1')")
 
-    task = asyncio.create_task(storage.database.checkpoint(slow))
+    task = asyncio.create_task(storage.database.transaction(slow))
     await reached.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

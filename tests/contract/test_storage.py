@@ -223,11 +223,11 @@ async def test_a_repeated_event_has_the_same_id_and_is_open_again_for_ten_minute
 
 async def test_promises_that_wait_together_each_get_their_own_answer(storage: SqliteStorage) -> None:
     async def broken(connection: Any) -> None:
-        await connection.execute("INSERT INTO flags VALUES ('half', 'written')")
+        await connection.execute("INSERT INTO state_values VALUES ('half', 'written')")
         raise ValueError("mine alone")
 
     good = [storage.events.add(ServerId("v"), "ItemAdded", ItemId(str(number)), NOW) for number in range(5)]
-    results = await asyncio.gather(*good, storage.database.promise(broken), return_exceptions=True)
+    results = await asyncio.gather(*good, storage.database.durable_transaction(broken), return_exceptions=True)
     assert sorted(result for result in results if isinstance(result, int)) == [1, 2, 3, 4, 5]
     assert isinstance(results[-1], ValueError)
     assert await storage.state_values.get("half") is None
@@ -237,12 +237,12 @@ async def test_a_cancelled_caller_leaves_no_half_transaction(storage: SqliteStor
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(connection: Any) -> None:
-        await connection.execute("INSERT INTO flags VALUES ('one', '1')")
+        await connection.execute("INSERT INTO state_values VALUES ('one', '1')")
         reached.set()
         await go_on.wait()
-        await connection.execute("INSERT INTO flags VALUES ('two', '2')")
+        await connection.execute("INSERT INTO state_values VALUES ('two', '2')")
 
-    task = asyncio.create_task(storage.database.checkpoint(slow))
+    task = asyncio.create_task(storage.database.transaction(slow))
     await reached.wait()
     task.cancel()
     go_on.set()
