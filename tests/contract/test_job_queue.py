@@ -216,7 +216,9 @@ async def test_pruning_takes_only_what_is_never_used_again(storage: SqliteStorag
         "waits",
     ]
     assert [event.id for event in await storage.events.due(NOW)] == [waiting]
-    assert [row["item_id"] for row in await storage.database.read("SELECT item_id FROM playback")] == ["young"]
+    assert [row["item_id"] for row in await storage.database.read("SELECT item_id FROM playback")] == [
+        "young"
+    ]
     assert [await storage.documents.get(ref) is not None for ref in refs] == [True, True, True, False]
 
 

@@ -227,7 +227,9 @@ async def test_promises_that_wait_together_each_get_their_own_answer(storage: Sq
         raise ValueError("mine alone")
 
     good = [storage.events.add(ServerId("v"), "ItemAdded", ItemId(str(number)), NOW) for number in range(5)]
-    results = await asyncio.gather(*good, storage.database.durable_transaction(broken), return_exceptions=True)
+    results = await asyncio.gather(
+        *good, storage.database.durable_transaction(broken), return_exceptions=True
+    )
     assert sorted(result for result in results if isinstance(result, int)) == [1, 2, 3, 4, 5]
     assert isinstance(results[-1], ValueError)
     assert await storage.state_values.get("half") is None

@@ -31,12 +31,12 @@ FIRST_DELIVERY_STATES = frozenset({DeliveryState.INTENDED, DeliveryState.UPLOADE
 _ANY_BUT_SEEN = frozenset(DeliveryState) - {DeliveryState.CONFIRMED, DeliveryState.MISSING}
 
 LEGAL_DELIVERY_MOVES: dict[DeliveryState, frozenset[DeliveryState]] = {
-    # The states before a replacement come back when it is refused: hence every state after `intended` and `uploaded`.
+    # A replacement that is refused gives the delivery its earlier state back, whatever that was.
     DeliveryState.INTENDED: frozenset(DeliveryState),
     DeliveryState.UPLOADED: frozenset(DeliveryState),
     DeliveryState.CONFIRMED: frozenset(DeliveryState),
     DeliveryState.MISSING: frozenset(DeliveryState),
-    # A track of the user is no longer confirmed, only missed; a removed one neither, unless it is uploaded again.
+    # An edited track belongs to the user and is never confirmed; a removed one only after another upload.
     DeliveryState.EDITED: frozenset(DeliveryState) - {DeliveryState.CONFIRMED},
     DeliveryState.REFUSED: _ANY_BUT_SEEN,
     DeliveryState.WITHDRAWN: _ANY_BUT_SEEN,

@@ -20,7 +20,7 @@ class SidecarWriter(Protocol):
     """A function that writes one file beside a media file."""
 
     def __call__(self, media: Path, name: str, content: bytes, /) -> None:
-        """Write or replace the file `name` in the folder of `media`, with owner and mode of the media file; blocks.
+        """Write or replace the file `name` beside `media`, with the owner and mode of the media file; blocks.
 
         Raises:
             WriteRefused: The folder cannot be written.

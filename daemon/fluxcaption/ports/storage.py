@@ -1,10 +1,10 @@
 """Protocols of the stored state, one for each subject.
 
-Every writing method is a transaction of its own, and its change survives the end of the process. Methods marked
-"Durable: returns after fsync" also survive a loss of power at any moment after their return; the change of any other
-method may be lost with the last seconds before it. A cancelled caller does not interrupt its transaction.
+Every writing method is a transaction of its own, and its change survives the end of the process. The change
+of a method marked "Durable: returns after fsync" also survives a loss of power; changes of other methods in
+the last seconds before it may be lost. A cancelled caller does not interrupt its transaction.
 
-Every writing method may raise DiskLow, and any method StateError if the database is damaged or cannot be opened.
+Every writing method may raise DiskLow, and every method StateError if the database is damaged or unreadable.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -59,7 +59,8 @@ class TrackFact:
         cues_hash: Hash of the cues; empty if they were not read.
         unusable_reason: Reason why the track cannot be a source; empty if it can.
         is_compared: True if its times were compared with the audio.
-        media: Revision of the media for which the language was detected or the times were compared; empty if neither was.
+        media: Revision of the media at which the language was detected or the times were compared; else
+            empty.
     """
 
     track: str
@@ -79,11 +80,11 @@ class Jobs(Protocol):
 
         There is one job for each server, media source and target. For a gap that has a job already:
 
-        - An open job takes the priority of the gap if that is higher. A gap requested by a user makes the job due now; if
-          it is requested in another way than before, the job starts again at its first stage.
+        - An open job takes the priority of the gap if that is higher. A gap requested by a user makes the job
+          due now; if it is requested in another way than before, the job starts again at its first stage.
         - A job that is done, skipped or cancelled by the program starts again.
-        - A failed job starts again after growing pauses; one that was cancelled by a user or crashed the process too often
-          starts again only if a user requests it.
+        - A failed job starts again after growing pauses. One that was cancelled by a user or crashed the
+          process too often starts again only if a user requests it.
         """
 
     async def update_progress(
@@ -128,7 +129,8 @@ class Jobs(Protocol):
     async def retry(self, job_id: JobId, now: datetime) -> Job | None:
         """Queue a job that ended or waits as requested by a user, and forget an earlier skip of its media.
 
-        A failed or waiting job goes on with its stage, any other starts again at the first one. A running job is not changed.
+        A failed or waiting job goes on with its stage, any other starts again at the first one. A running job
+        is not changed.
 
         Returns:
             The job afterwards; None if there is none with this id.
@@ -142,7 +144,7 @@ class Jobs(Protocol):
         """
 
     async def release_waiting_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
-        """Make uploads due now that wait for another language of the same media source. Return their number."""
+        """Make uploads of a media source due now that wait for another language. Return their number."""
 
 
 class JobQueue(Protocol):
@@ -162,12 +164,12 @@ class JobQueue(Protocol):
     async def record(self, job: Job, outcome: Outcome, now: datetime) -> Job | None:
         """Store the outcome of a claimed job. Durable if the job is done or skipped: returns after fsync.
 
-        A job that ends without a track has its item read again by the next complete scan. A job that was requested in
-        another way while it ran starts again at its first stage, whatever the outcome.
+        A job that ends without a track has its item read again by the next complete scan. A job that was
+        requested in another way while it ran starts again at its first stage, whatever the outcome.
 
         Returns:
-            The job afterwards, still cancelled if it was cancelled meanwhile. None if this claim no longer holds; nothing
-            was stored then.
+            The job afterwards, still cancelled if it was cancelled meanwhile. None if this claim no longer
+            holds; nothing was stored then.
 
         Raises:
             ValueError: A running job cannot go to the state of the outcome.
@@ -177,15 +179,15 @@ class JobQueue(Protocol):
         """Return the number of jobs by stage and state, without zeros."""
 
     async def next_due(self, after: datetime | None = None) -> datetime | None:
-        """Return when the first waiting job is due, or the first one due later than `after`; None if none waits."""
+        """Return when the first waiting job is due, of those due later than `after`; None if none waits."""
 
     async def requeue_interrupted(self, now: datetime, *, by_crash: bool = True) -> int:
         """Queue the jobs that were running when the process ended. Return their number.
 
         Args:
             now: Present time.
-            by_crash: True if the process did not stop by itself. Each job without progress since its last crash then counts
-                one more crash; after the third the job fails.
+            by_crash: True if the process did not stop by itself. Each job without progress since its last
+                crash then counts one more crash; after the third the job fails.
         """
 
     async def unpark(self, code: str, now: datetime) -> int:
@@ -212,8 +214,8 @@ class EventInbox(Protocol):
         """Store an event. Durable: returns after fsync.
 
         Returns:
-            Id of the open event. A repeat of an open event, or of one handled within the last ten minutes, has the id of the
-            earlier one, which is open again.
+            Id of the open event. A repeat of an open event, or of one handled within the last ten minutes,
+            has the id of the earlier one, which is open again.
         """
 
     async def due(self, now: datetime, limit: int = 100) -> Sequence[Event]:
@@ -236,7 +238,7 @@ class ItemIndex(Protocol):
         """Store items as they were read; rows without a change are not written.
 
         Args:
-            items: Each item with True if it needs to be read again by the next scan, and its share in the tally.
+            items: Each item with True if the next scan needs to read it again, and its share in the tally.
             decision_inputs_hash: Hash of everything else that the decisions rest on.
         """
 
@@ -246,7 +248,7 @@ class ItemIndex(Protocol):
     async def rows(
         self, server_id: ServerId, after_row: int, limit: int
     ) -> Sequence[tuple[int, datetime | None]]:
-        """Return one page of row numbers, lowest first, each with the time since which complete scans miss the item."""
+        """Return one page of rows, lowest first: number, and time since which scans miss the item."""
 
     async def mark_missed(self, rows: Sequence[int], now: datetime) -> None:
         """Store that a complete scan missed items; an earlier time stays."""
@@ -288,7 +290,7 @@ class TrackFacts(Protocol):
     async def speech_samples(
         self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int
     ) -> Sequence[SpeechSample] | None:
-        """Return the speech samples of an audio track at this revision of the media, None if none were taken."""
+        """Return the speech samples of an audio track at this media revision, None if none were taken."""
 
     async def save_speech_samples(
         self,
@@ -315,7 +317,7 @@ class Transcripts(Protocol):
     """Transcripts, and the sketches by which a sound is found again in another file."""
 
     async def get(self, key: TranscriptKey) -> SavedTranscript | None:
-        """Return the transcript of a sound or its alias as far as it was saved, None if it was never opened."""
+        """Return the transcript of a sound or its alias as far as it was saved, None if there is none."""
 
     async def open(self, key: TranscriptKey, duration_ms: Ms) -> SavedTranscript:
         """Return the transcript of a sound or its alias; create it if there is none."""
@@ -323,7 +325,7 @@ class Transcripts(Protocol):
     async def save_window(
         self, transcript_id: int, window: TranscribedWindow, language: LanguageTag | None
     ) -> None:
-        """Store one window, in place of an earlier one with the same start, and the language if it is known."""
+        """Store one window, in place of one with the same start, and the language if it is known."""
 
     async def finish(self, transcript_id: int, language: LanguageTag) -> None:
         """Mark a transcript as complete."""
@@ -389,7 +391,7 @@ class Deliveries(Protocol):
             server_id: Server of the deliveries.
             item_id: Id of their item or of their media source; None: all.
             states: Their states; empty: all.
-            uploaded_since: Earliest time of the upload; one whose answer was lost counts from its intent. None: any.
+            uploaded_since: Earliest time of the upload, or of the intent if its answer was lost; None: any.
         """
 
     async def mark_uploaded(
@@ -410,7 +412,7 @@ class Deliveries(Protocol):
         media_revision: str,
         now: datetime,
     ) -> None:
-        """Store that the server lists the track, and forget what it replaced. Durable: returns after fsync.
+        """Store that the server lists the track; forget the replaced one. Durable: returns after fsync.
 
         Raises:
             ValueError: The delivery cannot go to that state.
@@ -427,7 +429,7 @@ class Deliveries(Protocol):
     async def set_state(
         self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState
     ) -> None:
-        """Store the end of a delivery, and forget its step and what it replaced. Durable: returns after fsync.
+        """Store the end of a delivery; forget its step and the replaced one. Durable: returns after fsync.
 
         Raises:
             ValueError: The delivery cannot go to that state.
@@ -475,7 +477,7 @@ class History(Protocol):
     """History of media sources over several subjects."""
 
     async def load(self, items: Sequence[Item], skip_key: str) -> Mapping[SourceId, SourceHistory]:
-        """Return the history of the media sources of items of one server; sources without any are left out."""
+        """Return the history of the media sources of one server's items; sources without any are left out."""
 
     async def rebind_moved_media(self, items: Sequence[Item]) -> int:
         """Move everything stored about a media source to its new id. Return the number of moved sources.
@@ -514,7 +516,7 @@ class Maintenance(Protocol):
         """
 
     async def prune(self, now: datetime) -> None:
-        """Delete old events, old playback times and documents of finished jobs; transcripts and translations stay."""
+        """Delete old events, old playback times and documents of finished jobs; keep transcripts."""
 
 
 class Storage(Protocol):

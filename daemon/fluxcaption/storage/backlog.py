@@ -10,7 +10,8 @@ from fluxcaption.storage.rows import as_ms
 _PROGRESS = """
     SELECT
         EXISTS (SELECT 1 FROM jobs WHERE released_at IS NOT NULL) AS has_started,
-        (SELECT count(DISTINCT server_id || ' ' || source_id) FROM jobs WHERE released_at > :a_day_ago) AS started_today,
+        (SELECT count(DISTINCT server_id || ' ' || source_id) FROM jobs
+            WHERE released_at > :a_day_ago) AS started_today,
         EXISTS (
             SELECT 1 FROM jobs AS ended
             WHERE released_at IS NOT NULL AND state NOT IN ('queued', 'running', 'parked') AND NOT EXISTS (

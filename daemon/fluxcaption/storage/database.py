@@ -1,9 +1,10 @@
-"""Connections to the SQLite state file, transactions and schema migrations; the only module that imports aiosqlite.
+"""Connections to the SQLite state file, transactions and migrations; the only module that imports aiosqlite.
 
-Transactions come in two kinds: `transaction` survives the end of the process, `durable_transaction` also the loss of power.
-Durable transactions that wait at the same time share one fsync.
+A `transaction` survives the end of the process, a `durable_transaction` also the loss of power. Durable
+transactions that wait at the same time share one fsync.
 
-Source of the settings: libraries sheet, SQLite (WAL, 73 µs a checkpoint with NORMAL, 2.3 ms a promise with FULL).
+Source of the settings: libraries sheet, SQLite
+(WAL, 73 µs a checkpoint with NORMAL, 2.3 ms a promise with FULL).
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 
@@ -53,7 +54,8 @@ class _Ended:
 class Database:
     """A writing and a reading connection to one state file.
 
-    A transaction is committed as a whole or not at all. A caller that is cancelled does not interrupt its transaction.
+    A transaction is committed as a whole or not at all. A cancelled caller does not interrupt its
+    transaction.
     """
 
     def __init__(self, path: Path, writer: Connection | None, reader: Connection) -> None:
@@ -67,7 +69,7 @@ class Database:
         self._transactions: set[asyncio.Task[Any]] = set()
 
     @classmethod
-    async def open(cls, state: Path, *, read_only: bool = False) -> "Database":
+    async def open(cls, state: Path, *, read_only: bool = False) -> Self:
         """Open the file below the state directory; create or migrate it first unless `read_only`.
 
         Raises:
@@ -100,7 +102,7 @@ class Database:
         return cls(path, writer, reader)
 
     async def close(self) -> None:
-        """Finish waiting transactions and close both connections; an open connection would block the interpreter's exit."""
+        """Finish waiting transactions and close both connections; open ones block the interpreter's exit."""
         while unfinished := [
             task for task in (*self._transactions, self._committer) if task is not None and not task.done()
         ]:
@@ -117,7 +119,7 @@ class Database:
             raise _translated(self._path, error) from error
 
     async def transaction(self, body: Body[Result]) -> Result:
-        """Run a transaction; committed before the return, but lost if the power fails within the next seconds.
+        """Run a transaction; its change is lost only if the power fails within seconds after the return.
 
         Raises:
             DiskLow: There is no room for the change.
@@ -150,7 +152,7 @@ class Database:
         return await self.durable_transaction(_one_statement(statement, values))
 
     async def write_many(self, statement: str, rows: Iterable[Values]) -> None:
-        """Run one statement for each row of values, all in one transaction; nothing is written without rows."""
+        """Run one statement for each row of values, all in one transaction; without rows do nothing."""
         if not (rows := [dict(row) for row in rows]):
             return
 
@@ -319,7 +321,7 @@ async def _version(connection: Connection, path: Path, newest: int) -> int:
 
 
 async def _check_version(connection: Connection, path: Path) -> None:
-    """Raise StateError unless the file has this program's schema: a file that is only read is not migrated."""
+    """Raise StateError unless the file has this program's schema: a reader does not migrate it."""
     newest = max(_scripts())
     if (version := await _version(connection, path, newest)) < newest:
         raise StateError(

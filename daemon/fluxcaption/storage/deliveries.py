@@ -23,12 +23,14 @@ from fluxcaption.storage.transitions import check_delivery_move
 
 _RECORD = """
     INSERT OR REPLACE INTO deliveries (
-        server_id, source_id, target, content_hash, file_name, details, intended_at, uploaded_at, confirmed_at,
-        item_id, title, fingerprint, media_revision, cues_hash, provenance, track_path,
+        server_id, source_id, target, content_hash, file_name, details,
+        intended_at, uploaded_at, confirmed_at, item_id, title, fingerprint, media_revision,
+        cues_hash, provenance, track_path,
         previous_ref, previous, sent_at, state, step, missing_since, missing_scans, is_requested)
     VALUES (
-        :server_id, :source_id, :target, :content_hash, :file_name, :details, :intended_at, :uploaded_at, :confirmed_at,
-        :item_id, :title, :fingerprint, :media_revision, :cues_hash, :provenance, :track_path,
+        :server_id, :source_id, :target, :content_hash, :file_name, :details,
+        :intended_at, :uploaded_at, :confirmed_at, :item_id, :title, :fingerprint, :media_revision,
+        :cues_hash, :provenance, :track_path,
         :previous_ref, :previous, :sent_at, :state, :step, :missing_since, :missing_scans, :is_requested)
 """
 
@@ -86,7 +88,7 @@ def _key(server_id: ServerId, source_id: SourceId, target: LanguageTag) -> dict[
 
 
 def _columns(delivery: Delivery) -> dict[str, Any]:
-    """Return a delivery as its row; the delivery that it replaces is one column of JSON with the same names."""
+    """Return a delivery as its row; the replaced delivery is a JSON column with the same names as keys."""
     return {
         "server_id": delivery.server_id,
         "source_id": delivery.source_id,
@@ -204,7 +206,7 @@ class DeliveryTable:
         media_revision: str,
         now: datetime,
     ) -> None:
-        """Store that the server lists the track, and forget what it replaced. Durable: returns after fsync."""
+        """Store that the server lists the track; forget the replaced one. Durable: returns after fsync."""
         values = {
             **_key(server_id, source_id, target),
             "track_path": track_path,
@@ -216,7 +218,7 @@ class DeliveryTable:
     async def mark_missing(
         self, server_id: ServerId, tracks: Sequence[tuple[SourceId, LanguageTag]], now: datetime
     ) -> None:
-        """Store that a complete scan did not list tracks, and count the scan; deliveries in other states stay."""
+        """Store that a complete scan did not list tracks, and count the scan."""
         states = {
             state.value: state
             for state in (DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.EDITED)
@@ -232,7 +234,7 @@ class DeliveryTable:
     async def set_state(
         self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState
     ) -> None:
-        """Store the end of a delivery, and forget what it replaced. Durable: returns after fsync."""
+        """Store the end of a delivery; forget its step and the replaced one. Durable: returns after fsync."""
         await self._database.durable_transaction(
             _moving(_SET_STATE, _key(server_id, source_id, target), state)
         )

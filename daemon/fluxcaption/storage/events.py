@@ -9,7 +9,7 @@ from fluxcaption.storage.database import Connection, Database, Row, fetch_all
 from fluxcaption.storage.rows import as_ms, as_time
 
 REPEAT_INTERVAL = timedelta(minutes=10)
-"""An event that is repeated this soon after it was handled is the same event; the webhook plugin repeats within minutes."""
+"""An event repeated this soon after it was handled is the same event: the webhook plugin sends some twice."""
 
 # One statement and so one round trip to the database's thread: every webhook request waits for it.
 _ADD = """

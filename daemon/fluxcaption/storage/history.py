@@ -50,7 +50,8 @@ _SKIPS = """
 """
 
 _DELIVERED_HASHES = """
-    SELECT cues_hash FROM deliveries WHERE cues_hash IN (SELECT value FROM json_each(:hashes)) AND cues_hash <> ''
+    SELECT cues_hash FROM deliveries
+    WHERE cues_hash IN (SELECT value FROM json_each(:hashes)) AND cues_hash <> ''
 """
 
 
@@ -89,7 +90,7 @@ class HistoryQueries:
         return len(moves)
 
     async def load(self, items: Sequence[Item], skip_key: str) -> Mapping[SourceId, SourceHistory]:
-        """Return the history of the media sources of items of one server; sources without any are left out."""
+        """Return the history of the media sources of one server's items; sources without any are left out."""
         sources = [(item, source) for item in items for source in item.sources]
         if not sources:
             return {}
@@ -149,8 +150,8 @@ def _known_tracks(
 ) -> KnownTracks:
     """Return the facts that still hold.
 
-    A language holds until the media is replaced, an unusable reason until the item is saved again, and a track is an
-    own one until it is read again.
+    A language holds until the media is replaced, an unusable reason until the item is saved again, and a
+    track is one of ours until it is read again.
     """
     of_this_media = [row for row in facts if row["media"] == source.revision or row["revision"] == item.etag]
     return KnownTracks(

@@ -22,8 +22,9 @@ _SAVE = """
         :server_id, :id, :library, :etag, :decision_inputs_hash, :name, :series_id, :season, :episode,
         :needs_reread, :actions, :titles, :listen_ms, :added_at)
     ON CONFLICT (server_id, id) DO UPDATE SET
-        library = excluded.library, etag = excluded.etag, decision_inputs_hash = excluded.decision_inputs_hash,
-        name = excluded.name, series_id = excluded.series_id, season = excluded.season, episode = excluded.episode,
+        library = excluded.library, etag = excluded.etag, name = excluded.name,
+        decision_inputs_hash = excluded.decision_inputs_hash,
+        series_id = excluded.series_id, season = excluded.season, episode = excluded.episode,
         needs_reread = excluded.needs_reread, actions = excluded.actions, titles = excluded.titles,
         listen_ms = excluded.listen_ms, added_at = excluded.added_at, missed_since = NULL
     WHERE missed_since IS NOT NULL
@@ -58,7 +59,8 @@ _NEXT_EPISODES = """
     SELECT next.id FROM items AS played
     JOIN items AS next ON next.server_id = played.server_id AND next.series_id = played.series_id
         AND (next.season, next.episode) > (played.season, played.episode)
-    WHERE played.server_id = :server_id AND played.id = :item_id AND played.series_id <> '' AND played.season > 0
+    WHERE played.server_id = :server_id AND played.id = :item_id
+        AND played.series_id <> '' AND played.season > 0
     ORDER BY next.season, next.episode LIMIT :count
 """
 
@@ -123,7 +125,7 @@ class ItemTable:
     async def rows(
         self, server_id: ServerId, after_row: int, limit: int
     ) -> Sequence[tuple[int, datetime | None]]:
-        """Return one page of row numbers, each with the time since which complete scans miss the item."""
+        """Return one page of rows, lowest first: number, and time since which scans miss the item."""
         rows = await self._database.read(
             _ROWS, {"server_id": server_id, "after_row": after_row, "limit": limit}
         )

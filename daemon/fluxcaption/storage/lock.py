@@ -8,7 +8,7 @@ from fluxcaption.domain.errors import StateError
 
 
 class StateLock:
-    """Lock held by the process that writes to a state directory; the kernel releases it when the process ends."""
+    """Lock of the process that writes to a state directory; released by the kernel when the process ends."""
 
     def __init__(self, state: Path) -> None:
         self._path = state / "lock"
@@ -34,7 +34,8 @@ class StateLock:
             holder = os.read(file, 20).decode(errors="replace").strip()
             os.close(file)
             raise StateError(
-                f"{self._path.parent} is used by another FluxCaption (process {holder or 'unknown'}): stop it first"
+                f"{self._path.parent} is used by another FluxCaption"
+                f" (process {holder or 'unknown'}): stop it first"
             ) from error
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())

@@ -1,6 +1,6 @@
 -- The tables and indexes after all migrations, by name; column order is that of the migrations.
 -- Generated: python -m fluxcaption.storage.schema > daemon/fluxcaption/storage/schema.sql
--- Times are whole milliseconds since 1970, UTC. Every table that names an item or a media source carries its server.
+-- Times are whole milliseconds since 1970, UTC. Ids of items and media sources are those of the row's server.
 
 CREATE TABLE deliveries (
     server_id TEXT NOT NULL,

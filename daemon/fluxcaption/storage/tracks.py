@@ -16,7 +16,8 @@ _SAVE_FACT = """
     INSERT OR REPLACE INTO track_facts (
         server_id, source_id, track, revision, language, cues_hash, unusable_reason, is_compared, media)
     VALUES (
-        :server_id, :source_id, :track, :revision, :language, :cues_hash, :unusable_reason, :is_compared, :media)
+        :server_id, :source_id, :track, :revision, :language, :cues_hash,
+        :unusable_reason, :is_compared, :media)
 """
 
 _SPEECH_SAMPLES = """
@@ -89,7 +90,7 @@ class TrackTable:
     async def speech_samples(
         self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int
     ) -> Sequence[SpeechSample] | None:
-        """Return the speech samples of an audio track at this revision of the media, None if none were taken."""
+        """Return the speech samples of an audio track at this media revision, None if none were taken."""
         rows = await self._database.read(
             _SPEECH_SAMPLES,
             {"server_id": server_id, "source_id": source_id, "ordinal": ordinal, "revision": revision},

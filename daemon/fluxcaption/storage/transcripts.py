@@ -40,7 +40,8 @@ _SAVE_SKETCH = """
 """
 
 _SKETCHES = """
-    SELECT fingerprint, ordinal, sketch FROM sketches WHERE duration_ms BETWEEN :min_duration_ms AND :max_duration_ms
+    SELECT fingerprint, ordinal, sketch FROM sketches
+    WHERE duration_ms BETWEEN :min_duration_ms AND :max_duration_ms
 """
 
 _SAVE_ALIAS = """
@@ -49,7 +50,8 @@ _SAVE_ALIAS = """
 """
 
 _ALIAS = """
-    SELECT known_fingerprint, known_ordinal FROM sound_aliases WHERE fingerprint = :fingerprint AND ordinal = :ordinal
+    SELECT known_fingerprint, known_ordinal FROM sound_aliases
+    WHERE fingerprint = :fingerprint AND ordinal = :ordinal
 """
 
 
@@ -106,7 +108,7 @@ class TranscriptTables:
     async def save_window(
         self, transcript_id: int, window: TranscribedWindow, language: LanguageTag | None
     ) -> None:
-        """Store one window, in place of an earlier one with the same start, and the language if it is known."""
+        """Store one window, in place of one with the same start, and the language if it is known."""
         values = {
             "id": transcript_id,
             "start_ms": window.start,

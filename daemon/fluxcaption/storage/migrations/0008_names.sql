@@ -46,7 +46,8 @@ ALTER TABLE jobs RENAME COLUMN looks TO confirm_attempts;
 UPDATE jobs SET stage = 'acquire' WHERE stage = 'listen';
 UPDATE jobs SET state = 'skipped' WHERE state = 'settled';
 UPDATE jobs SET priority = CASE priority
-        WHEN 'asked' THEN 'requested' WHEN 'next' THEN 'next-episode' WHEN 'soon' THEN 'later-episode' ELSE priority END
+        WHEN 'asked' THEN 'requested' WHEN 'next' THEN 'next-episode' WHEN 'soon' THEN 'later-episode'
+        ELSE priority END
     WHERE priority IN ('asked', 'next', 'soon');
 UPDATE jobs SET provenance =
         json_set(json_remove(provenance, '$.how'), '$.description', json_extract(provenance, '$.how'))
@@ -121,4 +122,5 @@ UPDATE deliveries SET step = coalesce((
             AND jobs.target = deliveries.target AND jobs.state IN ('queued', 'running', 'parked')), '')
     WHERE EXISTS (SELECT 1 FROM jobs
         WHERE jobs.server_id = deliveries.server_id AND jobs.source_id = deliveries.source_id
-            AND jobs.target = deliveries.target AND jobs.reason_code IN ('unlisted', 'not-visible', 'put-back'));
+            AND jobs.target = deliveries.target
+            AND jobs.reason_code IN ('unlisted', 'not-visible', 'put-back'));
