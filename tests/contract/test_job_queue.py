@@ -1,24 +1,20 @@
-"""What the daemon's memory promises of the queue after cancellations, crashes, clock jumps, a full disk and a person's wishes."""
+"""The queue of jobs: order, attempts, cancellation, crashes, requests of users, and the backlog."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fluxcaption.domain.deliveries import Delivery
-from fluxcaption.domain.errors import DiskLow
-from fluxcaption.domain.jobs import Job, JobState, ManualRequest, NewJob, Outcome, Priority, Stage
-from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.jobs import Job, JobState, ManualRequest, Outcome, Priority, Stage
 from fluxcaption.domain.transcripts import TranscribedWindow, TranscriptKey
-from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId, SourceId
+from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms
 from fluxcaption.storage.storage import SqliteStorage
 
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-DE = LanguageTag("de")
-KEY = TranscriptKey(Fingerprint("f"), 0, "whisper", "rev", "set")
+from tests.support.jobs import DE, ES, NOW, SERVER, claim, gap, only_job
+
+LARGE_MODEL = ManualRequest(model="/m/large", redo=True)
 
 
 @pytest.fixture
@@ -28,242 +24,330 @@ async def storage(tmp_path: Path) -> AsyncIterator[SqliteStorage]:
     await opened.close()
 
 
-def gap(source: str = "s", *, priority: Priority = Priority.NEW, days_old: float = 0) -> NewJob:
-    return NewJob(
-        ServerId("v"),
-        ItemId(f"i-{source}"),
-        SourceId(source),
-        DE,
-        f"Film {source}",
-        priority,
-        NOW - timedelta(days=days_old),
-        "no track",
+async def record(storage: SqliteStorage, job: Job, outcome: Outcome, at: datetime = NOW) -> Job:
+    """Record an outcome under a claim that holds."""
+    recorded = await storage.queue.record(job, outcome, at)
+    assert recorded is not None
+    return recorded
+
+
+# -- adding and claiming ---------------------------------------------------------------------------------------------
+
+
+async def test_the_same_gap_added_twice_is_one_job(storage: SqliteStorage) -> None:
+    assert await storage.jobs.add([gap(), gap(), gap(target=ES)], NOW) == 2
+    assert await storage.jobs.add([gap()], NOW) == 0
+
+
+async def test_jobs_are_claimed_by_priority_then_newest_item_first(storage: SqliteStorage) -> None:
+    await storage.jobs.add(
+        [
+            gap("old backlog", priority=Priority.BACKLOG, days_old=9),
+            gap("young backlog", priority=Priority.BACKLOG),
+            gap("new", days_old=3),
+            gap("later episode", priority=Priority.LATER_EPISODE, days_old=4),
+            gap("next episode", priority=Priority.NEXT_EPISODE, days_old=4),
+            gap("requested", priority=Priority.REQUESTED, days_old=5),
+        ],
+        NOW,
     )
+    order = []
+    while (job := await storage.queue.claim(Stage.ACQUIRE, NOW)) is not None:
+        order.append(job.source_id)
+    assert order == ["requested", "next episode", "later episode", "new", "young backlog", "old backlog"]
 
 
-async def claimed(storage: SqliteStorage, stage: Stage = Stage.ACQUIRE, at: datetime = NOW) -> Job:
-    job = await storage.queue.claim(stage, at)
-    assert job is not None
-    return job
+async def test_no_job_below_the_lowest_priority_is_claimed(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap("new"), gap("requested", priority=Priority.REQUESTED)], NOW)
+    first = await storage.queue.claim(Stage.ACQUIRE, NOW, Priority.NEXT_EPISODE)
+    assert first is not None
+    assert first.source_id == "requested"
+    assert await storage.queue.claim(Stage.ACQUIRE, NOW, Priority.NEXT_EPISODE) is None
 
 
-async def the_job(storage: SqliteStorage) -> Job:
-    (job,) = await storage.jobs.page()
-    return job
+async def test_concurrent_claims_never_return_the_same_job(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap(str(number)) for number in range(20)], NOW)
+    claimed = await asyncio.gather(*(storage.queue.claim(Stage.ACQUIRE, NOW) for _ in range(30)))
+    ids = [job.id for job in claimed if job]
+    assert len(ids) == len(set(ids)) == 20
 
 
-async def test_what_an_earlier_claim_reports_changes_nothing(storage: SqliteStorage) -> None:
+async def test_position_counts_the_jobs_that_are_claimed_before(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap("first"), gap("second", days_old=1), gap("third", days_old=2)], NOW)
+    positions = {job.source_id: await storage.jobs.position(job) for job in await storage.jobs.page()}
+    assert positions == {"first": 0, "second": 1, "third": 2}
+
+
+async def test_an_open_job_follows_its_item_to_a_new_id(storage: SqliteStorage) -> None:
     await storage.jobs.add([gap()], NOW)
-    first = await claimed(storage)
+    await storage.jobs.add([replace(gap(), item_id=ItemId("new id"))], NOW)
+    assert (await only_job(storage)).item_id == "new id"
+
+
+# -- attempts and outcomes -------------------------------------------------------------------------------------------
+
+
+async def test_an_attempt_is_counted_when_it_is_claimed(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    job = await claim(storage)
+    assert job.attempts == 1
+    failed = await record(storage, job, Outcome.again(timedelta(minutes=1), "hiccup"))
+    assert failed.attempts == 1
+    assert await storage.queue.next_due() == NOW + timedelta(minutes=1)
+
+
+async def test_a_parked_attempt_is_not_counted(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    outcome = Outcome.parked(timedelta(minutes=2), "away", "service-unreachable")
+    assert (await record(storage, await claim(storage), outcome)).attempts == 0
+    assert await storage.queue.claim(Stage.ACQUIRE, NOW) is None
+
+
+async def test_unpark_makes_jobs_parked_for_that_reason_due(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    outcome = Outcome.parked(timedelta(minutes=2), "away", "service-unreachable")
+    await record(storage, await claim(storage), outcome)
+    assert await storage.queue.unpark("key-rejected", NOW) == 0
+    assert await storage.queue.unpark("service-unreachable", NOW) == 1
+    assert (await claim(storage)).attempts == 1
+
+
+async def test_a_handed_back_attempt_is_due_again_and_not_counted(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    await record(storage, await claim(storage), Outcome.handed_back())
+    assert await storage.queue.requeue_interrupted(NOW) == 0
+    assert (await claim(storage)).attempts == 1
+
+
+async def test_an_illegal_move_is_refused(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    with pytest.raises(ValueError, match="cannot go from running to running"):
+        await storage.queue.record(await claim(storage), Outcome(JobState.RUNNING), NOW)
+
+
+async def test_facts_found_by_a_stage_stay_until_they_are_replaced(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    job = await claim(storage)
+    await storage.jobs.update_progress(job.id, source_ref=ContentHash("source"), upload_attempts=2)
+    await storage.jobs.update_progress(job.id, track_ref=ContentHash("track"))
+    changed = await only_job(storage)
+    assert (changed.source_ref, changed.track_ref, changed.upload_attempts) == ("source", "track", 2)
+
+
+async def test_a_report_of_an_earlier_claim_changes_nothing(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    first = await claim(storage)
     await storage.jobs.cancel(first.id, NOW)
     await storage.jobs.retry(first.id, NOW)
     assert await storage.queue.record(first, Outcome.done("made"), NOW) is None
-    second = await claimed(storage)
+    second = await claim(storage)
     assert await storage.queue.record(first, Outcome.failed("late", "late"), NOW) is None
-    assert (await the_job(storage)).state is JobState.RUNNING
-    after = await storage.queue.record(second, Outcome.done("made"), NOW)
-    assert after is not None
-    assert after.state is JobState.DONE
+    assert (await only_job(storage)).state is JobState.RUNNING
+    assert (await record(storage, second, Outcome.done("made"))).state is JobState.DONE
 
 
-async def test_a_report_for_a_job_that_is_gone_changes_nothing(storage: SqliteStorage) -> None:
+async def test_a_report_for_a_deleted_job_changes_nothing(storage: SqliteStorage) -> None:
     await storage.jobs.add([gap()], NOW)
-    job = await claimed(storage)
-    await storage.database.write("DELETE FROM jobs", ())
+    job = await claim(storage)
+    await storage.database.write("DELETE FROM jobs")
     assert await storage.queue.record(job, Outcome.done("made"), NOW) is None
 
 
-async def test_an_attempt_that_is_handed_back_is_due_again_and_not_counted(storage: SqliteStorage) -> None:
+async def test_a_job_cancelled_while_it_runs_stays_cancelled(storage: SqliteStorage) -> None:
     await storage.jobs.add([gap()], NOW)
-    await storage.queue.record(await claimed(storage), Outcome.handed_back(), NOW)
-    assert await storage.queue.requeue_interrupted(NOW) == 0
-    assert (await claimed(storage)).attempts == 1
+    job = await claim(storage)
+    await storage.jobs.cancel(job.id, NOW)
+    assert (await record(storage, job, Outcome.done("made"))).state is JobState.CANCELLED
 
 
-async def test_a_job_that_ends_the_process_three_times_is_set_aside_until_a_person_asks(
-    storage: SqliteStorage,
-) -> None:
+async def test_cancelling_a_finished_job_changes_nothing(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    done = await record(storage, await claim(storage), Outcome.done("made"))
+    assert await storage.jobs.cancel(done.id, NOW) == done
+
+
+# -- gaps found again ------------------------------------------------------------------------------------------------
+
+
+async def test_a_gap_found_again_restarts_its_finished_job(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    await record(storage, await claim(storage), Outcome.done("made"))
+    assert await storage.jobs.add([gap()], NOW) == 1
+
+
+async def test_a_gap_found_again_does_not_restart_a_cancelled_job(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    await storage.jobs.cancel((await only_job(storage)).id, NOW)
+    assert await storage.jobs.add([gap()], NOW) == 0
+    assert await storage.queue.claim(Stage.ACQUIRE, NOW) is None
+    await storage.jobs.add([gap(priority=Priority.REQUESTED)], NOW)
+    await claim(storage)
+
+
+async def test_a_failed_job_restarts_after_growing_pauses(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    at, pauses = NOW, []
+    for _ in range(3):
+        await record(storage, await claim(storage, at=at), Outcome.failed("no", "transient"), at)
+        failed_at = at
+        while not await storage.jobs.add([gap()], at):
+            at += timedelta(hours=12)
+        pauses.append(at - failed_at)
+    assert pauses == [timedelta(days=1), timedelta(days=4), timedelta(days=14)]
+
+
+# -- restarts and crashes --------------------------------------------------------------------------------------------
+
+
+async def test_a_restart_makes_running_jobs_due_again(tmp_path: Path) -> None:
+    storage = await SqliteStorage.open(tmp_path)
+    await storage.jobs.add([gap()], NOW)
+    await claim(storage)
+    await storage.close()
+    storage = await SqliteStorage.open(tmp_path)
+    assert await storage.queue.requeue_interrupted(NOW) == 1
+    assert (await claim(storage)).attempts == 2
+    await storage.close()
+
+
+async def test_a_job_that_crashes_the_process_three_times_fails(storage: SqliteStorage) -> None:
     await storage.jobs.add([gap("poison"), gap("other", days_old=1)], NOW)
     for crash in (1, 2, 3):
-        job = await claimed(storage)
+        job = await claim(storage)
         assert (job.source_id, job.attempts) == ("poison", crash)
         await storage.queue.requeue_interrupted(NOW)
     after = await storage.jobs.get(job.id)
     assert after is not None
     assert (after.state, after.reason_code) == (JobState.FAILED, "poison")
     assert "jobs retry" in after.reason
-    assert (await claimed(storage)).source_id == "other"
-    assert await storage.jobs.add([gap("poison")], NOW + timedelta(days=90)) == 0
-    await storage.jobs.retry(job.id, NOW)
-    for _ in (1, 2):
-        assert (await claimed(storage)).source_id == "poison"
-        await storage.queue.requeue_interrupted(NOW)
-    assert (await claimed(storage, at=NOW + timedelta(hours=1))).state is JobState.RUNNING
+    assert (await claim(storage)).source_id == "other"
 
 
-async def test_a_job_that_gets_further_each_time_is_not_what_ends_the_process(storage: SqliteStorage) -> None:
+async def test_a_crashing_job_runs_again_only_when_a_user_retries_it(storage: SqliteStorage) -> None:
     await storage.jobs.add([gap()], NOW)
-    opened = await storage.transcripts.open(KEY, Ms(600_000))
+    for _ in range(3):
+        await claim(storage)
+        await storage.queue.requeue_interrupted(NOW)
+    assert await storage.jobs.add([gap()], NOW + timedelta(days=90)) == 0
+    await storage.jobs.retry((await only_job(storage)).id, NOW)
+    for _ in range(2):
+        await claim(storage)
+        await storage.queue.requeue_interrupted(NOW)
+    assert (await claim(storage, at=NOW + timedelta(hours=1))).state is JobState.RUNNING
+
+
+async def test_progress_between_crashes_clears_a_job_of_suspicion(storage: SqliteStorage) -> None:
+    key = TranscriptKey(Fingerprint("f"), 0, "whisper", "rev", "set")
+    await storage.jobs.add([gap()], NOW)
+    transcript = await storage.transcripts.open(key, Ms(600_000))
     for window in range(5):
-        job = await claimed(storage)
-        await storage.jobs.update_progress(job.id, fingerprint=KEY.fingerprint)
+        job = await claim(storage)
+        await storage.jobs.update_progress(job.id, fingerprint=key.fingerprint)
         await storage.transcripts.save_window(
-            opened.id, TranscribedWindow(Ms(window * 1000), Ms(window * 1000 + 1000), ()), DE
+            transcript.id, TranscribedWindow(Ms(window * 1000), Ms(window * 1000 + 1000), ()), DE
         )
         await storage.queue.requeue_interrupted(NOW)
-    assert (await the_job(storage)).state is JobState.QUEUED
+    assert (await only_job(storage)).state is JobState.QUEUED
 
 
-async def test_jobs_that_were_in_hand_at_two_crashes_go_on_one_by_one(storage: SqliteStorage) -> None:
+async def test_jobs_that_ran_during_two_crashes_go_on_one_by_one(storage: SqliteStorage) -> None:
     await storage.jobs.add([gap("first"), gap("second", days_old=1)], NOW)
-    for _ in (1, 2):
-        assert [(await claimed(storage)).source_id for _ in range(2)] == ["first", "second"]
+    for _ in range(2):
+        assert [(await claim(storage)).source_id for _ in range(2)] == ["first", "second"]
         await storage.queue.requeue_interrupted(NOW)
-    assert (await claimed(storage)).source_id == "first"
+    assert (await claim(storage)).source_id == "first"
     assert await storage.queue.claim(Stage.ACQUIRE, NOW) is None
     await storage.queue.requeue_interrupted(NOW)
-    second = await claimed(storage, at=NOW + timedelta(minutes=10))
+    second = await claim(storage, at=NOW + timedelta(minutes=10))
     assert second.source_id == "second"
-    done = await storage.queue.record(second, Outcome.done("made"), NOW)
-    assert done is not None
-    assert done.state is JobState.DONE
+    assert (await record(storage, second, Outcome.done("made"))).state is JobState.DONE
 
 
-async def test_what_a_person_asks_for_is_due_now_in_the_way_that_was_asked_last(
-    storage: SqliteStorage,
-) -> None:
+# -- requests of users -----------------------------------------------------------------------------------------------
+
+
+async def test_a_requested_job_is_due_now_and_keeps_its_stage(storage: SqliteStorage) -> None:
     await storage.jobs.add([gap()], NOW)
-    await storage.queue.record(
-        await claimed(storage), Outcome.next(Stage.TRANSLATE, wait=timedelta(hours=2)), NOW
-    )
+    await record(storage, await claim(storage), Outcome.next(Stage.TRANSLATE, wait=timedelta(hours=2)))
     await storage.jobs.add([gap(priority=Priority.REQUESTED)], NOW)
-    job = await the_job(storage)
+    job = await only_job(storage)
     assert (job.next_try_at, job.priority, job.stage) == (NOW, Priority.REQUESTED, Stage.TRANSLATE)
+
+
+async def test_another_request_restarts_an_open_job(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    await record(storage, await claim(storage), Outcome.next(Stage.TRANSLATE))
+    await storage.jobs.add([gap(priority=Priority.REQUESTED, request=LARGE_MODEL)], NOW)
+    job = await only_job(storage)
+    assert (job.request, job.stage) == (LARGE_MODEL, Stage.ACQUIRE)
+    await storage.jobs.add([gap()], NOW)
+    assert (await only_job(storage)).request == LARGE_MODEL
+
+
+async def test_another_request_restarts_a_running_job_when_its_attempt_ends(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap()], NOW)
+    job = await claim(storage)
+    await storage.jobs.add([gap(priority=Priority.REQUESTED, request=LARGE_MODEL)], NOW)
+    after = await record(storage, job, Outcome.next(Stage.TRANSLATE))
+    assert (after.state, after.stage, after.request) == (JobState.QUEUED, Stage.ACQUIRE, LARGE_MODEL)
+
+
+# -- backlog ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_backlog_is_released_title_by_title_newest_first(storage: SqliteStorage) -> None:
     await storage.jobs.add(
-        [replace(gap(priority=Priority.REQUESTED), request=ManualRequest(model="/m/large", redo=True))], NOW
+        [
+            gap(str(n), target, Priority.BACKLOG, days_old=n, is_held=True)
+            for n in range(5)
+            for target in (DE, ES)
+        ],
+        NOW,
     )
-    job = await the_job(storage)
-    assert (job.request, job.stage) == (ManualRequest(model="/m/large", redo=True), Stage.ACQUIRE)
-    await storage.jobs.add([gap()], NOW)
-    assert (await the_job(storage)).request.model == "/m/large"
+    assert await storage.queue.claim(Stage.ACQUIRE, NOW) is None
+    assert await storage.queue.next_due() is None
+    assert await storage.backlog.release(1, True, NOW) == 1
+    claimed = [await storage.queue.claim(Stage.ACQUIRE, NOW) for _ in range(3)]
+    assert [job.source_id if job else None for job in claimed] == ["0", "0", None]
+    assert await storage.backlog.release(1, False, NOW) == 1
+    assert (await claim(storage)).source_id == "4"
 
 
-async def test_a_running_job_that_is_asked_for_in_another_way_begins_anew_when_its_attempt_ends(
-    storage: SqliteStorage,
-) -> None:
-    await storage.jobs.add([gap()], NOW)
-    job = await claimed(storage)
-    await storage.jobs.add(
-        [replace(gap(priority=Priority.REQUESTED), request=ManualRequest(model="/m/large"))], NOW
-    )
-    after = await storage.queue.record(job, Outcome.next(Stage.TRANSLATE), NOW)
-    assert after is not None
-    assert (after.state, after.stage, after.request.model) == (JobState.QUEUED, Stage.ACQUIRE, "/m/large")
+async def test_backlog_progress_counts_started_and_finished_titles(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap("film", target, Priority.BACKLOG, is_held=True) for target in (DE, ES)], NOW)
+    await storage.backlog.release(1, True, NOW)
+    before = await storage.backlog.progress(NOW)
+    assert (before.has_started, before.started_today, before.has_finished) == (True, 1, False)
+    for _ in range(2):
+        await record(storage, await claim(storage), Outcome.done("made"))
+    assert (await storage.backlog.progress(NOW)).has_finished
+    assert (await storage.backlog.progress(NOW + timedelta(days=2))).started_today == 0
 
 
-async def test_an_open_job_follows_its_item_to_a_new_id(storage: SqliteStorage) -> None:
-    await storage.jobs.add([gap()], NOW)
-    await storage.jobs.add([replace(gap(), item_id=ItemId("new id"))], NOW)
-    assert (await the_job(storage)).item_id == "new id"
+async def test_a_requested_job_leaves_the_backlog(storage: SqliteStorage) -> None:
+    await storage.jobs.add([gap(priority=Priority.BACKLOG, is_held=True)], NOW)
+    await storage.jobs.add([gap(priority=Priority.REQUESTED)], NOW)
+    assert (await claim(storage)).priority is Priority.REQUESTED
 
 
-async def test_a_clock_that_was_set_back_stalls_nothing(storage: SqliteStorage) -> None:
+# -- clock jumps -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_clock_that_is_set_back_delays_nothing(storage: SqliteStorage) -> None:
     ahead = NOW + timedelta(days=365)
     await storage.jobs.add([gap()], ahead)
-    event = await storage.events.add(ServerId("v"), "ItemAdded", ItemId("i"), ahead)
+    event = await storage.events.add(SERVER, "ItemAdded", ItemId("i"), ahead)
     await storage.events.reschedule(event, ahead)
-    await storage.playback.save(ServerId("v"), [(ItemId("i"), SourceId("s"), ahead)])
+    await storage.playback.save(SERVER, [(ItemId("i"), gap().source_id, ahead)])
     assert await storage.queue.claim(Stage.ACQUIRE, NOW) is None
     await storage.maintenance.clamp_future_times(NOW)
-    assert await storage.queue.claim(Stage.ACQUIRE, NOW) is not None
+    await claim(storage)
     assert [found.id for found in await storage.events.due(NOW)] == [event]
-    assert [at for _, _, at in await storage.playback.since(ServerId("v"), NOW)] == [NOW]
+    assert [played_at for _, _, played_at in await storage.playback.since(SERVER, NOW)] == [NOW]
 
 
-async def test_what_is_due_within_a_day_is_left_to_its_time(storage: SqliteStorage) -> None:
+async def test_times_within_a_day_are_not_clamped(storage: SqliteStorage) -> None:
     await storage.jobs.add([gap()], NOW)
-    await storage.queue.record(await claimed(storage), Outcome.again(timedelta(hours=2), "hiccup"), NOW)
+    await record(storage, await claim(storage), Outcome.again(timedelta(hours=2), "hiccup"))
     await storage.maintenance.clamp_future_times(NOW)
-    assert (await the_job(storage)).next_try_at == NOW + timedelta(hours=2)
-
-
-async def test_pruning_takes_only_what_is_never_used_again(storage: SqliteStorage) -> None:
-    old = NOW - timedelta(days=31)
-    for item, at in (("old", old), ("young", NOW)):
-        await storage.events.close(
-            [await storage.events.add(ServerId("v"), "ItemAdded", ItemId(item), at)], at
-        )
-        await storage.playback.save(ServerId("v"), [(ItemId(item), SourceId(item), at)])
-    waiting = await storage.events.add(ServerId("v"), "ItemAdded", ItemId("waits"), old)
-    await storage.jobs.add([gap("open"), gap("done", days_old=1)], NOW)
-    refs = [
-        await storage.documents.put(text) for text in (b"source", b"track", b"before", b"of a finished job")
-    ]
-    await storage.jobs.update_progress((await claimed(storage)).id, source_ref=refs[0], track_ref=refs[1])
-    await storage.deliveries.record_intent(
-        Delivery(
-            ServerId("v"), SourceId("s"), DE, ContentHash("h"), "F.de.srt", "{}", NOW, previous_ref=refs[2]
-        )
-    )
-    finished = await claimed(storage)
-    await storage.jobs.update_progress(finished.id, track_ref=refs[3])
-    await storage.queue.record(finished, Outcome.done("made"), NOW)
-    await storage.maintenance.prune(NOW)
-    assert [
-        row["item_id"] for row in await storage.database.read("SELECT item_id FROM events ORDER BY id")
-    ] == [
-        "young",
-        "waits",
-    ]
-    assert [event.id for event in await storage.events.due(NOW)] == [waiting]
-    assert [row["item_id"] for row in await storage.database.read("SELECT item_id FROM playback")] == [
-        "young"
-    ]
-    assert [await storage.documents.get(ref) is not None for ref in refs] == [True, True, True, False]
-
-
-async def test_pruning_goes_through_any_number_of_leftovers(storage: SqliteStorage) -> None:
-    for number in range(1100):
-        await storage.database.write("INSERT INTO documents VALUES (?,?)", (f"ref {number}", b"text"))
-    await storage.maintenance.prune(NOW)
-    assert (await storage.database.read("SELECT count(*) AS n FROM documents"))[0]["n"] == 0
-
-
-async def test_a_full_disk_fails_only_the_promise_that_does_not_fit(storage: SqliteStorage) -> None:
-    assert storage.database._writer is not None
-    (pages,) = await storage.database._writer.execute_fetchall("PRAGMA page_count")
-    await storage.database._writer.execute(f"PRAGMA max_page_count={pages[0] + 3}")
-
-    async def large(connection: Any) -> None:
-        await connection.execute("INSERT INTO state_values VALUES ('large', hex(zeroblob(500000)))")
-
-    promises = [
-        storage.events.add(ServerId("v"), "ItemAdded", ItemId("one"), NOW),
-        storage.database.durable_transaction(large),
-        storage.events.add(ServerId("v"), "ItemAdded", ItemId("two"), NOW),
-    ]
-    first, full, second = await asyncio.gather(*promises, return_exceptions=True)
-    assert isinstance(full, DiskLow)
-    assert [event.id for event in await storage.events.due(NOW)] == [first, second]
-
-
-async def test_closing_keeps_what_a_cancelled_caller_had_begun(tmp_path: Path) -> None:
-    storage = await SqliteStorage.open(tmp_path)
-    reached, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(connection: Any) -> None:
-        reached.set()
-        await go_on.wait()
-        await connection.execute("INSERT INTO state_values VALUES ('one', '1')")
-
-    task = asyncio.create_task(storage.database.transaction(slow))
-    await reached.wait()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    closing = asyncio.create_task(storage.close())
-    await asyncio.sleep(0)
-    go_on.set()
-    await closing
-    storage = await SqliteStorage.open(tmp_path)
-    assert await storage.state_values.get("one") == "1"
-    await storage.close()
+    assert (await only_job(storage)).next_try_at == NOW + timedelta(hours=2)

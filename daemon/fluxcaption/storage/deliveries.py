@@ -48,9 +48,12 @@ _FIND = """
     ORDER BY intended_at
 """
 
+# For `server_id = :server_id AND (item_id = :item_id OR source_id = :item_id)` SQLite would read all rows of the server.
 _FIND_OF_ITEM = """
     SELECT * FROM deliveries
-    WHERE (server_id = :server_id AND item_id = :item_id OR server_id = :server_id AND source_id = :item_id)
+    WHERE rowid IN (
+            SELECT rowid FROM deliveries WHERE server_id = :server_id AND item_id = :item_id
+            UNION SELECT rowid FROM deliveries WHERE server_id = :server_id AND source_id = :item_id)
         AND state IN (SELECT value FROM json_each(:states))
         AND coalesce(uploaded_at, intended_at) >= :uploaded_since
     ORDER BY intended_at

@@ -55,12 +55,13 @@ _MARK_SEEN = "UPDATE items SET missed_since = NULL WHERE row = :row"
 
 _FORGET = "DELETE FROM items WHERE row = :row"
 
+# `next.series_id <> ''` is the condition of the partial index `items_of_series`.
 _NEXT_EPISODES = """
     SELECT next.id FROM items AS played
     JOIN items AS next ON next.server_id = played.server_id AND next.series_id = played.series_id
         AND (next.season, next.episode) > (played.season, played.episode)
     WHERE played.server_id = :server_id AND played.id = :item_id
-        AND played.series_id <> '' AND played.season > 0
+        AND next.series_id <> '' AND played.season > 0
     ORDER BY next.season, next.episode LIMIT :count
 """
 
