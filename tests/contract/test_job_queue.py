@@ -31,7 +31,7 @@ async def record(storage: SqliteStorage, job: Job, outcome: Outcome, at: datetim
     return recorded
 
 
-# -- adding and claiming ---------------------------------------------------------------------------------------------
+# -- adding and claiming ---------------------------------------------------------------------------
 
 
 async def test_the_same_gap_added_twice_is_one_job(storage: SqliteStorage) -> None:
@@ -84,7 +84,7 @@ async def test_an_open_job_follows_its_item_to_a_new_id(storage: SqliteStorage) 
     assert (await only_job(storage)).item_id == "new id"
 
 
-# -- attempts and outcomes -------------------------------------------------------------------------------------------
+# -- attempts and outcomes -------------------------------------------------------------------------
 
 
 async def test_an_attempt_is_counted_when_it_is_claimed(storage: SqliteStorage) -> None:
@@ -166,7 +166,7 @@ async def test_cancelling_a_finished_job_changes_nothing(storage: SqliteStorage)
     assert await storage.jobs.cancel(done.id, NOW) == done
 
 
-# -- gaps found again ------------------------------------------------------------------------------------------------
+# -- gaps found again ------------------------------------------------------------------------------
 
 
 async def test_a_gap_found_again_restarts_its_finished_job(storage: SqliteStorage) -> None:
@@ -196,7 +196,7 @@ async def test_a_failed_job_restarts_after_growing_pauses(storage: SqliteStorage
     assert pauses == [timedelta(days=1), timedelta(days=4), timedelta(days=14)]
 
 
-# -- restarts and crashes --------------------------------------------------------------------------------------------
+# -- restarts and crashes --------------------------------------------------------------------------
 
 
 async def test_a_restart_makes_running_jobs_due_again(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ async def test_jobs_that_ran_during_two_crashes_go_on_one_by_one(storage: Sqlite
     assert (await record(storage, second, Outcome.done("made"))).state is JobState.DONE
 
 
-# -- requests of users -----------------------------------------------------------------------------------------------
+# -- requests of users -----------------------------------------------------------------------------
 
 
 async def test_a_requested_job_is_due_now_and_keeps_its_stage(storage: SqliteStorage) -> None:
@@ -292,7 +292,7 @@ async def test_another_request_restarts_a_running_job_when_its_attempt_ends(stor
     assert (after.state, after.stage, after.request) == (JobState.QUEUED, Stage.ACQUIRE, LARGE_MODEL)
 
 
-# -- backlog ---------------------------------------------------------------------------------------------------------
+# -- backlog ---------------------------------------------------------------------------------------
 
 
 async def test_the_backlog_is_released_title_by_title_newest_first(storage: SqliteStorage) -> None:
@@ -330,7 +330,7 @@ async def test_a_requested_job_leaves_the_backlog(storage: SqliteStorage) -> Non
     assert (await claim(storage)).priority is Priority.REQUESTED
 
 
-# -- clock jumps -----------------------------------------------------------------------------------------------------
+# -- clock jumps -----------------------------------------------------------------------------------
 
 
 async def test_a_clock_that_is_set_back_delays_nothing(storage: SqliteStorage) -> None:

@@ -61,7 +61,7 @@ async def the_delivery(storage: SqliteStorage) -> Delivery:
     return found
 
 
-# -- events ----------------------------------------------------------------------------------------------------------
+# -- events ----------------------------------------------------------------------------------------
 
 
 async def add_event(storage: SqliteStorage, item: str = "i", minutes: float = 0) -> int:
@@ -97,7 +97,7 @@ async def test_a_rescheduled_event_is_due_later_and_counts_the_attempt(storage: 
     assert [(found.id, found.attempts) for found in await storage.events.due(later)] == [(event, 1)]
 
 
-# -- transcripts, translations, tracks -------------------------------------------------------------------------------
+# -- transcripts, translations, tracks -------------------------------------------------------------
 
 
 async def test_a_transcript_is_filled_window_by_window(storage: SqliteStorage) -> None:
@@ -143,7 +143,7 @@ async def test_track_facts_and_speech_samples_are_read_back(storage: SqliteStora
     assert await storage.tracks.speech_samples(SERVER, S, "another revision", 0) is None
 
 
-# -- deliveries ------------------------------------------------------------------------------------------------------
+# -- deliveries ------------------------------------------------------------------------------------
 
 
 async def test_a_delivery_keeps_its_hash_and_time_of_confirmation(storage: SqliteStorage) -> None:
@@ -228,7 +228,7 @@ async def test_a_delivery_cannot_begin_as_confirmed(storage: SqliteStorage) -> N
     assert await storage.deliveries.get(SERVER, S, DE) is None
 
 
-# -- skips -----------------------------------------------------------------------------------------------------------
+# -- skips -----------------------------------------------------------------------------------------
 
 
 async def test_a_skip_holds_for_its_settings_only(storage: SqliteStorage) -> None:
@@ -258,7 +258,7 @@ async def test_retrying_a_job_forgets_the_skip_of_its_media(storage: SqliteStora
     assert await storage.skips.reason(Fingerprint("f"), DE, "settings") is None
 
 
-# -- clean-up --------------------------------------------------------------------------------------------------------
+# -- clean-up --------------------------------------------------------------------------------------
 
 
 async def test_pruning_deletes_old_handled_events_and_playback_times(storage: SqliteStorage) -> None:
@@ -300,7 +300,7 @@ async def test_pruning_deletes_any_number_of_leftovers(storage: SqliteStorage) -
     assert (await storage.database.read("SELECT count(*) AS n FROM documents"))[0]["n"] == 0
 
 
-# -- transactions ----------------------------------------------------------------------------------------------------
+# -- transactions ----------------------------------------------------------------------------------
 
 SET_VALUE = "INSERT INTO state_values (name, value) VALUES (:name, 'set')"
 
@@ -391,7 +391,8 @@ async def main():
     number = 0
     while True:
         now = datetime.now(UTC)
-        ids = await asyncio.gather(*(storage.events.add("v", "ItemAdded", f"{number + k}", now) for k in range(7)))
+        adding = (storage.events.add("v", "ItemAdded", f"{number + k}", now) for k in range(7))
+        ids = await asyncio.gather(*adding)
         number += 7
         print(max(ids), flush=True)
 
@@ -419,7 +420,7 @@ async def test_kill_9_loses_no_durable_event(tmp_path: Path) -> None:
         await storage.close()
 
 
-# -- opening ---------------------------------------------------------------------------------------------------------
+# -- opening ---------------------------------------------------------------------------------------
 
 
 async def test_a_newer_state_is_refused(tmp_path: Path) -> None:
@@ -447,7 +448,7 @@ def test_a_second_lock_names_the_process_that_holds_it(tmp_path: Path) -> None:
     second.release()
 
 
-# -- query plans -----------------------------------------------------------------------------------------------------
+# -- query plans -----------------------------------------------------------------------------------
 
 
 class RecordingDatabase(Database):

@@ -48,7 +48,7 @@ _FIND = """
     ORDER BY intended_at
 """
 
-# For `server_id = :server_id AND (item_id = :item_id OR source_id = :item_id)` SQLite would read all rows of the server.
+# With `item_id = :item_id OR source_id = :item_id` SQLite would read all deliveries of the server.
 _FIND_OF_ITEM = """
     SELECT * FROM deliveries
     WHERE rowid IN (
