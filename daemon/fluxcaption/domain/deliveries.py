@@ -37,6 +37,25 @@ EXISTING_STATES = frozenset(
 """States in which a file of the delivery can exist and be listed."""
 
 
+FIRST_DELIVERY_STATES = frozenset({DeliveryState.INTENDED, DeliveryState.UPLOADED})
+"""States of a new delivery; `uploaded`: the file of an unrecorded upload was found."""
+
+_ANY_BUT_SEEN = frozenset(DeliveryState) - {DeliveryState.CONFIRMED, DeliveryState.MISSING}
+
+LEGAL_DELIVERY_MOVES: dict[DeliveryState, frozenset[DeliveryState]] = {
+    # A replacement that is refused gives the delivery its earlier state back, whatever that was.
+    DeliveryState.INTENDED: frozenset(DeliveryState),
+    DeliveryState.UPLOADED: frozenset(DeliveryState),
+    DeliveryState.CONFIRMED: frozenset(DeliveryState),
+    DeliveryState.MISSING: frozenset(DeliveryState),
+    # An edited track belongs to the user and is never confirmed; a removed one only after another upload.
+    DeliveryState.EDITED: frozenset(DeliveryState) - {DeliveryState.CONFIRMED},
+    DeliveryState.REFUSED: _ANY_BUT_SEEN,
+    DeliveryState.WITHDRAWN: _ANY_BUT_SEEN,
+}
+"""Moves of a delivery, the one to its own state included: an intent is recorded again with other facts."""
+
+
 class DeliveryStep(StrEnum):
     """Step of the confirmation that was already taken for a sent track."""
 

@@ -100,7 +100,7 @@ class Confirmer:
             self._deps.clock.now(),
         )
         if delivery.content_hash == job.track_ref:
-            return Outcome.done(", ".join(filter(None, (track.file_name, job.provenance.how))))
+            return Outcome.done(", ".join(filter(None, (track.file_name, job.provenance.description))))
         # An earlier track is listed, which an earlier job has sent, or this one has restored.
         if not job.upload_attempts:
             return Outcome.next(Stage.UPLOAD)

@@ -314,7 +314,7 @@ class Scanner:
 def _must_be_read(record: ItemRecord, revision: ItemRevision, library: Library, run: ScanRun) -> bool:
     """Return True if the stored decisions of an item are not valid any more."""
     return (
-        record.look_again
+        record.needs_reread
         or record.etag != revision.etag
         or record.library != library.name
         or record.decision_inputs_hash != run.decision_inputs_hash
