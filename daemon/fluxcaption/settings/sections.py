@@ -151,6 +151,11 @@ class Settings(Section):
     log: Log = Log()
     state: Path = Field(Path("/var/lib/fluxcaption"), description="Folder of the database and work files.")
 
+    @property
+    def control_socket(self) -> Path:
+        """Return the path of the running daemon's control socket."""
+        return self.state / "control.sock"
+
     @model_validator(mode="after")
     def _reject_foreign_targets_without_understood(self) -> "Settings":
         if not self.languages.understood:
