@@ -15,7 +15,7 @@ from fluxcaption.clock import SystemClock
 from fluxcaption.domain.backlog import BacklogMode, BacklogRules
 from fluxcaption.domain.jobs import Job, JobState, Stage
 from fluxcaption.domain.media import ServerIdentity
-from fluxcaption.domain.units import Ms, ServerId
+from fluxcaption.domain.units import ServerId
 from fluxcaption.engines import (
     Engines,
     build_engines,
@@ -26,7 +26,8 @@ from fluxcaption.engines import (
 from fluxcaption.folder.tree import FolderTree, write_sidecar
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.pipeline.captioning.source_reader import SourceReader
-from fluxcaption.pipeline.captioning.track_builder import CaptioningStages, TrackBuilderDeps
+from fluxcaption.pipeline.captioning.stages import CaptioningDeps, CaptioningStages, JobProgress
+from fluxcaption.pipeline.captioning.track_builder import TrackBuilder, TrackBuilderDeps
 from fluxcaption.pipeline.delivery.upload import Deliverer
 from fluxcaption.pipeline.discovery.enqueue import Enqueuer
 from fluxcaption.pipeline.discovery.scanner import Scanner
@@ -45,9 +46,6 @@ from fluxcaption.settings import FolderConfig, LocalTranslation, Settings, Trans
 UPLOAD_CONCURRENCY = 2
 CONFIRM_CONCURRENCY = 4
 VERSION = importlib.metadata.version("fluxcaption")
-
-JobProgress = Callable[[Job, Ms, Ms], None]
-"""Called with a job, the processed part and the whole, both in ms of media."""
 
 
 def has_free_space(state: Path, min_bytes: int) -> bool:
@@ -182,7 +180,7 @@ def build_app(
         workers=_build_workers(core, stages, deliverer, admission, hook),
         deliverer=deliverer,
         playback=core.playback,
-        server_monitor=ServerMonitor(core.server, storage, core.playback, deliverer, enqueuer),
+        server_monitor=ServerMonitor(core.server, storage.state_values, core.playback, deliverer, enqueuer),
         queue_pause=queue_pause,
         clock=core.clock,
     )
@@ -204,13 +202,13 @@ def _build_core(settings: Settings, storage: Storage, server: MediaServer | None
     planner = Planner(
         language_policy_of(settings),
         engines.translators,
-        storage,
+        storage.history,
         partial(_speech_settings_key, engines.recognizer, settings.asr.min_score),
     )
     source_reader = SourceReader(
-        server, storage, engines.media, engines.codec, engines.text_language, engines.detector
+        server, storage.tracks, engines.media, engines.codec, engines.text_language, engines.detector
     )
-    playback = PlaybackMonitor(server, storage, clock)
+    playback = PlaybackMonitor(server, storage.playback, storage.items, clock)
     return _Core(settings, storage, clock, engines, server, planner, playback, source_reader)
 
 
@@ -221,7 +219,10 @@ def _speech_settings_key(recognizer: Recognizer, min_score: float) -> str:
 
 def _build_discovery(core: _Core) -> tuple[Enqueuer, Scanner]:
     rules = _backlog_rules(core.settings)
-    enqueuer = Enqueuer(core.server, core.storage, core.planner, rules, core.clock)
+    storage = core.storage
+    enqueuer = Enqueuer(
+        core.server, storage.jobs, storage.events, storage.history, core.planner, rules, core.clock
+    )
     scanner = Scanner(
         core.server,
         core.storage,
@@ -248,29 +249,44 @@ def _build_captioning(core: _Core, on_progress: JobProgress | None) -> Captionin
         partial(_is_slowed_by_playback, core.playback, settings.schedule.while_playing),
         core.clock,
     )
-    return CaptioningStages(
+    track_builder = TrackBuilder(
         TrackBuilderDeps(
-            storage=storage,
+            translations=storage.translations,
+            speeds=storage.speeds,
+            state_values=storage.state_values,
             media=engines.media,
-            codec=engines.codec,
             transcriber=transcriber,
             planner=core.planner,
-            executor=engines.executor,
             clock=core.clock,
             min_score=settings.asr.min_score,
             patience=settings.translation.patience,
             max_untranslated=settings.translation.max_untranslated,
+        )
+    )
+    return CaptioningStages(
+        CaptioningDeps(
+            server=core.server,
+            media=engines.media,
+            codec=engines.codec,
+            source_reader=core.source_reader,
+            track_builder=track_builder,
+            transcriber=transcriber,
             transcriber_with_model=partial(transcriber_with_model, settings, engines, storage),
-        ),
-        core.server,
-        core.source_reader,
-        core.playback.refresh_unless_playing,
-        on_progress,
+            planner=core.planner,
+            playback=core.playback,
+            clock=core.clock,
+            jobs=storage.jobs,
+            deliveries=storage.deliveries,
+            documents=storage.documents,
+            identities=storage.identities,
+            skips=storage.skips,
+            progress=on_progress,
+        )
     )
 
 
 def _is_slowed_by_playback(playback: PlaybackMonitor, while_playing: str) -> bool:
-    return playback.is_anyone_watching and while_playing != "ignore"
+    return playback.is_anything_playing and while_playing != "ignore"
 
 
 def _build_delivery(core: _Core) -> Deliverer:
@@ -311,11 +327,12 @@ def _build_workers(
             else admission.lowest_priority_for_delivery,
         ),
         Stage.ACQUIRE: StagePool(
-            stages.listen, limits.speech_jobs, admission.lowest_priority_for_acquisition, connect
+            stages.acquire, limits.speech_jobs, admission.lowest_priority_for_acquisition, connect
         ),
     }
     return WorkerPool(
-        core.storage,
+        core.storage.queue,
+        core.storage.maintenance,
         core.clock,
         pools,
         has_free_space=partial(has_free_space, core.settings.state, limits.disk_free),

@@ -9,7 +9,6 @@ import logging
 
 from fluxcaption.app import App, has_free_space
 from fluxcaption.domain.errors import JobError, KeyRejected, ModelMissing, ServiceUnreachable
-from fluxcaption.domain.events import PLAYBACK
 from fluxcaption.engines import Engines
 from fluxcaption.health import Health, PartState
 from fluxcaption.malloc import trim_memory
@@ -173,7 +172,7 @@ class BackgroundTasks:
         while app.playback.server_id and (events := await app.storage.events.due(app.clock.now())):
             await app.enqueuer.enqueue_events(events, app.playback.server_id)
             app.workers.wake()
-            if any(event.kind in PLAYBACK for event in events):
+            if any(event.kind.is_playback for event in events):
                 await self._update_playback()
 
     async def serve_scan_requests(self) -> None:
@@ -203,7 +202,7 @@ class BackgroundTasks:
 
     async def _update_playback(self) -> None:
         """Stop the jobs that must yield if playback started, and wake the workers if it ended."""
-        if await self._app.server_monitor.look_at_viewers():
+        if await self._app.server_monitor.poll_playback():
             self._app.workers.preempt()
             self._app.workers.wake()
 
@@ -213,10 +212,10 @@ class BackgroundTasks:
         monitor = self._app.server_monitor
         if not self._app.playback.server_id:
             return
-        if await monitor.library_scan_has_ended():
+        if await monitor.poll_library_scan():
             self._scan_requests.request(full=False)
             self._reconnect.set()
-        elif monitor.server_is_scanning:
+        elif monitor.is_library_scan_running:
             self._reconnect.set()
 
     async def run_every_minute(self) -> None:

@@ -1,4 +1,4 @@
-"""The real clock; tests hand in their own."""
+"""Clock of this machine."""
 
 import asyncio
 import time
@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 
 
 class SystemClock:
-    """Time of this machine."""
+    """Clock over the system time."""
 
     def now(self) -> datetime:
-        """The time of day, UTC, with zone."""
+        """Return the current time in UTC, timezone-aware."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds that never jump."""
+        """Return seconds of a clock that never goes back."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""
         await asyncio.sleep(seconds)

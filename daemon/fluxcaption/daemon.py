@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from fluxcaption.app import App, JobProgress, build_app
+from fluxcaption.app import App, build_app
 from fluxcaption.background_tasks import BackgroundTasks
 from fluxcaption.clock import SystemClock
 from fluxcaption.control import DaemonControl
@@ -24,9 +24,10 @@ from fluxcaption.domain.errors import (
     ServiceUnreachable,
     WriteRefused,
 )
-from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.jobs import Job, JobState
 from fluxcaption.health import Health, PartState
+from fluxcaption.pipeline.captioning.stages import JobProgress
+from fluxcaption.pipeline.discovery.forecast_text import forecast_lines
 from fluxcaption.pipeline.discovery.scan_requests import ScanRequests
 from fluxcaption.pipeline.discovery.scanner import ScanReport
 from fluxcaption.ports.clock import Clock

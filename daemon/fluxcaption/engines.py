@@ -20,9 +20,8 @@ from fluxcaption.folder.tree import write_file
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.media.sketch import EnergySketcher
 from fluxcaption.miniatures import SPEECH, TRANSLATION
-from fluxcaption.pipeline.captioning.batches import translation_handler
-from fluxcaption.pipeline.captioning.single_file import SingleFileCaptioner
-from fluxcaption.pipeline.captioning.track_builder import TrackBuilderDeps
+from fluxcaption.pipeline.captioning.single_file import SingleFileCaptioner, SingleFileDeps
+from fluxcaption.pipeline.captioning.track_builder import TrackBuilder, TrackBuilderDeps
 from fluxcaption.pipeline.captioning.transcriber import Transcriber, TranscriberDeps
 from fluxcaption.pipeline.planner import Planner
 from fluxcaption.ports.clock import Clock
@@ -33,7 +32,7 @@ from fluxcaption.ports.subtitles import SubtitleCodec
 from fluxcaption.ports.translation import Translator
 from fluxcaption.settings import LocalSpeech, LocalTranslation, Settings, TranslationBackend
 from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
-from fluxcaption.speech.windows import SilenceCutter
+from fluxcaption.speech.windows import SilenceSegmenter
 from fluxcaption.subtitles.codec import Pysubs2Codec
 from fluxcaption.subtitles.text_language import TextLanguageDetector
 from fluxcaption.translation.local import LocalTranslator
@@ -113,7 +112,6 @@ def build_engines(
         jobs,
         nice,
         {WorkKind.TRANSCRIBE: recognizer.transcribe, WorkKind.DETECT_LANGUAGE: recognizer.detect_language},
-        {WorkKind.TRANSLATE: translation_handler(translators)},
     )
     return Engines(
         MediaFiles(),
@@ -150,10 +148,11 @@ def build_transcriber(
     """Build the transcriber; `is_slow` makes it rest between windows."""
     return Transcriber(
         TranscriberDeps(
-            storage=storage,
+            transcripts=storage.transcripts,
+            speeds=storage.speeds,
             media=engines.media,
             sketcher=EnergySketcher(engines.media),
-            cutter=partial(SilenceCutter, engines.detector.speech),
+            cutter=partial(SilenceSegmenter, engines.detector.speech),
             executor=engines.executor,
             blocks=engines.blocks,
             recognizer=engines.recognizer,
@@ -180,7 +179,6 @@ async def transcriber_with_model(
         1,
         engines.nice,
         {WorkKind.TRANSCRIBE: recognizer.transcribe, WorkKind.DETECT_LANGUAGE: recognizer.detect_language},
-        {},
     )
     try:
         yield build_transcriber(replace(engines, recognizer=recognizer, executor=executor), storage)
@@ -199,19 +197,23 @@ def build_single_file_captioner(
             EffectivePolicy((), (), makes_spoken_language=True, strictness=strictness, marker=marker)
         ),
         engines.translators,
-        storage,
+        storage.history,
     )
     clock = SystemClock()
-    parts = TrackBuilderDeps(
-        storage=storage,
-        media=engines.media,
-        codec=engines.codec,
-        transcriber=build_transcriber(engines, storage),
-        planner=planner,
-        executor=engines.executor,
-        clock=clock,
-        min_score=0.0,
-        patience=timedelta(0),
-        max_untranslated=max_untranslated,
+    track_builder = TrackBuilder(
+        TrackBuilderDeps(
+            translations=storage.translations,
+            speeds=storage.speeds,
+            state_values=storage.state_values,
+            media=engines.media,
+            transcriber=build_transcriber(engines, storage),
+            planner=planner,
+            clock=clock,
+            min_score=0.0,
+            patience=timedelta(0),
+            max_untranslated=max_untranslated,
+        )
     )
-    return SingleFileCaptioner(parts, write_file, clock)
+    return SingleFileCaptioner(
+        SingleFileDeps(track_builder, planner, engines.media, engines.codec, write_file, clock)
+    )

@@ -1,17 +1,23 @@
-"""Tells systemd how we are, where it asked to be told."""
+"""Notifications to systemd, for units with `Type=notify`.
+
+Source: sd_notify(3).
+"""
 
 import os
 import socket
 
 
 def notify(message: str) -> bool:
-    """Send one message such as READY=1; false where nobody listens."""
+    """Send one message such as READY=1; return False without a socket or if that rejects the message."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
+    if address.startswith("@"):
+        # An abstract socket: its address begins with a NUL byte.
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify_socket:
         try:
-            speaker.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)
+            notify_socket.sendto(message.encode(), address)
         except OSError:
             return False
     return True

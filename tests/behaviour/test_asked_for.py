@@ -37,7 +37,7 @@ async def test_another_track_is_used_and_ours_is_replaced_in_its_place(tmp_path:
             await app.workers.run(until_idle=True)
             (job,) = await app.storage.jobs.page()
             assert job.state is JobState.DONE, job.reason
-            assert "heard in sound track 1" in job.reason
+            assert "transcript of audio track 1" in job.reason
             assert list(item.sources[0].sidecars) == [name]
             heard = await windows_transcribed(tmp_path / "state")
             assert heard > 0
@@ -100,4 +100,7 @@ async def test_again_keeps_to_the_named_sources_and_takes_no_text_that_is_known_
             await app.enqueuer.enqueue_requested(ItemId(item.id), [], ManualRequest(redo=True))
             await app.workers.run(until_idle=True)
             (job,) = await app.storage.jobs.page()
-            assert (job.state, "named sources (fr)" in job.reason) == (JobState.FAILED, True), job.reason
+            assert (job.state, "accepted source languages (French)" in job.reason) == (
+                JobState.FAILED,
+                True,
+            ), job.reason

@@ -557,7 +557,7 @@ async def test_what_a_silent_server_swallowed_is_put_back_and_never_lies_there_t
 async def test_a_replacement_cancelled_midway_does_not_cost_the_track_that_was_there(tmp_path: Path) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await app.server_monitor.library_scan_has_ended()
+        await app.server_monitor.poll_library_scan()
         await delivered(app, item)
         old = dict(item.sources[0].sidecars)
         number = await ready(storage_of(app), item, app, words("better"))
@@ -570,7 +570,7 @@ async def test_a_replacement_cancelled_midway_does_not_cost_the_track_that_was_t
             fake.begin_library_scan()
             clock.pass_time(minutes=1)
             fake.end_library_scan()
-            await app.server_monitor.library_scan_has_ended()
+            await app.server_monitor.poll_library_scan()
         assert item.sources[0].sidecars == old
         assert await states(storage_of(app)) == {DeliveryState.CONFIRMED: 1}
 
@@ -682,7 +682,7 @@ async def test_media_replaced_between_sending_and_looking_is_known_to_have_the_o
         await app.workers.run(until_idle=True)
         assert await states(storage) == {DeliveryState.CONFIRMED: 1}
         ((decision,),) = await app.planner.plan([await app.server.fetch_item(ItemId(item.id))])
-        assert "the media was replaced since our track was made" in decision.reason
+        assert "the media was replaced after the FluxCaption track was made" in decision.reason
 
 
 async def test_how_a_track_was_made_stays_known_through_waits_and_failures(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from fluxcaption.app import build_app
-from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.jobs import Job, Outcome, Priority, Stage
+from fluxcaption.pipeline.discovery.forecast_text import forecast_lines
 from fluxcaption.pipeline.discovery.scanner import ScanReport
 from fluxcaption.pipeline.queue.worker_pool import StagePool, WorkerPool
 from fluxcaption.storage.storage import SqliteStorage
@@ -55,7 +55,9 @@ async def simulate(
                 await clock.sleep(25 * 60)
                 return Outcome.done("heard")
 
-            workers = WorkerPool(storage, clock, {Stage.ACQUIRE: StagePool(listen, 1)})
+            workers = WorkerPool(
+                storage.queue, storage.maintenance, clock, {Stage.ACQUIRE: StagePool(listen, 1)}
+            )
             task = asyncio.create_task(workers.run())
             for _ in range(int(hours * 12)):
                 await app.scanner.release_backlog()
@@ -99,4 +101,4 @@ async def test_mode_none_begins_nothing_by_itself(tmp_path: Path) -> None:
     assert report.queued == 0
     assert report.forecast is not None
     assert report.forecast.finished_at is None
-    assert forecast_lines(report.forecast)[-1] == "By the backlog settings none of it is begun by itself."
+    assert forecast_lines(report.forecast)[-1] == "No title starts by itself (backlog settings)."

@@ -35,7 +35,7 @@ async def test_the_next_two_episodes_go_before_the_new_and_the_backlog(tmp_path:
         await app.scanner.scan(full=True)
         assert await app.storage.queue.counts() == {}
         fake.somebody_plays(shows[1])
-        await app.server_monitor.look_at_viewers()
+        await app.server_monitor.poll_playback()
         jobs = {job.item_id: job.priority for job in await app.storage.jobs.page()}
         assert jobs == {
             ItemId(shows[2].id): Priority.NEXT_EPISODE,
@@ -52,12 +52,12 @@ async def test_watching_lets_only_the_asked_and_the_very_next_begin(tmp_path: Pa
         (item,) = films(fake, 1, clock.now())
         assert plans[Stage.ACQUIRE].lowest_priority() is Priority.BACKLOG
         fake.somebody_plays(item)
-        assert await app.server_monitor.look_at_viewers()
+        assert await app.server_monitor.poll_playback()
         assert plans[Stage.ACQUIRE].lowest_priority() is Priority.NEXT_EPISODE
         assert plans[Stage.TRANSLATE].lowest_priority() is Priority.NEXT_EPISODE
         assert plans[Stage.CONFIRM].lowest_priority() is Priority.BACKLOG
         fake.stops(item)
-        assert await app.server_monitor.look_at_viewers()
+        assert await app.server_monitor.poll_playback()
         assert plans[Stage.ACQUIRE].lowest_priority() is Priority.BACKLOG
 
 
@@ -65,8 +65,8 @@ async def test_a_session_that_went_quiet_counts_for_nothing(tmp_path: Path) -> N
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
         fake.playing[item.id] = clock.now() - timedelta(minutes=4)
-        await app.playback.look()
-        assert not app.playback.is_anyone_watching
+        await app.playback.poll()
+        assert not app.playback.is_anything_playing
 
 
 async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_pat
                 await asyncio.sleep(0.01)
             fake.add(other)
             fake.somebody_plays(other)
-            await app.server_monitor.look_at_viewers()
+            await app.server_monitor.poll_playback()
             app.workers.preempt()
             for _ in range(500):
                 (job,) = [job for job in await app.storage.jobs.page() if job.item_id == heard.id]
@@ -98,7 +98,7 @@ async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_pat
                 await asyncio.sleep(0.01)
             assert (job.state, job.reason_code, job.attempts) == (JobState.PARKED, "aside", 0)
             fake.stops(other)
-            await app.server_monitor.look_at_viewers()
+            await app.server_monitor.poll_playback()
             app.workers.wake()
             for _ in range(3000):
                 (job,) = [job for job in await app.storage.jobs.page() if job.item_id == heard.id]

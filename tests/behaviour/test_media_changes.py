@@ -49,7 +49,7 @@ async def test_a_file_that_only_seems_changed_makes_nothing_again(tmp_path: Path
         before = len(fake.received)
         report = await run_once(wanted, print)
         assert [job.reason for job in report.finished] == [
-            "our track was made for this very file, which only seems changed"
+            "the media file is unchanged, the existing FluxCaption track was made for it"
         ]
         assert not [exchange for exchange in fake.received[before:] if exchange.method != "GET"]
         assert (await run_once(wanted, print)).finished == []
@@ -102,7 +102,7 @@ async def test_a_text_of_no_language_is_read_and_found_to_cover(tmp_path: Path) 
         wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
         report = await run_once(wanted, print)
         assert [job.state for job in report.finished] == [JobState.DONE]
-        assert "existing es text track serves it" in report.finished[0].reason
+        assert "Spanish text track exists" in report.finished[0].reason
         assert list(item.sources[0].sidecars) == [f"{READ}.srt"]
         assert (await run_once(wanted, print)).finished == []
 
@@ -151,7 +151,7 @@ async def test_a_text_file_of_another_film_or_language_is_no_source(tmp_path: Pa
         wanted = settings(tmp_path / "state", jellyfin(fake), ["es"])
         report = await run_once(wanted, print)
         assert [job.state for job in report.finished] == [JobState.DONE, JobState.DONE]
-        assert all("heard in sound track 1" in job.reason for job in report.finished), [
+        assert all("transcript of audio track 1" in job.reason for job in report.finished), [
             job.reason for job in report.finished
         ]
         read = [
@@ -181,7 +181,7 @@ async def test_a_text_that_cannot_be_read_gives_way_to_the_sound(tmp_path: Path)
         assert [job.state for job in report.finished] == [JobState.DONE, JobState.DONE], [
             job.reason for job in report.finished
         ]
-        assert all("heard in sound track 1" in job.reason for job in report.finished)
+        assert all("transcript of audio track 1" in job.reason for job in report.finished)
 
 
 def what_is_said() -> bytes:
@@ -266,7 +266,7 @@ async def test_a_text_too_large_to_be_one_gives_way_to_the_sound(tmp_path: Path)
         assert [job.state for job in report.finished] == [JobState.DONE], [
             job.reason for job in report.finished
         ]
-        assert "heard in sound track 1" in report.finished[0].reason
+        assert "transcript of audio track 1" in report.finished[0].reason
 
 
 async def test_the_sound_is_looked_at_once_for_all_texts_beside_it(tmp_path: Path) -> None:
@@ -326,4 +326,4 @@ async def test_tracks_are_found_again_when_their_numbers_move_while_they_are_rea
         assert [job.state for job in report.finished] == [JobState.DONE], [
             job.reason for job in report.finished
         ]
-        assert "existing es text track serves it" in report.finished[0].reason
+        assert "Spanish text track exists" in report.finished[0].reason

@@ -70,7 +70,7 @@ async def test_a_film_in_which_nobody_speaks_is_settled_once_for_all(tmp_path: P
     wanted = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es", "en"])
     report = await run_once(wanted, print)
     assert [job.state for job in report.finished] == [JobState.SKIPPED, JobState.SKIPPED]
-    assert "nobody speaks" in report.finished[0].reason
+    assert "contains no speech" in report.finished[0].reason
     assert report.exit_code == 0
     again = await run_once(wanted, print)
     assert again.finished == []

@@ -254,7 +254,7 @@ async def test_a_renamed_track_of_ours_is_known_by_what_is_in_it(tmp_path: Path)
         assert len(reads) == 1
         item.touch(app.clock.now())
         (decision,) = (await app.planner.plan([await app.server.fetch_item(item.id)]))[0]  # type: ignore[arg-type]
-        assert "our own de text track" in decision.reason
+        assert "FluxCaption German text track exists" in decision.reason
 
 
 SKIPPED = ["no-speech", "not-good-enough", "undone", "language-unknown", "spoken"]
@@ -679,7 +679,7 @@ async def test_a_no_holds_when_the_film_gets_another_name(tmp_path: Path) -> Non
             fake.add(renamed)
             await work()
             assert renamed.sources[0].sidecars == {}
-            assert "removed by somebody" in (await app.storage.jobs.page())[0].reason
+            assert "removed by a user" in (await app.storage.jobs.page())[0].reason
 
 
 @pytest.mark.parametrize("why", ["no-speech", "removed"])
@@ -779,7 +779,7 @@ async def test_a_track_of_replaced_media_goes_where_no_other_is_made(why: str, t
             assert decision.action is Action.YIELD_TO_HUMAN
             return
         assert decision.action is Action.REMOVE_STALE
-        assert "the media was replaced since our track was made" in decision.reason
+        assert "the media was replaced after" in decision.reason
         assert (await app.scanner.scan(full=True)).queued == 1
         job = await app.storage.queue.claim(Stage.ACQUIRE, clock.now())
         assert job is not None
@@ -812,7 +812,7 @@ async def test_a_track_beside_a_file_that_only_seems_replaced_stays(tmp_path: Pa
         outcome = await app.workers._stages[Stage.ACQUIRE].run(job)
         assert (outcome.state, outcome.reason) == (
             JobState.DONE,
-            "our track was made for this very file, which only seems changed",
+            "the media file is unchanged, the existing FluxCaption track was made for it",
         )
         await app.storage.queue.record(job, outcome, clock.now())
         assert [(await app.scanner.scan(full=True)).queued for _ in range(2)] == [0, 0]

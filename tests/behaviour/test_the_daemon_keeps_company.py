@@ -47,11 +47,11 @@ async def test_it_sees_viewers_and_the_end_of_a_library_scan_by_itself(tmp_path:
 
         fake.somebody_plays(old[0])
         await clock.run_for(timedelta(minutes=2))
-        assert app.playback.is_anyone_watching
+        assert app.playback.is_anything_playing
         fake.stops(old[0])
         fake.begin_library_scan()
         await clock.run_for(timedelta(minutes=2))
-        assert not app.playback.is_anyone_watching
+        assert not app.playback.is_anything_playing
         new = film(
             "Just Arrived (2026)", [audio()], library=fake.libraries[0].id, added=clock.now(), now=clock.now()
         )
@@ -127,7 +127,7 @@ async def test_viewers_are_seen_during_a_slow_pass_and_wishes_meanwhile_become_o
                 daemon.scan_requests.request(full=False)
             fake.somebody_plays(item)
             await clock.run_for(timedelta(minutes=2))
-            assert daemon.app.playback.is_anyone_watching
+            assert daemon.app.playback.is_anything_playing
             assert sum(exchange.route == "/Library/VirtualFolders" for exchange in fake.received) == before, (
                 "the pass is still on its way"
             )
@@ -155,9 +155,9 @@ async def test_a_next_episode_that_cannot_be_read_hides_no_viewer(fault: Fault, 
         await app.scanner.scan(full=True)
         fake.break_next("GET /Items", fault)
         fake.somebody_plays(shows[0])
-        assert await app.server_monitor.look_at_viewers()
+        assert await app.server_monitor.poll_playback()
         fake.faults.clear()
-        await app.server_monitor.look_at_viewers()
+        await app.server_monitor.poll_playback()
         assert {job.item_id for job in await app.storage.jobs.page()} == {show.id for show in shows[1:]}
 
 

@@ -281,7 +281,7 @@ async def test_a_full_state_disk_is_no_fault_of_the_server(tmp_path: Path) -> No
 
         async def disk_is_named() -> bool:
             parts = daemon.health.readiness().parts
-            return "no room left" in parts["disk"].cause and parts["server"].state == "ok"
+            return "no space left" in parts["disk"].cause and parts["server"].state == "ok"
 
         await until(disk_is_named)
 
@@ -474,5 +474,5 @@ async def test_each_translator_gets_as_many_jobs_as_it_takes_at_once_and_one_on_
         assert plan.size == 5
         (item,) = films(fake, 1, clock.now())
         fake.somebody_plays(item)
-        await app.server_monitor.look_at_viewers()
+        await app.server_monitor.poll_playback()
         assert plan.lowest_priority() is Priority.NEXT_EPISODE

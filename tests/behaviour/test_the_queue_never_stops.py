@@ -103,7 +103,9 @@ async def test_a_job_cancelled_and_asked_for_again_before_its_attempt_ends_is_ma
 ) -> None:
     stage = Held()
     await gaps(storage, 1)
-    workers = WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)})
+    workers = WorkerPool(
+        storage.queue, storage.maintenance, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)}
+    )
     async with working(workers) as pool:
         await stage.has_started(1)
         job = stage.started[0]
@@ -122,7 +124,9 @@ async def test_a_job_whose_record_is_gone_ends_nothing(storage: SqliteStorage) -
     stage = Held()
     stage.let_go.set()
     await gaps(storage, 2)
-    async with working(WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})) as pool:
+    async with working(
+        WorkerPool(storage.queue, storage.maintenance, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})
+    ) as pool:
         await stage.has_started(1)
         await storage.database.write("DELETE FROM jobs WHERE id=?", (stage.started[0].id,))
         stage.go_on.set()
@@ -139,7 +143,13 @@ async def test_news_of_a_job_that_cannot_be_passed_on_end_nothing(storage: Sqlit
 
     await gaps(storage, 3)
     async with working(
-        WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(made, 1)}, on_change=refused)
+        WorkerPool(
+            storage.queue,
+            storage.maintenance,
+            FastClock(),
+            {Stage.ACQUIRE: StagePool(made, 1)},
+            on_change=refused,
+        )
     ) as pool:
         await until(lambda: all_are(storage, JobState.DONE))
         assert not pool.done()
@@ -183,7 +193,9 @@ async def test_a_database_that_fails_the_queue_costs_no_job_its_place(tmp_path: 
     stage = Held()
     stage.let_go.set()
     await gaps(storage, 2)
-    workers = WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)})
+    workers = WorkerPool(
+        storage.queue, storage.maintenance, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 2)}
+    )
     async with working(workers) as pool:
         await stage.has_started(2)
         assert isinstance(storage, Failing)
@@ -212,7 +224,9 @@ async def test_what_became_of_a_job_is_written_once_the_disk_has_room_even_if_it
         return storage.failing_jobs.records_fail == 0
 
     await gaps(storage, 1)
-    workers = WorkerPool(storage, clock, {Stage.ACQUIRE: StagePool(made, 1, lambda: priority)})
+    workers = WorkerPool(
+        storage.queue, storage.maintenance, clock, {Stage.ACQUIRE: StagePool(made, 1, lambda: priority)}
+    )
     async with working(workers):
         await until(was_refused)
         priority = Priority.REQUESTED
@@ -227,7 +241,11 @@ async def test_an_end_by_signal_counts_as_no_crash(storage: SqliteStorage) -> No
     for _ in range(4):
         stage = Held()
         stage.let_go.set()
-        async with working(WorkerPool(storage, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})):
+        async with working(
+            WorkerPool(
+                storage.queue, storage.maintenance, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)}
+            )
+        ):
             await stage.has_started(1)
             assert stage.started[0].attempts == 1
         await storage.queue.requeue_interrupted(START)
@@ -245,7 +263,9 @@ async def test_an_item_that_is_away_for_a_moment_keeps_its_job(storage: SqliteSt
 
     await gaps(storage, 2)
     clock = FastClock()
-    async with working(WorkerPool(storage, clock, {Stage.ACQUIRE: StagePool(find, 1)})):
+    async with working(
+        WorkerPool(storage.queue, storage.maintenance, clock, {Stage.ACQUIRE: StagePool(find, 1)})
+    ):
 
         async def ended() -> bool:
             return await states(storage) == {"s0": JobState.DONE, "s1": JobState.CANCELLED}
@@ -291,7 +311,7 @@ async def test_a_neighbour_that_is_away_for_ten_minutes_is_asked_seldom_and_the_
         Stage.ACQUIRE: StagePool(neighbour.stage, 1, probe=neighbour.answer),
         Stage.UPLOAD: StagePool(neighbour.stage, 2, probe=neighbour.answer),
     }
-    async with working(WorkerPool(storage, clock, plans)):
+    async with working(WorkerPool(storage.queue, storage.maintenance, clock, plans)):
         await until(lambda: _is(neighbour.request > 0))
         await clock.run_for(timedelta(minutes=10))
         assert 1 < neighbour.request <= most
@@ -323,7 +343,11 @@ async def test_one_title_that_a_neighbour_cannot_serve_holds_the_others_up_for_s
     async def others_are_done() -> bool:
         return sum(state is JobState.DONE for state in (await states(storage)).values()) == 19
 
-    async with working(WorkerPool(storage, clock, {Stage.ACQUIRE: StagePool(serve, 1, probe=answers)})):
+    async with working(
+        WorkerPool(
+            storage.queue, storage.maintenance, clock, {Stage.ACQUIRE: StagePool(serve, 1, probe=answers)}
+        )
+    ):
         await until(lambda: _failed_once(storage))
         await clock.run_for(timedelta(seconds=13))
         await until(others_are_done)
@@ -339,7 +363,10 @@ async def test_a_run_that_ends_by_itself_does_not_wait_long_for_a_neighbour(stor
     clock = FastClock()
     async with asyncio.timeout(10):
         await WorkerPool(
-            storage, clock, {Stage.ACQUIRE: StagePool(neighbour.stage, 1, probe=neighbour.answer)}
+            storage.queue,
+            storage.maintenance,
+            clock,
+            {Stage.ACQUIRE: StagePool(neighbour.stage, 1, probe=neighbour.answer)},
         ).run(until_idle=True)
     assert neighbour.request == 3
     assert clock.now() < START + timedelta(minutes=3)
@@ -350,7 +377,7 @@ async def test_one_sound_is_heard_by_one_at_a_time_though_one_who_waited_gives_u
     hearing = 0
 
     class Counting(Transcriber):
-        async def _hear(self, *_: object) -> Transcript:
+        async def _transcribe_locked(self, *_: object) -> Transcript:
             nonlocal hearing
             hearing += 1
             at_once.append(hearing)

@@ -425,7 +425,7 @@ async def test_word_that_somebody_began_to_play_has_the_server_asked_at_once(tmp
                 session, f"http://127.0.0.1:{daemon.web.port}/webhook/jellyfin", "PlaybackStart", item.id
             )
         async with asyncio.timeout(10):
-            while not daemon.app.playback.is_anyone_watching:
+            while not daemon.app.playback.is_anything_playing:
                 await clock.run_for(timedelta(seconds=2))
         daemon.stop()
         await running

@@ -18,8 +18,7 @@ from fluxcaption.logs import set_up_logging
 
 from tests.fakes.jellyfin import FakeJellyfin
 from tests.support.app import READ, clip, jellyfin
-from tests.support.situations import SITUATIONS, TARGETS, Situation
-from tests.unit.domain.test_truth_table import fake_item
+from tests.support.situations import SITUATIONS, TARGETS, Situation, fake_item
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +72,7 @@ def test_why_for_people_names_tracks_and_decisions(
     config.write_text(yaml.safe_dump(wanted), encoding="utf-8")
     cli.main(["why", fake_item(situation).id, "--config", str(config)], standalone_mode=False)
     said = capsys.readouterr().out
-    assert "sees subtitle 1: de subrip (forced)" in said
+    assert "track subtitle 1: de subrip (forced)" in said
     assert "de: " in said
 
 

@@ -1,4 +1,4 @@
-"""Units of work on threads of this process."""
+"""Executor on threads of this process."""
 
 import os
 import threading
@@ -23,11 +23,11 @@ def answer(request: WorkUnit, language: str = "en") -> UnitResult:
     )
 
 
-async def test_a_unit_runs_on_a_gentle_thread_of_its_own() -> None:
-    seen: list[tuple[str, int]] = []
+async def test_a_unit_runs_on_a_thread_of_low_priority() -> None:
+    threads: list[tuple[str, int]] = []
 
     def transcribe(request: WorkUnit) -> UnitResult:
-        seen.append(
+        threads.append(
             (threading.current_thread().name, os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         )
         return answer(request)
@@ -36,17 +36,17 @@ async def test_a_unit_runs_on_a_gentle_thread_of_its_own() -> None:
     executor = ThreadExecutor(1, 15, {WorkKind.TRANSCRIBE: transcribe})
     assert (await executor.run(unit())).answers(unit())
     await executor.close()
-    assert seen[0][0].startswith("hear")
-    assert seen[0][1] == 15
+    assert threads[0][0].startswith("recognize")
+    assert threads[0][1] == 15
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
-async def test_an_error_of_the_work_comes_out_as_it_is() -> None:
+async def test_an_error_of_the_handler_is_raised_unchanged() -> None:
     def transcribe(request: WorkUnit) -> UnitResult:
-        raise OutOfMemory("too big")
+        raise OutOfMemory("too large")
 
     executor = ThreadExecutor(1, 0, {WorkKind.TRANSCRIBE: transcribe})
-    with pytest.raises(OutOfMemory, match="too big"):
+    with pytest.raises(OutOfMemory, match="too large"):
         await executor.run(unit())
     await executor.close()
 
@@ -56,7 +56,7 @@ def test_a_result_answers_only_its_own_attempt() -> None:
     assert not answer(unit(1)).answers(unit(2))
 
 
-def test_a_block_put_twice_is_kept_until_both_are_done() -> None:
+def test_a_block_put_twice_is_kept_until_both_uses_drop_it() -> None:
     blocks = MemoryBlocks()
     first, second = blocks.put(SAMPLES), blocks.put(SAMPLES.copy())
     assert first == second
@@ -68,6 +68,6 @@ def test_a_block_put_twice_is_kept_until_both_are_done() -> None:
         blocks.get(first)
 
 
-def test_a_unit_refers_to_sound_by_hash_and_borders() -> None:
+def test_a_unit_refers_to_audio_by_hash_and_range() -> None:
     sound = Sound(MemoryBlocks().put(SAMPLES), 10, 20, Ms(5000))
     assert len(sound.block) == 64

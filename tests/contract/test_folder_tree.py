@@ -150,7 +150,7 @@ async def test_a_pipe_that_is_called_like_a_film_is_no_film(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "Film.mkv")
     async with tree(tmp_path) as library:
         (item,) = await items_of(library)
-    assert "it is no regular file" in item.broken
+    assert "it is not a regular file" in item.broken
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------

@@ -165,17 +165,17 @@ async def test_the_end_of_a_library_scan_is_polled_and_what_came_during_it_is_lo
 ) -> None:
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        assert not await app.server_monitor.library_scan_has_ended()
+        assert not await app.server_monitor.poll_library_scan()
         fake.begin_library_scan()
         clock.pass_time(seconds=10)
         await ready(storage_of(app), item, app)
         await app.workers.run(until_idle=True)
-        assert not await app.server_monitor.library_scan_has_ended()
+        assert not await app.server_monitor.poll_library_scan()
         assert fake.end_library_scan(drops=1.0) == 1
         clock.pass_time(seconds=10)
-        assert await app.server_monitor.library_scan_has_ended()
+        assert await app.server_monitor.poll_library_scan()
         assert item.sources[0].unlisted == set()
-        assert not await app.server_monitor.library_scan_has_ended()
+        assert not await app.server_monitor.poll_library_scan()
         (delivery,) = await app.storage.deliveries.find(ServerId(SERVER_ID))
         assert delivery.state is DeliveryState.CONFIRMED
 

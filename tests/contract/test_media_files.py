@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import itertools
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from aiohttp import web
 from fluxcaption.domain.errors import KeyRejected, MediaUnreadable, ServiceUnreachable, SubtitleUnreadable
 from fluxcaption.domain.units import Ms
 from fluxcaption.media.files import MediaFiles
+from fluxcaption.media.remote import RemoteFile
 from fluxcaption.media.sketch import EnergySketcher
 from fluxcaption.ports.media import MediaLocation
 
@@ -128,7 +131,7 @@ def test_embedded_text_is_cut_out() -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "it is empty"), (b"hello " * 1000, "no media file"), (None, "not there any more")],
+    [(b"", "it is empty"), (b"hello " * 1000, "not a media file"), (None, "it does not exist")],
 )
 def test_what_is_no_media_is_a_sentence(content: bytes | None, words: str, tmp_path: Path) -> None:
     path = tmp_path / "film.mkv"
@@ -193,16 +196,32 @@ class Peer:
     def __init__(self) -> None:
         self.request: list[tuple[str, str]] = []
         self.breaks = 0
+        self.resets = 0
         self.address = ""
 
     async def film(self, request: web.Request) -> web.StreamResponse:
         self.request.append((request.host, request.headers.get("Authorization", "")))
         if request.headers.get("Authorization") != "right":
             return web.Response(status=401)
+        assert request.transport is not None
         if self.breaks and not request.headers["Range"].startswith("bytes=0-"):
             self.breaks -= 1
-            assert request.transport is not None
             request.transport.close()
+        if self.resets and not request.headers["Range"].startswith("bytes=0-"):
+            self.resets -= 1
+            size = Path(CLIP.address).stat().st_size
+            content_range = request.headers["Range"].replace("=", " ") + f"/{size}"
+            headers = {"Content-Range": content_range, "Content-Length": "5000"}
+            response = web.StreamResponse(status=206, headers=headers)
+            await response.prepare(request)
+            await response.write(b"x" * 100)
+            # The client reads the headers and waits for the body.
+            await asyncio.sleep(0.1)
+            request.transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            request.transport.abort()
+            return response
         return web.FileResponse(CLIP.address)
 
     async def elsewhere(self, request: web.Request) -> web.StreamResponse:
@@ -244,6 +263,25 @@ async def test_a_connection_that_breaks_off_is_taken_up_where_it_was() -> None:
         peer.breaks = 2
         _, samples = await asyncio.to_thread(heard, MediaLocation(f"{address}/film", KEY))
     assert np.array_equal(samples, heard(CLIP)[1])
+
+
+async def test_a_connection_that_is_reset_within_a_response_is_retried() -> None:
+    peer = Peer()
+    async with listening(peer) as address:
+        peer.resets = 2
+        _, samples = await asyncio.to_thread(heard, MediaLocation(f"{address}/film", KEY))
+    assert np.array_equal(samples, heard(CLIP)[1])
+
+
+async def test_a_remote_file_has_the_methods_that_pyav_needs_for_seeking() -> None:
+    def seek_and_read(location: MediaLocation) -> tuple[int, int]:
+        with RemoteFile(location) as file:
+            file.seek(-10, 2)
+            return file.size_bytes - file.tell(), len(file.read(100))
+
+    async with listening(Peer()) as address:
+        location = MediaLocation(f"{address}/film", KEY)
+        assert await asyncio.to_thread(seek_and_read, location) == (10, 10)
 
 
 @pytest.mark.parametrize("call", ["probe", "identify"])

@@ -10,7 +10,8 @@ from fluxcaption.domain.cues import Cue
 from fluxcaption.domain.errors import SubtitleUnreadable
 from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import Ms
-from fluxcaption.subtitles.codec import MAX_CUES, Pysubs2Codec
+from fluxcaption.ports.subtitles import MAX_CUES
+from fluxcaption.subtitles.codec import Pysubs2Codec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -200,7 +201,8 @@ import resource, sys, time
 from pathlib import Path
 from fluxcaption.domain.errors import SubtitleUnreadable
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.shaping import distribute_lines, fit_translation, group_into_sentences
+from fluxcaption.domain.sentences import group_into_sentences
+from fluxcaption.domain.shaping import distribute_lines, fit_translation
 from fluxcaption.subtitles.codec import Pysubs2Codec
 import pysubs2
 file = Path(sys.argv[1])

@@ -14,17 +14,9 @@ from fluxcaption.domain.errors import (
     UnsupportedLanguagePair,
 )
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.transcripts import TranslationKey
 from fluxcaption.domain.units import UnitId
 from fluxcaption.miniatures import TRANSLATION
-from fluxcaption.pipeline.captioning.batches import (
-    BatchTranslator,
-    TranslationReport,
-    translate_in_batches,
-    translation_handler,
-)
-from fluxcaption.ports.executor import UnitResult, WorkUnit
-from fluxcaption.ports.translation import Translator
+from fluxcaption.pipeline.captioning.batches import TranslationReport, translate_in_batches
 from fluxcaption.settings import LocalTranslation, OllamaTranslation
 from fluxcaption.translation.local import LocalTranslator
 from fluxcaption.translation.ollama import OllamaTranslator
@@ -38,19 +30,6 @@ TEXTS = [f"Sentence number {number} is said here." for number in range(45)]
 
 def words(text: str) -> str:
     return text[::-1]
-
-
-class Directly:
-    """An executor that runs a unit where it is."""
-
-    def __init__(self, translator: Translator) -> None:
-        self._handle = translation_handler([translator])
-
-    async def run(self, unit: WorkUnit) -> UnitResult:
-        return await self._handle(unit)
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 @pytest.fixture
@@ -67,11 +46,8 @@ async def film(fake: FakeOllama, texts: list[str]) -> tuple[TranslationReport, d
         saved.update(new)
 
     units = [TextUnit(UnitId(str(number)), text) for number, text in enumerate(texts, 1)]
-    through = BatchTranslator(
-        translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1
-    )
     try:
-        return await translate_in_batches(units, through, save), saved
+        return await translate_in_batches(units, translator, EN, DE, save), saved
     finally:
         await translator.close()
 
@@ -147,13 +123,7 @@ async def test_what_was_saved_before_the_backend_went_away_stays_saved(fake: Fak
 
     units = [TextUnit(UnitId(str(number)), text) for number, text in enumerate(TEXTS, 1)]
     with pytest.raises(ServiceUnreachable):
-        await translate_in_batches(
-            units,
-            BatchTranslator(
-                translator, Directly(translator), TranslationKey(EN, DE, translator.name, "r"), 1
-            ),
-            save,
-        )
+        await translate_in_batches(units, translator, EN, DE, save)
     await translator.close()
     assert len(saved) == 20
 
@@ -164,20 +134,12 @@ async def test_two_servers_with_the_same_model_are_two_backends(fake: FakeOllama
             OllamaTranslator(OllamaTranslation(type="ollama", url=server.url, model="tiny"))
             for server in (fake, other)
         ]
-        handle = translation_handler(translators)
-
-        class Routed(Directly):
-            async def run(self, unit: WorkUnit) -> UnitResult:
-                return await handle(unit)
-
         for translator in translators:
-            through = BatchTranslator(
-                translator, Routed(translator), TranslationKey(EN, DE, translator.name, "r"), 1
-            )
-            assert await through.ask([TextUnit(UnitId("1"), "Where is the cat?")])
+            assert await translator.translate([TextUnit(UnitId("1"), "Where is the cat?")], EN, DE)
             await translator.close()
         assert (len(fake.requests), len(other.requests)) == (1, 1)
         assert translators[0].name == translators[1].name
+        assert translators[0].backend_id != translators[1].backend_id
 
 
 async def test_an_unknown_model_says_how_to_get_it(fake: FakeOllama) -> None:
@@ -189,7 +151,7 @@ async def test_an_unknown_model_says_how_to_get_it(fake: FakeOllama) -> None:
 
 async def test_nobody_at_the_address_is_said() -> None:
     translator = OllamaTranslator(OllamaTranslation(type="ollama", url="http://127.0.0.1:9", model="tiny"))
-    with pytest.raises(ServiceUnreachable, match="check that it runs"):
+    with pytest.raises(ServiceUnreachable, match="Check that it runs"):
         await translator.translate([TextUnit(UnitId("1"), "Hello.")], EN, DE)
     await translator.close()
 
@@ -237,7 +199,7 @@ async def test_a_pair_that_is_not_on_the_card_is_refused(local: LocalTranslator)
 
 async def test_a_model_that_is_not_there_is_named_with_its_path() -> None:
     translator = LocalTranslator(LocalTranslation(type="local", model="/nowhere/model"), 1, TRANSLATION)
-    with pytest.raises(ModelMissing, match=r"/nowhere/model/model\.bin is not there"):
+    with pytest.raises(ModelMissing, match=r"/nowhere/model/model\.bin does not exist"):
         _ = translator.revision
     await translator.close()
 
@@ -247,7 +209,7 @@ def test_a_cause_that_asks_a_question_needs_no_other_advice() -> None:
         "is the base path right?"
     )
     assert str(ServiceUnreachable("Jellyfin", "http://x", "status 500")).endswith(
-        "status 500: check that it runs and the address is right"
+        "status 500. Check that it runs and that the address is right."
     )
 
 

@@ -22,7 +22,7 @@ from fluxcaption.miniatures import SPEECH
 from fluxcaption.ports.executor import Sound, WorkKind, WorkUnit
 from fluxcaption.settings import LocalSpeech
 from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
-from fluxcaption.speech.windows import SilenceCutter, SoundWindow
+from fluxcaption.speech.windows import SilenceSegmenter, SoundWindow
 
 from tests.support.measuring import word_errors, words_of
 
@@ -70,7 +70,7 @@ def transcribe(sound: Samples, language: str, threads: int) -> tuple[list[tuple[
     """What the daemon would keep, and how long it took."""
     blocks = MemoryBlocks()
     recognizer = WhisperRecognizer(LocalSpeech(model="miniature"), blocks, threads, SPEECH)
-    cutter = SilenceCutter(SileroDetector().speech)
+    cutter = SilenceSegmenter(SileroDetector().speech)
     kept: list[Segment] = []
     detect(recognizer, blocks, sound[: 5 * RATE])
     began = time.perf_counter()

@@ -69,7 +69,7 @@ def test_a_file_that_is_not_media_is_reported(name: str, content: bytes, words: 
 
 
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:
-    assert_error(caption(tmp_path / "gone.mkv", tmp_path / "cache"), 1, "gone.mkv", "not there")
+    assert_error(caption(tmp_path / "gone.mkv", tmp_path / "cache"), 1, "gone.mkv", "does not exist")
 
 
 def test_a_truncated_file_ends_without_a_traceback(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_media_without_audio_is_reported(tmp_path: Path) -> None:
             frame.pts = number
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    assert_error(caption(media, tmp_path / "cache"), 1, "no sound track")
+    assert_error(caption(media, tmp_path / "cache"), 1, "no audio track")
 
 
 def test_media_without_speech_is_reported(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_missing_model_is_reported_with_its_path(tmp_path: Path) -> None:
     result = fluxcaption(
         "caption", media, "--to", "en", "--model", tmp_path / "no model", cache=tmp_path / "cache"
     )
-    assert_error(result, 75, "no model/config.json is not there")
+    assert_error(result, 75, "no model/config.json does not exist")
 
 
 def test_a_missing_default_model_is_reported_with_its_path(tmp_path: Path) -> None:
@@ -246,6 +246,6 @@ def _run_in_read_only_folder(tmp_path: Path) -> None:
         env={**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert result.returncode == 75, result.stderr
-    assert "give the daemon write access" in result.stderr
+    assert "Give the daemon write access" in result.stderr
     assert [path.name for path in media.parent.iterdir()] == [media.name]
     media.parent.chmod(0o777)

@@ -199,7 +199,7 @@ def test_an_unreadable_file_is_reported_by_every_scan(short_film: Path) -> None:
     for _ in range(2):
         result = fluxcaption("run", "--once", "--config", short_film)
         assert (result.returncode, result.stderr) == (0, "")
-        assert "Long (2020).mkv cannot be used: it is empty: copy it again" in result.stdout
+        assert "Long (2020).mkv cannot be used: it is empty. Copy it again" in result.stdout
 
 
 def test_a_repaired_file_gets_its_subtitle(short_film: Path) -> None:

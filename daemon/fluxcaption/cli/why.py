@@ -8,7 +8,8 @@ from fluxcaption.cli.app_context import open_app
 from fluxcaption.cli.common import EXIT_DONE, config_option, json_option, run_async, settings_for
 from fluxcaption.cli.daemon_client import call_daemon, is_running
 from fluxcaption.cli.item_lookup import find_item_id
-from fluxcaption.pipeline.explain import Explanation, as_text, explain
+from fluxcaption.cli.why_text import explanation_text
+from fluxcaption.pipeline.explain import Explanation, explain
 from fluxcaption.settings import Settings
 
 
@@ -20,7 +21,7 @@ def why(item: str, config: Path | None, as_json: bool) -> int:
     """Show the decision chain for ITEM: its id, or a part of its name."""
     settings = settings_for(config, log_level="warning")
     explanation = run_async(_explain(settings, item))
-    click.echo(explanation.model_dump_json() if as_json else as_text(explanation))
+    click.echo(explanation.model_dump_json() if as_json else explanation_text(explanation))
     return EXIT_DONE
 
 

@@ -1,7 +1,7 @@
-"""What is kept of a recogniser's answer: speech where there is speech, and nothing invented.
+"""Filters for a recognizer's output: segments outside detected speech and repetition loops are dropped.
 
-Source of the limits: faster-whisper's own thresholds (no-speech 0.6 with mean log probability -1) and the field's loop cases,
-where one text came back hundreds of times.
+Source of the limits: the thresholds of faster-whisper (no-speech probability 0.6 together with mean log
+probability -1), and published cases of loops in which one text is returned hundreds of times.
 """
 
 import math
@@ -12,24 +12,25 @@ from fluxcaption.domain.cues import RecognizedSegment, Segment, Span
 from fluxcaption.domain.units import Ms
 
 MAX_NO_SPEECH = 0.6
+"""No-speech probability, 0 to 1, above which a segment of low confidence is dropped."""
+
 MIN_CONFIDENCE = math.exp(-1.0)
+"""Confidence, 0 to 1, below which a segment that is probably no speech is dropped."""
+
 MIN_REPETITIONS = 3
-"""From this many times on, one text straight after itself is a loop of the recogniser and is kept once."""
+"""Number of consecutive segments with the same text that counts as a loop of the recognizer."""
 
 
-def snap_to_speech(heard: Sequence[RecognizedSegment], speech: Sequence[Span]) -> tuple[Segment, ...]:
-    """Keep the segments that lie on speech, each starting no earlier than its first spoken moment.
+def snap_to_speech(recognized: Sequence[RecognizedSegment], speech: Sequence[Span]) -> tuple[Segment, ...]:
+    """Return the segments that overlap speech, each starting no earlier than that speech.
 
-    A decode that yields one segment starts it at the window's start; the speech map knows better.
+    A window that decodes to one segment starts the segment at the start of the window. The detected speech
+    is more precise.
     """
     kept: list[Segment] = []
-    for segment in heard:
+    for segment in recognized:
         spoken = [span for span in speech if span.start < segment.end and span.end > segment.start]
-        if (
-            not spoken
-            or not segment.text
-            or (segment.no_speech > MAX_NO_SPEECH and segment.confidence < MIN_CONFIDENCE)
-        ):
+        if not spoken or not segment.text or _is_probably_silence(segment):
             continue
         start = max(segment.start, spoken[0].start)
         if kept:
@@ -39,20 +40,22 @@ def snap_to_speech(heard: Sequence[RecognizedSegment], speech: Sequence[Span]) -
     return tuple(kept)
 
 
+def _is_probably_silence(segment: RecognizedSegment) -> bool:
+    return segment.no_speech > MAX_NO_SPEECH and segment.confidence < MIN_CONFIDENCE
+
+
 def drop_repetitions(segments: Sequence[Segment]) -> tuple[Segment, ...]:
-    """Drop what a recogniser invents over a whole film: loops of one text."""
+    """Return the segments with each loop of one text reduced to its first segment."""
     kept: list[Segment] = []
     for _, group in groupby(segments, key=lambda segment: segment.text):
-        alike = list(group)
-        kept += alike if len(alike) < MIN_REPETITIONS else alike[:1]
+        same_text = list(group)
+        kept += same_text if len(same_text) < MIN_REPETITIONS else same_text[:1]
     return tuple(kept)
 
 
 def mean_confidence(segments: Sequence[Segment]) -> float:
-    """How sure the recogniser was on the whole: mean confidence weighted by time, 0 to 1."""
-    total = sum(segment.end - segment.start for segment in segments)
-    return (
-        sum(segment.confidence * (segment.end - segment.start) for segment in segments) / total
-        if total
-        else 0.0
-    )
+    """Return the mean confidence of the segments weighted by duration, 0 to 1; 0 without segments."""
+    total_ms = sum(segment.end - segment.start for segment in segments)
+    if not total_ms:
+        return 0.0
+    return sum(segment.confidence * (segment.end - segment.start) for segment in segments) / total_ms

@@ -1,4 +1,4 @@
-"""How much of an old library is begun, and when: nobody's machine works for weeks unasked."""
+"""Admission of the backlog, the titles that were in the library before FluxCaption."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class BacklogMode(StrEnum):
-    """How much of what was there before is wanted."""
+    """Part of the backlog that is captioned without a request."""
 
     NONE = "none"
     RECENT = "recent"
@@ -15,7 +15,13 @@ class BacklogMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BacklogRules:
-    """The owner's wish about the backlog."""
+    """Backlog settings of the configuration.
+
+    Attributes:
+        recent: Maximum age of a title in the mode `recent`, counted from its arrival in the library.
+        per_day: Maximum number of titles started in 24 hours.
+        newest_first: Order of the titles: newest first, else oldest first.
+    """
 
     mode: BacklogMode
     recent: timedelta
@@ -25,12 +31,12 @@ class BacklogRules:
 
 @dataclass(frozen=True, slots=True)
 class BacklogProgress:
-    """What was begun so far.
+    """Backlog titles that were started so far.
 
     Attributes:
-        has_begun: Whether any title was begun since the first start.
-        begun_today: Titles begun in the last 24 hours.
-        has_finished: Whether any of those begun has no open job left.
+        has_started: True if any title was started since the first start of the daemon.
+        started_today: Number of titles started in the last 24 hours.
+        has_finished: True if any started title has no open job left.
     """
 
     has_started: bool
@@ -39,16 +45,19 @@ class BacklogProgress:
 
 
 def belongs_to_backlog(added_at: datetime, rules: BacklogRules, now: datetime) -> bool:
-    """Whether a title of the old library is wanted by itself at all."""
+    """Return True if the rules allow a title that came at `added_at` to start without a request."""
     if rules.mode is BacklogMode.ALL:
         return True
     return rules.mode is BacklogMode.RECENT and added_at >= now - rules.recent
 
 
-def titles_to_start(target_history: BacklogProgress, rules: BacklogRules) -> int:
-    """How many more titles may be begun now: one first, and when that is finished at most `per_day` in 24 hours."""
-    if not target_history.has_started:
+def titles_to_start(progress: BacklogProgress, rules: BacklogRules) -> int:
+    """Return the number of titles that may start now.
+
+    The first title starts alone. After that title is finished, at most `per_day` titles start in 24 hours.
+    """
+    if not progress.has_started:
         return 1
-    if not target_history.has_finished:
+    if not progress.has_finished:
         return 0
-    return max(0, rules.per_day - target_history.started_today)
+    return max(0, rules.per_day - progress.started_today)

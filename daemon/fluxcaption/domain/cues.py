@@ -1,4 +1,4 @@
-"""What was said and what is read: words, segments, transcripts and cues."""
+"""Speech and subtitle text with times: spans, segments, transcripts and cues."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from fluxcaption.domain.units import ContentHash, Ms, UnitId
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time, start before end."""
+    """Interval of time, in ms; `end` lies after `start`."""
 
     start: Ms
     end: Ms
 
     def __post_init__(self) -> None:
-        """Refuse a stretch that is none."""
+        """Reject a span without a duration."""
         if self.end <= self.start:
             raise ValueError(f"span from {self.start} ms to {self.end} ms has no duration")
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One stretch of speech as the recogniser heard it.
+    """One recognized piece of speech.
 
     Attributes:
-        start: First moment, ms on the film's clock.
-        end: Last moment; always after `start`.
-        text: What was said, one line, stripped.
+        start: First moment, ms from the start of the media source.
+        end: Last moment, ms; always after `start`.
+        text: Spoken words on one line, stripped.
         confidence: Mean probability of the words, 0 to 1.
     """
 
@@ -37,7 +37,7 @@ class Segment:
     confidence: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse a segment nobody could have said."""
+        """Reject a segment without a duration."""
         if self.end <= self.start:
             raise ValueError(f"segment from {self.start} ms to {self.end} ms has no duration")
 
@@ -48,10 +48,10 @@ class Cue:
 
     Attributes:
         start: First visible moment, ms from the start of the media source.
-        end: First moment it is gone again; always after `start`.
+        end: First moment after the cue has disappeared, ms; always after `start`.
         lines: Display lines in reading order, plain text without markup.
-        sentence: Cues of one sentence share this number; they are translated together.
-        style: The format's own name for how it is shown, where it has one: a sign and what is said differ in it.
+        sentence: Number of the sentence; cues with the same number are translated together.
+        style: Style name in the subtitle format, empty without one; it tells signs from dialogue.
     """
 
     start: Ms
@@ -61,24 +61,24 @@ class Cue:
     style: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a cue nobody could see."""
+        """Reject a cue without a duration."""
         if self.end <= self.start:
             raise ValueError(f"cue from {self.start} ms to {self.end} ms has no duration")
 
     @property
     def text(self) -> str:
-        """The lines as one."""
+        """Return the lines joined by spaces."""
         return " ".join(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """Everything that was heard in one sound.
+    """Recognized speech of one audio track.
 
     Attributes:
-        language: What was spoken.
-        segments: In order of time, none overlapping the next.
-        windows_heard: Windows recognised now, not taken from memory.
+        language: Spoken language.
+        segments: Segments in order of time, without overlaps.
+        windows_transcribed: Number of windows recognized in this run; windows from storage do not count.
     """
 
     language: LanguageTag
@@ -88,11 +88,11 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class SubtitleText:
-    """A subtitle file as it was read.
+    """Parsed subtitle file.
 
     Attributes:
-        format: `srt`, `vtt` or `ass`: how it was written.
-        cues: The dialogue, in order of time.
+        format: Format of the file, for example `srt`, `vtt` or `ass`.
+        cues: Dialogue in order of time.
     """
 
     format: str
@@ -101,11 +101,11 @@ class SubtitleText:
 
 @dataclass(frozen=True, slots=True)
 class TextUnit:
-    """One sentence to translate: its cues, in order.
+    """Text to translate: one sentence, or the words of one speaker in a cue of two.
 
     Attributes:
-        id: Named in the reply.
-        text: Plain text, one line.
+        id: Key under which the translator returns the translation.
+        text: Plain text on one line.
     """
 
     id: UnitId
@@ -114,7 +114,15 @@ class TextUnit:
 
 @dataclass(frozen=True, slots=True)
 class RecognizedSegment:
-    """One segment of a heard window; times on the film's clock."""
+    """One segment of a transcribed window, before filtering.
+
+    Attributes:
+        start: First moment, ms from the start of the media source.
+        end: Last moment, ms.
+        text: Recognized words.
+        confidence: Mean probability of the words, 0 to 1.
+        no_speech: Probability that the segment is not speech, 0 to 1.
+    """
 
     start: Ms
     end: Ms
@@ -124,6 +132,6 @@ class RecognizedSegment:
 
 
 def hash_cues(text: SubtitleText) -> ContentHash:
-    """Names what is said and when; the same however a server spells the file."""
-    told = [(cue.start, cue.end, cue.lines) for cue in text.cues]
-    return ContentHash(hashlib.sha256(repr(told).encode()).hexdigest())
+    """Return a hash over the times and lines of the cues, independent of how a server rewrites the file."""
+    content = [(cue.start, cue.end, cue.lines) for cue in text.cues]
+    return ContentHash(hashlib.sha256(repr(content).encode()).hexdigest())

@@ -1,36 +1,55 @@
-"""What can go wrong, as decisions: the branch says what happens next.
+"""Errors by the decision they ask for: each branch of the tree says what the caller does next.
 
 FluxCaptionError
-├─ ConfigError            stop, print all problems, exit 78
-├─ UsageError             the command cannot be carried out as asked, exit 2
-├─ StateError             the state directory cannot be used: locked, newer, unwritable
-└─ JobError               one job failed, the daemon is well
-   ├─ TransientError      again after a pause, counted
-   │  ├─ OutOfMemory  ReplyUnusable  MediaStillGrowing
-   ├─ ParkedError         again when the neighbour is back, not counted
-   │  ├─ ServiceUnreachable  KeyRejected  ModelMissing  DiskLow  ServerRefusesUploads  WriteRefused
-   └─ PermanentError      give up
-      ├─ ItemGone  NoUsableSource  NothingToMake  UnsupportedLanguagePair  MediaUnreadable  SubtitleUnreadable  NameTooLong  UnexpectedError
+├─ ConfigError              stop, print all problems, exit 78
+├─ UsageError               the command cannot be carried out, exit 2
+├─ StateError               the state directory is locked, unwritable or of a newer version
+└─ JobError                 one job failed; the daemon keeps running
+   ├─ TransientError        retried after a pause; the attempt counts
+   │  ├─ OutOfMemory
+   │  ├─ ReplyUnusable
+   │  └─ MediaStillGrowing
+   ├─ ParkedError           retried when the service or resource is back; the attempt does not count
+   │  ├─ ServiceUnreachable
+   │  ├─ KeyRejected
+   │  ├─ ModelMissing
+   │  ├─ DiskLow
+   │  ├─ WriteRefused
+   │  └─ ServerRefusesUploads
+   └─ PermanentError        not retried
+      ├─ ItemGone
+      ├─ NoUsableSource
+      ├─ NothingToMake
+      ├─ UnsupportedLanguagePair
+      ├─ MediaUnreadable
+      ├─ SubtitleUnreadable
+      ├─ NameTooLong
+      └─ UnexpectedError
+
+Categories end in `Error`; only leaves are raised for jobs. `code` is stored and shown.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MAX_FILE_NAME_BYTES = 255
+"""Longest file name that common file systems accept."""
+
 
 class FluxCaptionError(Exception):
-    """Anything this program reports to a person in one sentence."""
+    """Base of every error that is reported to the user as one message."""
 
     code = "error"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with the configuration.
+    """One problem in the configuration.
 
     Attributes:
-        place: `FILE:LINE:COL`, or the file alone when no line can be named.
-        key: The dotted key path, empty for the whole file.
-        text: What is wrong and what to do about it.
+        place: `FILE:LINE:COL`, or the file alone if the line is unknown.
+        key: Dotted key path, empty for the whole file.
+        text: Problem and fix.
     """
 
     place: str
@@ -38,12 +57,12 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        """Read as the line a person sees."""
+        """Return the line shown to the user."""
         return f"{self.place}: {self.key}: {self.text}" if self.key else f"{self.place}: {self.text}"
 
 
 class ConfigError(FluxCaptionError):
-    """The configuration cannot be used; every problem is listed."""
+    """Unusable configuration, with all of its problems."""
 
     code = "config"
 
@@ -53,58 +72,66 @@ class ConfigError(FluxCaptionError):
 
 
 class UsageError(FluxCaptionError):
-    """The command cannot be carried out as it was asked."""
+    """Command that cannot be carried out with its arguments."""
 
     code = "usage"
 
 
 class StateError(FluxCaptionError):
-    """The state directory cannot be used by this process."""
+    """State directory that this process cannot use."""
 
     code = "state"
 
 
 class JobError(FluxCaptionError):
-    """One job failed; the daemon itself is well."""
+    """Failure of one job; the daemon keeps running."""
 
     code = "job"
 
 
 class TransientError(JobError):
-    """Worth another attempt after a pause."""
+    """Failure that is retried after a pause; the attempt counts."""
 
     code = "transient"
 
 
 class OutOfMemory(TransientError):
-    """The work needed more memory than there was."""
+    """Work that needed more memory than was available."""
 
     code = "out-of-memory"
 
 
 class ReplyUnusable(TransientError):
-    """A neighbour answered, but nothing in the answer could be used."""
+    """Reply of a service with unusable content."""
 
     code = "reply-unusable"
 
 
 class MediaStillGrowing(TransientError):
-    """The media file is still being written."""
+    """Media file that is still being written."""
 
     code = "media-still-growing"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} is still being written: it is looked at again later")
+        super().__init__(f"{name} is still being written and is retried later")
 
 
 class ParkedError(JobError):
-    """The work waits for a neighbour and does not count as tried."""
+    """Failure that is retried when the service or resource is back; the attempt does not count."""
 
     code = "parked"
 
 
 class ServiceUnreachable(ParkedError):
-    """A neighbour service gave no usable answer."""
+    """Service that gave no usable answer.
+
+    Attributes:
+        service: Name of the service.
+        url: Address of the service.
+        detail: Cause, empty if unknown.
+        was_sent: True if the request may have reached the service.
+        retry_after_s: Pause in seconds that the service asked for; 0 if it named none.
+    """
 
     code = "service-unreachable"
 
@@ -113,28 +140,27 @@ class ServiceUnreachable(ParkedError):
     ) -> None:
         self.service, self.url, self.detail = service, url, detail
         self.was_sent = was_sent
-        """Whether the request may have arrived, although nothing came back."""
         self.retry_after_s = retry_after_s
-        """How long it wishes to be left alone."""
-        # A detail that ends with a question says by itself what to look at.
-        advice = "" if detail.endswith("?") else ": check that it runs and the address is right"
-        super().__init__(f"{service} at {url} gave no usable answer{': ' + detail if detail else ''}{advice}")
+        cause = f": {detail}" if detail else ""
+        # A detail that ends with a question already names what to check.
+        advice = "" if detail.endswith("?") else ". Check that it runs and that the address is right."
+        super().__init__(f"{service} at {url} gave no usable answer{cause}{advice}")
 
 
 class KeyRejected(ParkedError):
-    """A neighbour does not accept our key."""
+    """Service that does not accept the configured key."""
 
     code = "key-rejected"
 
     def __init__(self, service: str, url: str) -> None:
         self.service, self.url = service, url
         super().__init__(
-            f"{service} at {url} rejects the key: make a new API key there and put it in the config"
+            f"{service} at {url} rejects the key. Create a new API key there and put it in the config."
         )
 
 
 class ModelMissing(ParkedError):
-    """A model is not on this machine."""
+    """Model that is not usable on this machine."""
 
     code = "model-missing"
 
@@ -144,44 +170,47 @@ class ModelMissing(ParkedError):
 
 
 class DiskLow(ParkedError):
-    """There is no room to write."""
+    """Disk with too little free space."""
 
     code = "disk-low"
 
     def __init__(self, path: str) -> None:
         self.path = path
-        super().__init__(f"no room left at {path}: free some space; the work goes on by itself afterwards")
+        super().__init__(f"no space left at {path}. Work resumes by itself when there is. Free some space.")
 
 
 class WriteRefused(ParkedError):
-    """A finished track cannot be written where it belongs."""
+    """Folder in which a finished track cannot be written."""
 
     code = "write-refused"
 
     def __init__(self, path: str, detail: str) -> None:
         self.path = path
-        super().__init__(f"{path} cannot be written ({detail}): give the daemon write access to that folder")
+        super().__init__(f"{path} cannot be written ({detail}). Give the daemon write access to that folder.")
 
 
 class ServerRefusesUploads(ParkedError):
-    """This server version or library takes no subtitle uploads."""
+    """Server version or library that accepts no subtitle uploads.
+
+    Attributes:
+        was_sent: True if an upload was sent, which may have left a partial file.
+    """
 
     code = "server-refuses-uploads"
 
     def __init__(self, detail: str, *, was_sent: bool = True) -> None:
         self.was_sent = was_sent
-        """Whether it was asked: then it may have left a torso of the file."""
-        super().__init__(f"the server takes no subtitle uploads: {detail}")
+        super().__init__(f"the server accepts no subtitle uploads: {detail}")
 
 
 class PermanentError(JobError):
-    """Trying again would change nothing."""
+    """Failure that a retry would not change."""
 
     code = "permanent"
 
 
 class ItemGone(PermanentError):
-    """The server no longer knows the item."""
+    """Item that the server does not know."""
 
     code = "item-gone"
 
@@ -191,13 +220,13 @@ class ItemGone(PermanentError):
 
 
 class NoUsableSource(PermanentError):
-    """There is neither a text track nor an audio track to work from."""
+    """Item without a usable text or audio track."""
 
     code = "no-usable-source"
 
 
 class NothingToMake(PermanentError):
-    """There is a reason to make no track, and it is remembered: nobody speaks, too unsure, not wanted."""
+    """Decision to make no track, which is remembered: no speech, too low a score, not wanted."""
 
     def __init__(self, code: str, reason: str) -> None:
         self.code = code
@@ -205,19 +234,19 @@ class NothingToMake(PermanentError):
 
 
 class UnsupportedLanguagePair(PermanentError):
-    """No translator here knows both languages."""
+    """Language pair that the translator does not support."""
 
     code = "unsupported-language-pair"
 
     def __init__(self, source: str, target: str, translator: str) -> None:
         self.source, self.target, self.translator = source, target, translator
         super().__init__(
-            f"{translator} cannot translate {source} to {target}: add a translation backend that can"
+            f"{translator} cannot translate {source} to {target}. Add a translation backend that can."
         )
 
 
 class MediaUnreadable(PermanentError):
-    """The file is not media, is damaged, or has no sound."""
+    """File that is not media, is damaged, or has no audio."""
 
     code = "media-unreadable"
 
@@ -227,7 +256,7 @@ class MediaUnreadable(PermanentError):
 
 
 class SubtitleUnreadable(PermanentError):
-    """The file is not a text subtitle, or larger than any honest one."""
+    """File that is not a text subtitle or exceeds the size limit."""
 
     code = "subtitle-unreadable"
 
@@ -237,17 +266,18 @@ class SubtitleUnreadable(PermanentError):
 
 
 class NameTooLong(PermanentError):
-    """No file system takes the name the track would have."""
+    """Track whose file name no file system accepts."""
 
     code = "name-too-long"
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{name[:60]}… would be {len(name.encode())} bytes long, and file systems take 255: give the film a shorter name"
+            f"the file name {name[:60]}… has {len(name.encode())} bytes; file systems allow"
+            f" {MAX_FILE_NAME_BYTES}. Shorten the name of the film."
         )
 
 
 class UnexpectedError(PermanentError):
-    """A fault of our own; the log has the traceback."""
+    """Fault of FluxCaption itself; the log has the traceback."""
 
     code = "unexpected"

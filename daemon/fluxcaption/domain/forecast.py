@@ -1,4 +1,4 @@
-"""What the whole library would cost, told before it is begun."""
+"""Cost of captioning a whole library, computed from the decisions of a scan."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -11,21 +11,22 @@ from fluxcaption.domain.units import SourceId
 
 MS_PER_HOUR = 3_600_000
 ASSUMED_LISTENING_SPEED = 4.0
-"""× real time, until this machine has listened itself: `small` int8 on a CPU, 13 min in 1 min 42 s on 8 threads, halved for fewer cores.
+"""Speed of speech recognition in × real time, used until this machine has measured its own.
 
-Source: the recogniser's published table (faster-whisper README, 65882ee).
+Source: published table of the recognizer (faster-whisper README, 65882ee): model `small` with int8 on a CPU
+takes 1 min 42 s for 13 min on 8 threads; halved for machines with fewer cores.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ItemCount:
-    """What one item adds to a tally, short enough to be remembered with it.
+    """Contribution of one item to a tally, stored with the item.
 
     Attributes:
-        ways: Each decision as target and way, in one text: few libraries have more than a dozen different ones.
-        titles: Media sources with at least one gap that can be filled.
-        listen_ms: Sound to hear.
-        added_at: When it came into the library.
+        actions: Decisions as `target action`, joined by commas; a library has few different combinations.
+        titles: Number of media sources with at least one gap that can be filled.
+        listen_ms: Audio to transcribe, in ms.
+        added_at: Moment the item came into the library.
     """
 
     actions: str
@@ -36,12 +37,14 @@ class ItemCount:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts over many decisions; feed it page by page, it keeps no item.
+    """Sums over the decisions of many items; holds no item.
 
     Attributes:
-        is_begun: Whether what came at that time is begun by itself.
-        begun_titles: Of the titles, those that are.
-        begun_listen_ms: Sound to hear for them.
+        is_begun: Predicate over `added_at`: True if an item of that age starts without a request.
+        listen_ms: Audio to transcribe, in ms.
+        titles: Number of media sources with at least one gap that can be filled.
+        begun_listen_ms: Part of `listen_ms` that starts without a request.
+        begun_titles: Part of `titles` that starts without a request.
     """
 
     is_begun: Callable[[datetime], bool]
@@ -49,11 +52,11 @@ class Tally:
     titles: int = 0
     begun_listen_ms: int = 0
     begun_titles: int = 0
-    _by_ways: Counter[str] = field(default_factory=Counter)
-    _heard: set[SourceId] = field(default_factory=set)
+    _items_by_actions: Counter[str] = field(default_factory=Counter)
+    _counted_sources: set[SourceId] = field(default_factory=set)
 
     def add(self, item: Item, decisions: Iterable[Decision]) -> ItemCount:
-        """Count the decisions of one item, and say what that was; a film is listened to once for all its targets."""
+        """Add the decisions of one item and return its count; audio counts once for all targets."""
         actions: list[str] = []
         sources: set[SourceId] = set()
         listen_ms = 0
@@ -61,16 +64,16 @@ class Tally:
             actions.append(f"{decision.target} {decision.action}")
             if decision.action.is_work:
                 sources.add(decision.source.id)
-            if decision.action is Action.LISTEN and decision.source.id not in self._heard:
-                self._heard.add(decision.source.id)
+            if decision.action is Action.LISTEN and decision.source.id not in self._counted_sources:
+                self._counted_sources.add(decision.source.id)
                 listen_ms += decision.source.duration_ms
         count = ItemCount(",".join(actions), len(sources), listen_ms, item.added_at)
         self.add_count(count)
         return count
 
     def add_count(self, count: ItemCount) -> None:
-        """Count an item again that was decided earlier and has not changed."""
-        self._by_ways[count.actions] += 1
+        """Add the stored count of an item that has not changed since it was decided."""
+        self._items_by_actions[count.actions] += 1
         self.titles += count.titles
         self.listen_ms += count.listen_ms
         if count.titles and self.is_begun(count.added_at):
@@ -78,30 +81,30 @@ class Tally:
             self.begun_listen_ms += count.listen_ms
 
     def table(self) -> Mapping[str, Mapping[str, int]]:
-        """Target, then way, then how many."""
-        by_way: Counter[tuple[str, str]] = Counter()
-        for actions, items in self._by_ways.items():
-            for told in filter(None, actions.split(",")):
-                target, action = told.rsplit(" ", 1)
-                by_way[(target, action)] += items
+        """Return the number of decisions by target, then by action."""
+        totals: Counter[tuple[str, str]] = Counter()
+        for actions, items in self._items_by_actions.items():
+            for entry in filter(None, actions.split(",")):
+                target, action = entry.rsplit(" ", 1)
+                totals[(target, action)] += items
         table: dict[str, dict[str, int]] = {}
-        for (target, action), count in sorted(by_way.items()):
+        for (target, action), count in sorted(totals.items()):
             table.setdefault(target, {})[action] = count
         return table
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Hours of listening, and when it would be finished.
+    """Hours of transcription and the date at which they are done.
 
     Attributes:
-        titles: Media sources with at least one gap that can be filled.
-        listening_hours: Sound to hear.
-        work_hours: How long this machine would take for it.
-        speed: × real time it is computed with.
-        is_measured: Whether the speed was measured on this machine.
-        begun_titles: Of the titles, those that are begun by themselves as the backlog settings say.
-        finished_at: When those would be done; None where there are none.
+        titles: Number of media sources with at least one gap that can be filled.
+        listening_hours: Audio to transcribe, in hours.
+        work_hours: Time this machine takes for `listening_hours`, in hours.
+        speed: Speed used for the forecast, in × real time.
+        is_measured: True if `speed` was measured on this machine.
+        begun_titles: Part of `titles` that starts without a request under the backlog settings.
+        finished_at: Expected end of the work on `begun_titles`; None without such titles.
     """
 
     titles: int
@@ -113,32 +116,24 @@ class Forecast:
     finished_at: datetime | None
 
 
-def forecast_lines(cost: Forecast) -> list[str]:
-    """What a person is told of it; nothing where nothing is missing."""
-    if not cost.titles:
-        return []
-    source = "measured on this machine" if cost.is_measured else "assumed until this machine has listened"
-    lines = [
-        f"All of it: {cost.titles} titles, {cost.listening_hours:.1f} h of sound, {cost.work_hours:.1f} h of work at {cost.speed:.1f} × real time ({source})."
-    ]
-    if cost.finished_at is None:
-        lines.append("By the backlog settings none of it is begun by itself.")
-    elif cost.begun_titles < cost.titles:
-        lines.append(
-            f"By the backlog settings {cost.begun_titles} of them are begun by themselves, finished about {cost.finished_at:%Y-%m-%d}."
-        )
-    else:
-        lines.append(f"Finished about {cost.finished_at:%Y-%m-%d}.")
-    return lines
-
-
 def forecast(tally: Tally, measured_speed: float | None, per_day: int | None, now: datetime) -> Forecast:
-    """Compute the cost of everything that was counted; `per_day` None means no daily limit."""
+    """Compute the cost of everything in the tally.
+
+    Args:
+        tally: Sums of a complete scan.
+        measured_speed: Speed of speech recognition in × real time; None before the first measurement.
+        per_day: Maximum number of titles started in 24 hours; None without a limit.
+        now: Present time.
+    """
     speed = measured_speed or ASSUMED_LISTENING_SPEED
     hours = tally.listen_ms / MS_PER_HOUR
-    begun = 0 if per_day == 0 else tally.begun_titles
-    finished: datetime | None = None
-    if begun:
+    begun_titles = 0 if per_day == 0 else tally.begun_titles
+    finished_at: datetime | None = None
+    if begun_titles:
         work = timedelta(hours=tally.begun_listen_ms / MS_PER_HOUR / speed)
-        finished = now + (work if per_day is None else max(work, timedelta(days=(begun - 1) // per_day)))
-    return Forecast(tally.titles, hours, hours / speed, speed, measured_speed is not None, begun, finished)
+        if per_day is not None:
+            work = max(work, timedelta(days=(begun_titles - 1) // per_day))
+        finished_at = now + work
+    return Forecast(
+        tally.titles, hours, hours / speed, speed, measured_speed is not None, begun_titles, finished_at
+    )

@@ -1,4 +1,4 @@
-"""Jobs: one wanted language of one media source, and the moves it may make."""
+"""Jobs: the work on one target of one media source, its states and the outcomes of its stages."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,29 +8,29 @@ from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, ServerId, SourceId
 
 ANY_SKIP_KEY = "*"
-"""Settings of a decision that no setting changes: a person's no."""
+"""Skip key of a decision that no change of settings reverses: a user removed the track."""
 
 
 class Stage(StrEnum):
-    """What has to be done next for a job; each stage has its own bounded pool."""
+    """Next step of a job; each stage has its own bounded pool."""
 
     ACQUIRE = "listen"
-    """Get the words of the source: hear the sound, or read the text track."""
+    """Get the source text: transcribe an audio track or read a text track."""
     TRANSLATE = "translate"
     UPLOAD = "upload"
     CONFIRM = "confirm"
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """State of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
     PARKED = "parked"
-    """Waits for a neighbour; the attempt was not counted."""
+    """Waits for a service or resource; the attempt did not count."""
     DONE = "done"
     SKIPPED = "settled"
-    """A decision that nothing is to be made; no gap until media, target or settings change, or a person asks."""
+    """Decision to make no track; holds until media, target or settings change, or on request."""
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -55,35 +55,37 @@ LEGAL_MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.FAILED: frozenset({JobState.QUEUED}),
     JobState.CANCELLED: frozenset({JobState.QUEUED}),
 }
-"""A finished job goes back to the queue only when a person or a new gap asks."""
+"""Allowed next states by state; a closed job is queued again only by a user or a new gap."""
 
 
 class Priority(StrEnum):
-    """Who waits for a job; in this order, newest first within a tier."""
+    """Priority of a job, highest first; within a priority the newest item goes first."""
 
     REQUESTED = "asked"
-    """By a person."""
+    """Requested by a user."""
     NEXT_EPISODE = "next"
-    """The episode after one that was watched."""
+    """Episode after a played one."""
     LATER_EPISODE = "soon"
-    """The one after that."""
+    """Second episode after a played one."""
     NEW = "new"
+    """Item that came into the library after the first scan."""
     BACKLOG = "backlog"
+    """Item that was in the library before."""
 
     @property
     def rank(self) -> int:
-        """Lower goes first."""
+        """Return the position in the queue order; 0 is the highest priority."""
         return list(Priority).index(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ManualRequest:
-    """How a person wants it made, where that differs from the settings.
+    """Options of a user's request that differ from the settings.
 
     Attributes:
-        source: Key of a track, or `audio N`; empty: as decided.
-        model: Directory or name of another speech model.
-        redo: Make it although there is a track already.
+        source: Name of a track file, `text N` or `audio N`; empty: the source is chosen as usual.
+        model: Directory or name of another speech model; empty: the configured model.
+        redo: True to make the track although one exists.
     """
 
     source: str = ""
@@ -92,18 +94,19 @@ class ManualRequest:
 
     @property
     def is_default(self) -> bool:
-        """Whether nothing special is asked."""
+        """Return True if the request has no options."""
         return self == ManualRequest()
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A gap on its way into the queue.
+    """Gap that is to be queued as a job.
 
     Attributes:
-        added_at: When the item came into the library; newest goes first.
-        reason: The sentence that says why this is a gap.
-        is_held: Waits for its title to be released from the backlog.
+        title: Name of the item, for messages.
+        added_at: Moment the item came into the library.
+        reason: Reason of the decision.
+        is_held: True if the job waits until its title is released from the backlog.
     """
 
     server_id: ServerId
@@ -120,13 +123,13 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How a track was made, so that a better one may take its place.
+    """Origin of a track, which later decides whether a better track replaces it.
 
     Attributes:
-        how: The same as a sentence.
-        recognizer: What heard the words; empty where they were read.
-        score: How sure it was on average, 0 to 1.
-        translator: What translated them; empty where they stayed as they were.
+        how: Origin as a sentence.
+        recognizer: Speech backend and model; empty for a source that was a text track.
+        score: Mean confidence of the recognizer, 0 to 1; None without a recognizer.
+        translator: Translation backend and model; empty without translation.
     """
 
     how: str = ""
@@ -135,25 +138,31 @@ class Provenance:
     translator: str = ""
 
     def __str__(self) -> str:
-        """Read as the sentence."""
+        """Return the sentence."""
         return self.how
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One wanted language of one media source.
+    """Work on one target of one media source.
 
     Attributes:
-        attempts: Attempts of the present stage that were started and counted.
-        next_try_at: Not before this moment, UTC.
-        reason: Why it waits, failed, was settled, or is a gap.
-        reason_code: Stable word for the same, empty while nothing went wrong.
-        fingerprint: Of the media, once it was read.
-        source_ref: Document with the source cues, once they are known.
-        track_ref: Document with the finished track, once it is made.
-        grade: How the finished track was made.
-        sends: How often its track was sent.
-        looks: How often it was looked for in vain since it was sent last.
+        title: Name of the item, for messages.
+        added_at: Moment the item came into the library, UTC.
+        attempts: Counted attempts of the present stage.
+        next_try_at: Earliest moment of the next attempt, UTC.
+        reason: Reason of the gap, the wait, the skip or the failure.
+        reason_code: Stable code of the reason, empty while nothing went wrong.
+        fingerprint: Identity of the media file; None until it was read.
+        source_ref: Hash of the document with the source cues; None until they exist.
+        track_ref: Hash of the document with the finished track; None until it exists.
+        is_held: True if the job waits until its title is released from the backlog.
+        ready_at: Moment the finished track began to wait for delivery; None until then.
+        request: Options of the request.
+        provenance: Origin of the finished track.
+        upload_attempts: Number of uploads of the finished track.
+        confirm_attempts: Number of unsuccessful confirm attempts since the last upload.
+        claim: Number of the present claim; outcomes of earlier claims are ignored.
     """
 
     id: JobId
@@ -175,18 +184,26 @@ class Job:
     track_ref: ContentHash | None = None
     is_held: bool = False
     ready_at: datetime | None = None
-    """When its track was finished and began to wait for delivery."""
     request: ManualRequest = ManualRequest()
     provenance: Provenance = Provenance()
     upload_attempts: int = 0
     confirm_attempts: int = 0
     claim: int = 0
-    """Which claim of it this is: what an earlier one reports changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a stage decided about its job; made by the named constructors."""
+    """Result of a stage: the next state of its job. Built by the named constructors.
+
+    Attributes:
+        state: Next state.
+        stage: Next stage; None keeps the present one.
+        wait: Delay before the next attempt.
+        reason: Reason for users.
+        reason_code: Stable code of the reason.
+        keeps_attempts: True if the count of attempts goes on; else it starts at zero.
+        gives_back_attempt: True if the present attempt does not count.
+    """
 
     state: JobState
     stage: Stage | None = None
@@ -198,40 +215,40 @@ class Outcome:
 
     @classmethod
     def next(cls, stage: Stage, reason: str = "", wait: timedelta = timedelta(0)) -> "Outcome":
-        """Go on with `stage`, not before `wait` has passed."""
+        """Continue with `stage` after `wait`."""
         return cls(JobState.QUEUED, stage, wait, reason)
 
     @classmethod
     def waiting(cls, stage: Stage, wait: timedelta, reason: str, code: str) -> "Outcome":
-        """Nothing is wrong: the stage waits for a better moment."""
+        """Run `stage` after `wait`; the delay is not a failure."""
         return cls(JobState.QUEUED, stage, wait, reason, code)
 
     @classmethod
     def again(cls, wait: timedelta, reason: str, code: str = "") -> "Outcome":
-        """Run the same stage again later; the attempts so far stay counted."""
+        """Run the same stage again after `wait`; earlier attempts stay counted."""
         return cls(JobState.QUEUED, None, wait, reason, code, keeps_attempts=True)
 
     @classmethod
     def parked(cls, wait: timedelta, reason: str, code: str) -> "Outcome":
-        """Wait for a neighbour; this attempt does not count."""
+        """Wait for a service or resource; this attempt does not count."""
         return cls(JobState.PARKED, None, wait, reason, code, gives_back_attempt=True)
 
     @classmethod
     def handed_back(cls) -> "Outcome":
-        """Be due again as if it had not been claimed: the attempt was ended from outside."""
+        """Requeue the job as if it had not been claimed, after its attempt was interrupted."""
         return cls(JobState.QUEUED, gives_back_attempt=True)
 
     @classmethod
     def done(cls, reason: str) -> "Outcome":
-        """The track is where viewers find it."""
+        """Finish the job: the track is delivered."""
         return cls(JobState.DONE, None, reason=reason)
 
     @classmethod
     def skipped(cls, reason: str, code: str) -> "Outcome":
-        """Nothing is to be made, and that is remembered."""
+        """Make no track and remember the decision."""
         return cls(JobState.SKIPPED, None, reason=reason, reason_code=code)
 
     @classmethod
     def failed(cls, reason: str, code: str) -> "Outcome":
-        """Give up until a person asks again."""
+        """Fail the job until a user or a later scan starts it again."""
         return cls(JobState.FAILED, None, reason=reason, reason_code=code)

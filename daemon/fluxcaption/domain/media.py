@@ -10,24 +10,26 @@ from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, Serve
 TEXT_CODECS = frozenset(
     {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "vtt", "text", "ttml", "sami", "microdvd"}
 )
-"""Subtitle codecs that carry text; teletext (dvbtxt) and pictures (pgs, vobsub, dvb) do not count."""
+"""Subtitle codecs that carry text; teletext (dvbtxt) and images (pgs, vobsub, dvb) do not count."""
 
-_PICTURES = ("pgs", "dvdsub", "vobsub", "dvbsub", "xsub", "dvbtxt", "teletext")
+_IMAGE_CODECS = ("pgs", "dvdsub", "vobsub", "dvbsub", "xsub", "dvbtxt", "teletext")
 
 
 def is_picture_codec(codec: str) -> bool:
-    """Whether a subtitle codec carries pictures or teletext, in the spelling of any server or library."""
+    """Return True if a subtitle codec carries images or teletext, in the spelling of any server."""
     name = codec.lower().replace("_", "")
-    return name in {"sub", "sup"} or any(picture in name for picture in _PICTURES)
+    return name in {"sub", "sup"} or any(image_codec in name for image_codec in _IMAGE_CODECS)
 
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
-    """One sound track inside a media file.
+    """One audio track inside a media file.
 
     Attributes:
         ordinal: Position among the embedded audio tracks, from 0 (`0:a:<ordinal>` of ffmpeg).
-        language: What the file says, normalised; None when it says nothing.
+        language: Language in the file, normalized; None if the file names none.
+        is_original: True if the track is flagged as the original language.
+        is_commentary: True for a commentary or audio description, by disposition or title.
     """
 
     ordinal: int
@@ -37,18 +39,19 @@ class AudioTrack:
     is_default: bool = False
     is_original: bool = False
     is_commentary: bool = False
-    """Commentary or audio description, told by disposition or title."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubtitleTrack:
-    """One subtitle track, embedded or beside the file.
+    """One subtitle track, embedded or a file beside the media.
 
     Attributes:
-        handle: How the adapter that listed it finds it again in this answer; not valid in another answer.
+        handle: Reference of the adapter that listed the track; valid only within the same answer.
+        language: Language by tag, name or content; None if unknown.
         ordinal: Position among the embedded subtitle tracks, from 0; None for an external track.
-        path: Where an external track lies, as its library spells it.
-        suffix: What the name of an external track has beyond its media's: `fluxcaption.de.srt`.
+        path: Path of an external track, in the spelling of its library; None for an embedded track.
+        suffix: Part of an external track's name after the name of its media: `fluxcaption.de.srt`.
+        is_signs: True if the title says that the track has only signs or song texts.
     """
 
     handle: str
@@ -63,32 +66,36 @@ class SubtitleTrack:
     is_text: bool = True
     is_commentary: bool = False
     is_signs: bool = False
-    """Only what is written in the picture, or sung: told by its title."""
 
     @property
     def key(self) -> str:
-        """What tells it from the other tracks of its media source, whatever index it has in an answer."""
+        """Return the identity of the track in its media source, independent of its index in an answer."""
         return self.path or f"embedded {self.ordinal} {self.codec} {self.title}"
 
     @property
     def has_full_dialogue(self) -> bool:
-        """Whether it has the whole dialogue as text, in whatever language."""
+        """Return True if the track has the whole dialogue as text, in any language."""
         return self.is_text and not self.is_forced and not self.is_commentary and not self.is_signs
 
     @property
     def is_external(self) -> bool:
-        """Whether the track is a file of its own."""
+        """Return True if the track is a file of its own."""
         return self.ordinal is None
 
     @property
+    def label(self) -> str:
+        """Return the name of the track in a sentence: `Film.de.srt`, `embedded track 1`."""
+        return self.file_name if self.is_external else f"embedded track {(self.ordinal or 0) + 1}"
+
+    @property
     def file_name(self) -> str:
-        """Name of an external track without its folder, whichever slashes its server uses."""
-        return (self.path or "").replace("\\", "/").rsplit("/", 1)[-1]
+        """Return the name of an external track without its folder, for both kinds of slashes."""
+        return _with_forward_slashes(self.path or "").rsplit("/", 1)[-1]
 
     @property
     def folder(self) -> str:
-        """Folder of an external track, with forward slashes."""
-        return (self.path or "").replace("\\", "/").rpartition("/")[0]
+        """Return the folder of an external track, with forward slashes."""
+        return _with_forward_slashes(self.path or "").rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +103,9 @@ class MediaSource:
     """One file or version of an item.
 
     Attributes:
-        path: Where it lies, as its library spells it.
-        revision: Changes when the bytes change (an mtime or the server's ETag of the file).
+        path: Path in the spelling of the library.
+        revision: Value that changes with the bytes (an mtime or the server's ETag of the file).
+        is_remote: True if the bytes are no file of the library: a stream address or a mounted cloud folder.
     """
 
     id: SourceId
@@ -108,27 +116,30 @@ class MediaSource:
     audio: tuple[AudioTrack, ...] = ()
     subtitles: tuple[SubtitleTrack, ...] = ()
     is_remote: bool = False
-    """Its bytes are not a file of the library: a stream address, or a cloud folder mounted as if it were a disk."""
 
     @property
     def folder(self) -> str:
-        """Where it lies, with forward slashes."""
-        return self.path.replace("\\", "/").rpartition("/")[0]
+        """Return the folder of the file, with forward slashes."""
+        return _with_forward_slashes(self.path).rpartition("/")[0]
 
     @property
     def stem(self) -> str:
-        """File name without folder and extension: what its sidecars start with."""
+        """Return the file name without folder and extension, with which the names of sidecars begin."""
         return stem_of(self.path)
 
 
 def stem_of(path: str) -> str:
-    """Name of a media file without folder and extension, whichever slashes its library uses."""
-    name = path.replace("\\", "/").rsplit("/", 1)[-1]
+    """Return the name of a media file without folder and extension, for both kinds of slashes."""
+    name = _with_forward_slashes(path).rsplit("/", 1)[-1]
     return name.rsplit(".", 1)[0] if "." in name[1:] else name
 
 
+def _with_forward_slashes(path: str) -> str:
+    return path.replace("\\", "/")
+
+
 class ItemKind(StrEnum):
-    """What sort of thing is watched."""
+    """Kind of an item."""
 
     MOVIE = "movie"
     EPISODE = "episode"
@@ -137,12 +148,18 @@ class ItemKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One film or episode with all its versions.
+    """One film, episode or video with all its versions.
 
     Attributes:
-        etag: Changes with every save of the item in its library.
-        added_at: When it came into the library, UTC; the file's own time where nothing better is known.
-        original_language: What the library says the work was made in.
+        library: Name of the library.
+        etag: Value that changes with every save of the item in its library.
+        added_at: Moment the item came into the library, UTC; the time of the file if the library has none.
+        original_language: Language the work was made in, according to the library.
+        skipped: Reason to do nothing with the item; empty for an ordinary item.
+        broken: Reason and fix for media that cannot be read; empty for readable media. Every scan reads the
+            media again.
+        is_folder: True for a series or season, which stands for its episodes.
+        is_probe_pending: True if the library has not read the streams yet; every scan reads the item.
     """
 
     server_id: ServerId
@@ -161,16 +178,12 @@ class Item:
     tags: tuple[str, ...] = ()
     collections: tuple[str, ...] = ()
     skipped: str = ""
-    """Why nothing is done with this item at all; empty for an ordinary one."""
     broken: str = ""
-    """Why its media cannot be read, with what to do; it is looked at again each time. Empty for an ordinary one."""
     is_folder: bool = False
-    """A series or season: its episodes are meant."""
     is_probe_pending: bool = False
-    """Whether the library has not read its streams yet: it is looked at again whether or not it seems changed."""
 
     def source(self, source_id: SourceId) -> MediaSource | None:
-        """The media source of that id, if this item still has it."""
+        """Return the media source with that id, or None if the item has no such version."""
         return next((source for source in self.sources if source.id == source_id), None)
 
 
@@ -179,7 +192,7 @@ class Library:
     """One library of a server.
 
     Attributes:
-        id: The server's own id of it.
+        id: Id on the server.
     """
 
     id: str
@@ -188,7 +201,7 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class ServerIdentity:
-    """Who answered."""
+    """Identity of the server that answered."""
 
     id: ServerId
     name: str
@@ -197,7 +210,7 @@ class ServerIdentity:
 
 @dataclass(frozen=True, slots=True)
 class MediaIdentity:
-    """What tells one media file from another without its name.
+    """Identity of a media file, independent of its name.
 
     Attributes:
         fingerprint: Hash over size, duration and three ranged reads.
@@ -210,11 +223,13 @@ class MediaIdentity:
 
 @dataclass(frozen=True, slots=True)
 class FinishedTrack:
-    """A subtitle ready to be delivered.
+    """Subtitle file that is ready for delivery.
 
     Attributes:
-        extension: Without the dot.
-        content_hash: Over `content`.
+        marker: Name under which the track is recognized as made by FluxCaption.
+        extension: File extension without the dot.
+        content: Bytes of the file.
+        content_hash: Hash over `content`.
     """
 
     target: LanguageTag
@@ -224,5 +239,5 @@ class FinishedTrack:
     content_hash: ContentHash
 
     def file_name(self, stem: str) -> str:
-        """`<stem>.<marker>.<lang>.<ext>`: the marker left of the language, so that every server reads both."""
+        """Return `<stem>.<marker>.<language>.<extension>`; servers read a title only left of the language."""
         return f"{stem}.{self.marker}.{self.target.file_suffix}.{self.extension}"

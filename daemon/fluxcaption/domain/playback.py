@@ -1,4 +1,4 @@
-"""Who watches what, and what that means for our work."""
+"""Playback on the server, and how long a played item must not be changed."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,23 +7,25 @@ from datetime import datetime, timedelta
 from fluxcaption.domain.units import ItemId, SourceId
 
 QUIET_PERIOD_AFTER_PLAYBACK = timedelta(minutes=10)
-"""Nothing of an item is changed while it is played and this long after: a change renumbers its tracks under the viewer (contract 4.6)."""
+"""Time after playback during which an item is not changed: a change renumbers its tracks (contract 4.6)."""
 
 CHECK_IN_WITHIN = timedelta(seconds=90)
-"""A client that reports less often than this has gone away (contract 11)."""
+"""Age of a playback report after which the client counts as gone (contract 11)."""
 
 FOLLOWED_FOR = timedelta(hours=48)
-"""A series counts as being watched for so long after an episode of it was played."""
+"""Time after playback of an episode during which its series counts as being watched."""
 
 NEXT_EPISODES = 2
+"""Number of episodes after the played one that get a higher priority."""
 
 
 @dataclass(frozen=True, slots=True)
 class Playing:
-    """Something that is being watched right now.
+    """Item that is being played.
 
     Attributes:
-        source_id: The version that plays; equal to the item's id where the client does not say.
+        source_id: Played version; equal to the id of the item if the client does not name a version.
+        seen_at: Moment of the latest report about the playback.
     """
 
     item_id: ItemId
@@ -34,7 +36,7 @@ class Playing:
 def do_not_disturb_until(
     item_id: ItemId, source_ids: Collection[SourceId], seen: Sequence[Playing]
 ) -> datetime | None:
-    """Until when an item is left alone because somebody watches it or just did; None when nobody does."""
+    """Return the end of the time in which playback forbids changes to an item; None without playback."""
     moments = [
         playing.seen_at
         for playing in seen

@@ -1,4 +1,4 @@
-"""When a failed attempt is made again: a decision as a value."""
+"""Retry decisions: the outcome of a job after a failed attempt or a crash of the daemon."""
 
 from datetime import timedelta
 
@@ -6,50 +6,55 @@ from fluxcaption.domain.errors import ItemGone, JobError, ParkedError, Transient
 from fluxcaption.domain.jobs import Job, JobState, Outcome
 
 RETRY_DELAYS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
-"""After the first, second … counted failure of a stage; one more failure ends the job."""
+"""Delays after the first, second … counted failure of a stage; one more failure ends the job."""
 
 FAILED_RETRY_DELAYS = (timedelta(days=1), timedelta(days=4), timedelta(days=14), timedelta(days=60))
-"""A job that failed for good starts again when a pass still finds its gap and so much time went by; the last pause repeats."""
+"""Delays after which a failed job starts again if a scan still finds its gap; the last delay repeats."""
 
-PARKED_PAUSE = timedelta(minutes=2)
-"""How often a parked job looks by itself whether its neighbour is back."""
+PARKED_RETRY_DELAY = timedelta(minutes=2)
+"""Interval at which a parked job is tried without a signal that its service is back."""
 
-GONE_PAUSE = timedelta(seconds=60)
-"""An item that a server merges, renumbers or scans is away for a moment: it is looked for once more."""
+ITEM_GONE_RETRY_DELAY = timedelta(seconds=60)
+"""Delay before an unknown item is looked up once more; servers hide items while they scan or merge."""
 
 MAX_DELAY = timedelta(days=1)
-"""No job and no event waits longer than this: one that is due later was written by a clock that went ahead."""
+"""Longest wait of a job or event; a later due time was written while the clock was ahead."""
 
 MAX_CRASHES = 3
-"""So many times in a row may the process die while it works at a job that gets no further."""
+"""Number of consecutive crashes of the process during one job, without progress, that fails the job."""
 
-SUSPECT_PAUSE = timedelta(minutes=10)
-"""Jobs that were in hand at two crashes go on one by one, so that the third tells which of them it is."""
+SUSPECT_RETRY_DELAY = timedelta(minutes=10)
+"""Delay between jobs that ran during two crashes; run one by one, a third crash shows the cause."""
 
 POISON = "poison"
+"""Reason code of a job that failed because of `MAX_CRASHES`."""
 
 
 def after_failure(error: JobError, job: Job) -> Outcome:
-    """Decide what becomes of a job whose stage failed; `attempts` has counted this one."""
-    sentence = str(error)
+    """Return the outcome of a job whose stage failed; `job.attempts` includes the failed attempt."""
+    reason = str(error)
     if isinstance(error, ItemGone):
-        return (
-            Outcome(JobState.CANCELLED, reason=sentence, reason_code=error.code)
-            if job.reason_code == error.code
-            else Outcome.again(GONE_PAUSE, sentence, error.code)
-        )
+        if job.reason_code == error.code:
+            return Outcome(JobState.CANCELLED, reason=reason, reason_code=error.code)
+        return Outcome.again(ITEM_GONE_RETRY_DELAY, reason, error.code)
     if isinstance(error, ParkedError):
-        return Outcome.parked(PARKED_PAUSE, sentence, error.code)
+        return Outcome.parked(PARKED_RETRY_DELAY, reason, error.code)
     if isinstance(error, TransientError) and job.attempts <= len(RETRY_DELAYS):
-        return Outcome.again(RETRY_DELAYS[job.attempts - 1], sentence, error.code)
-    return Outcome.failed(sentence, error.code)
+        return Outcome.again(RETRY_DELAYS[job.attempts - 1], reason, error.code)
+    return Outcome.failed(reason, error.code)
 
 
 def after_crash(crashes: int, suspects: int) -> Outcome:
-    """Decide what becomes of a job that was in hand when the process died for the `crashes`-th time, behind so many others that may be the cause."""
+    """Return the outcome of a job that was running when the process died.
+
+    Args:
+        crashes: Consecutive crashes during this job, including the latest one.
+        suspects: Number of other jobs that may be the cause and run before this job.
+    """
     if crashes >= MAX_CRASHES:
         return Outcome.failed(
-            f"the daemon died {crashes} times while it worked at this: `fluxcaption jobs retry` lets it try again",
+            f"the daemon died {crashes} times during this job. Run `fluxcaption jobs retry` to try it again.",
             POISON,
         )
-    return Outcome.again(SUSPECT_PAUSE * suspects if crashes == MAX_CRASHES - 1 else timedelta(0), "")
+    delay = SUSPECT_RETRY_DELAY * suspects if crashes == MAX_CRASHES - 1 else timedelta(0)
+    return Outcome.again(delay, "")

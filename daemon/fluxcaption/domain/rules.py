@@ -1,4 +1,4 @@
-"""What the household wants of one media source: its defaults, changed by the first rule that matches."""
+"""Language settings for one media source: the defaults, changed by the first rule that matches."""
 
 import re
 from dataclasses import dataclass, replace
@@ -10,10 +10,11 @@ from fluxcaption.domain.media import Item, MediaSource
 
 @dataclass(frozen=True, slots=True)
 class TargetRule:
-    """A language the household reads.
+    """Wanted subtitle language.
 
     Attributes:
-        only_foreign: Only where no sound track is understood.
+        target: Target language.
+        only_foreign: True if the target is wanted only without an audio track in an understood language.
     """
 
     target: LanguageTag
@@ -22,15 +23,21 @@ class TargetRule:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Something else is wanted of a part of the library; an empty condition holds for everything.
+    """Exception for a part of the library: conditions and their effects; an empty condition always holds.
 
     Attributes:
-        path: Pattern over the server's path: `*` within a folder, `**` over folders.
-        kind: movie, episode or video.
-        sources: Acceptable source languages, best first; empty: whatever there is.
-        skip: Nothing is made.
-        allows_remote: Media that is no file of the library is used, too.
-        hearing_impaired_covers: Whether a track for the hearing impaired serves; None: as the defaults say.
+        library: Name of the library.
+        series: Name of the series.
+        path: Pattern over the path on the server: `*` within a folder, `**` over folders.
+        tag: Tag of the item.
+        collection: Name of a collection that contains the item.
+        kind: `movie`, `episode` or `video`.
+        targets: Wanted languages; empty: those of the defaults.
+        sources: Accepted source languages, best first; empty: those of the defaults.
+        skip: True if no track is made.
+        allows_remote: True if media that is not a file of the library is included.
+        hearing_impaired_covers: True if a track for the hearing impaired covers its language; None: as in the
+            defaults.
     """
 
     library: str = ""
@@ -47,7 +54,7 @@ class Rule:
 
     @property
     def name(self) -> str:
-        """Its conditions, as a sentence names it."""
+        """Return the conditions as part of a sentence."""
         parts = (
             ("library", self.library),
             ("series", self.series),
@@ -59,7 +66,7 @@ class Rule:
         return ", ".join(f"{name} {value}" for name, value in parts if value) or "everything"
 
     def matches(self, item: Item, source: MediaSource) -> bool:
-        """Whether every condition it names holds; names are compared without case."""
+        """Return True if every condition holds; names are compared without case."""
         return (
             (not self.library or self.library.casefold() == item.library.casefold())
             and (not self.series or self.series.casefold() == item.series.casefold())
@@ -69,20 +76,26 @@ class Rule:
                 not self.collection
                 or self.collection.casefold() in {name.casefold() for name in item.collections}
             )
-            and (not self.path or bool(_pattern(self.path).fullmatch(source.path.replace("\\", "/"))))
+            and (not self.path or bool(_path_pattern(self.path).fullmatch(source.path.replace("\\", "/"))))
         )
 
 
 @dataclass(frozen=True, slots=True)
 class EffectivePolicy:
-    """What the household wants, as the decisions need it.
+    """Language settings that apply to one media source.
 
     Attributes:
-        makes_spoken: Whether a target that equals the spoken language is made.
-        marker: How our own tracks are named.
-        sources: Acceptable source languages, best first; empty: whatever there is.
-        yields_to_human: Whether our track goes when a human's arrives.
-        rule: The rule these come from; empty for the defaults.
+        targets: Wanted languages in the order of the configuration.
+        understood: Languages that viewers understand without subtitles.
+        makes_spoken_language: True if a target that equals the spoken language is made.
+        strictness: Parts of a tag that must agree before a track serves a target.
+        marker: Name under which FluxCaption tracks are recognized.
+        sources: Accepted source languages, best first; empty: any language.
+        yields_to_human: True if a FluxCaption track is removed when a human-made track arrives.
+        hearing_impaired_covers: True if a track for the hearing impaired covers its language.
+        allows_remote: True if media that is not a file of the library is included.
+        skip: True if no track is made.
+        rule: Name of the rule that applied; empty for the defaults.
     """
 
     targets: tuple[TargetRule, ...]
@@ -101,7 +114,7 @@ class EffectivePolicy:
 def policy_for(
     item: Item, source: MediaSource, defaults: EffectivePolicy, rules: tuple[Rule, ...]
 ) -> EffectivePolicy:
-    """The defaults, with what the first matching rule names put in their place."""
+    """Return the defaults with the effects of the first matching rule."""
     rule = next((rule for rule in rules if rule.matches(item, source)), None)
     if rule is None:
         return defaults
@@ -118,7 +131,7 @@ def policy_for(
 
 
 @lru_cache(maxsize=256)
-def _pattern(glob: str) -> re.Pattern[str]:
+def _path_pattern(glob: str) -> re.Pattern[str]:
     parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     return re.compile(
         "".join(parts.get(part) or re.escape(part) for part in re.split(r"(\*\*/|\*\*|\*|\?)", glob)),

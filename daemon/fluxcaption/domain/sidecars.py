@@ -1,6 +1,6 @@
-"""What a sidecar's file name says, read as media servers read it.
+"""Facts in the file names of sidecars, read the way media servers read them.
 
-Source: server contract, section 7.6: the dot is the only delimiter, tokens are read right to left.
+Source: server contract, section 7.6: the dot is the only delimiter; tokens are read from right to left.
 """
 
 from dataclasses import dataclass
@@ -9,22 +9,24 @@ from fluxcaption.domain.language import LanguageTag, normalize
 from fluxcaption.domain.sources import MACHINE_MARKS
 
 EXTENSIONS = ("ass", "sami", "smi", "srt", "ssa", "ttml", "vtt")
-"""Text subtitles that are looked for beside a media file."""
+"""Extensions of the text subtitles that are looked for beside a media file."""
 
 _HEARING_IMPAIRED = frozenset({"cc", "hi", "sdh"})
-_NO_LANGUAGES = MACHINE_MARKS | {"cc", "sdh"}
-"""Codes of rare languages among them that no server knows."""
+_NO_LANGUAGE_TOKENS = MACHINE_MARKS | {"cc", "sdh"}
+"""Tokens that are never a language, although some are codes of rare languages that no server knows."""
 
 _HINDI = LanguageTag("hi")
-"""Its code stands for the hearing impaired, too: where another language lies to the left."""
+"""Language whose code also means hearing impaired, if another language stands left of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SidecarName:
-    """The facts in one file name.
+    """Facts in one file name.
 
     Attributes:
-        title: The tokens that mean nothing to a server, in order.
+        language: Language; None if the name has none.
+        title: Tokens without a meaning for servers, in order, joined by dots.
+        extension: Extension without the dot, lower case.
     """
 
     language: LanguageTag | None
@@ -35,30 +37,30 @@ class SidecarName:
 
 
 def suffix_of(stem: str, file_name: str) -> str:
-    """What the name of a file says right of a media file's stem, without the dot; empty when it is not called after it."""
+    """Return the part of a file name after the stem of a media file and a dot; empty for another stem."""
     return file_name[len(stem) + 1 :] if file_name.lower().startswith(stem.lower() + ".") else ""
 
 
 def read_sidecar_name(stem: str, file_name: str) -> SidecarName | None:
-    """Read the name of a file beside a media file with that stem; None when it is not its sidecar."""
+    """Return the facts in the name of a sidecar of the media file `stem`; None for any other file."""
     *tokens, extension = suffix_of(stem, file_name).split(".")
     if extension.lower() not in EXTENSIONS:
         return None
     language: LanguageTag | None = None
-    forced = impaired = False
+    is_forced = is_hearing_impaired = False
     title: list[str] = []
     for token in reversed(tokens):
         lower = token.lower()
-        tag = normalize(token) if lower not in _NO_LANGUAGES else None
+        tag = normalize(token) if lower not in _NO_LANGUAGE_TOKENS else None
         if "default" in lower:
             continue
         if "forced" in lower or "foreign" in lower:
-            forced = True
+            is_forced = True
         elif tag is not None and (language is None or language == _HINDI):
-            impaired = impaired or language is not None
+            is_hearing_impaired = is_hearing_impaired or language is not None
             language = tag
         elif lower in _HEARING_IMPAIRED:
-            impaired = True
+            is_hearing_impaired = True
         else:
             title.insert(0, token)
-    return SidecarName(language, ".".join(title), extension.lower(), forced, impaired)
+    return SidecarName(language, ".".join(title), extension.lower(), is_forced, is_hearing_impaired)

@@ -1,4 +1,4 @@
-"""Saved transcripts and translations, and the keys that find them again."""
+"""Stored transcripts and the keys under which transcripts and translations are stored."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,14 @@ from fluxcaption.domain.units import Fingerprint, Ms
 
 @dataclass(frozen=True, slots=True)
 class TranscriptKey:
-    """Names one sound heard in one way; nothing about jobs, ids or paths.
+    """Key of the transcript of one audio track; independent of jobs, ids and paths.
 
     Attributes:
-        ordinal: Of the audio track.
-        settings_hash: Of everything that changes what is heard.
+        fingerprint: Identity of the media file.
+        ordinal: Position among the embedded audio tracks, from 0.
+        recognizer: Name of the backend and model.
+        model_revision: Revision of the model.
+        asr_settings_key: Hash of every setting that changes the transcript.
     """
 
     fingerprint: Fingerprint
@@ -25,10 +28,11 @@ class TranscriptKey:
 
 @dataclass(frozen=True, slots=True)
 class TranscribedWindow:
-    """One window of a transcript that was heard and saved.
+    """One stored window of a transcript.
 
     Attributes:
-        start: Where the window begins; sound before the end of it need not be heard again.
+        start: First moment of the window, ms.
+        end: Last moment of the window, ms; audio before it is not transcribed again.
     """
 
     start: Ms
@@ -38,11 +42,12 @@ class TranscribedWindow:
 
 @dataclass(frozen=True, slots=True)
 class SavedTranscript:
-    """A transcript as far as it was heard.
+    """Stored transcript, complete or partial.
 
     Attributes:
-        language: Empty until it is known.
-        heard_until: Everything before is heard.
+        language: Spoken language; None until it is detected.
+        transcribed_until: End of the transcribed audio, ms.
+        windows: Transcribed windows in order of time.
     """
 
     id: int
@@ -54,7 +59,13 @@ class SavedTranscript:
 
 @dataclass(frozen=True, slots=True)
 class TranslationKey:
-    """Names one way to translate; with the source text it finds an earlier translation."""
+    """Key of stored translations; together with the source text it identifies one translation.
+
+    Attributes:
+        backend: Name of the translation backend and model.
+        model_revision: Revision of the model.
+        glossary: Hash of the glossary, empty without one.
+    """
 
     source: LanguageTag
     target: LanguageTag

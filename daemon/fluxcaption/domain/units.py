@@ -1,4 +1,4 @@
-"""The plain values everything else is measured and named in."""
+"""Types for plain values: times, ids and hashes."""
 
 from typing import NewType
 
@@ -6,20 +6,22 @@ Ms = NewType("Ms", int)
 """Whole milliseconds, from the start of the media source unless the name says otherwise."""
 
 ServerId = NewType("ServerId", str)
-"""The identity a media server gives itself; every stored fact about an item carries it."""
+"""Identity that a media server reports for itself; part of every stored fact about an item."""
 
 ItemId = NewType("ItemId", str)
-"""A film or an episode, in its server's own spelling (32 hex digits for Jellyfin)."""
+"""Id of an item in the spelling of its server (32 hex digits for Jellyfin)."""
 
 SourceId = NewType("SourceId", str)
-"""One media source: one file or version of an item."""
+"""Id of a media source: one file or version of an item."""
 
 JobId = NewType("JobId", int)
+"""Row id of a job."""
+
 UnitId = NewType("UnitId", str)
-"""Names one piece of text or sound inside a batch; a reply is matched by it, never by position."""
+"""Id of one piece of text or audio in a batch; replies are matched by id, never by position."""
 
 ContentHash = NewType("ContentHash", str)
 """SHA-256 in hex."""
 
 Fingerprint = NewType("Fingerprint", str)
-"""Names the bytes of one media file, wherever it lies and whatever its id is."""
+"""Identity of the bytes of one media file, independent of its path and id."""

@@ -1,10 +1,10 @@
-"""Units of work on threads of this process, a bounded number at a time."""
+"""Executor on threads of this process, and the block store that it uses."""
 
 import asyncio
 import hashlib
 import os
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -18,30 +18,30 @@ BlockingHandler = Callable[[WorkUnit], UnitResult]
 
 
 class MemoryBlocks:
-    """A block store for executors that share our memory; a block put twice is dropped with its second drop."""
+    """BlockStore in memory; a block that is put twice is deleted with its second drop."""
 
     def __init__(self) -> None:
         self._blocks: dict[ContentHash, tuple[Samples, int]] = {}
         self._lock = threading.Lock()
 
     def put(self, samples: Samples) -> ContentHash:
-        """Keep a block until it is dropped."""
-        name = ContentHash(hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest())
+        """Store a block until it is dropped as often as it was put, and return its hash."""
+        block = ContentHash(hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest())
         with self._lock:
-            _, holders = self._blocks.get(name, (samples, 0))
-            self._blocks[name] = (samples, holders + 1)
-        return name
+            _, uses = self._blocks.get(block, (samples, 0))
+            self._blocks[block] = (samples, uses + 1)
+        return block
 
     def get(self, block: ContentHash) -> Samples:
-        """The block of that hash."""
+        """Return a stored block."""
         return self._blocks[block][0]
 
     def drop(self, block: ContentHash) -> None:
-        """Forget a block."""
+        """Release a block; it is deleted with its last use."""
         with self._lock:
-            samples, holders = self._blocks[block]
-            if holders > 1:
-                self._blocks[block] = (samples, holders - 1)
+            samples, uses = self._blocks[block]
+            if uses > 1:
+                self._blocks[block] = (samples, uses - 1)
             else:
                 del self._blocks[block]
 
@@ -50,36 +50,29 @@ class MemoryBlocks:
 
 
 class ThreadExecutor:
-    """Runs what computes on its own gentle threads, and what waits for others (translation) on the loop."""
+    """Executor that runs units on its own threads of low priority, at most `size` at a time."""
 
-    def __init__(
-        self,
-        size: int,
-        nice: int,
-        computing: Mapping[WorkKind, BlockingHandler],
-        waiting: Mapping[WorkKind, Callable[[WorkUnit], Awaitable[UnitResult]]] | None = None,
-    ) -> None:
+    def __init__(self, size: int, nice: int, handlers: Mapping[WorkKind, BlockingHandler]) -> None:
         self._threads = ThreadPoolExecutor(
-            max_workers=size, thread_name_prefix="hear", initializer=lower_priority, initargs=(nice,)
+            max_workers=size,
+            thread_name_prefix="recognize",
+            initializer=lower_priority,
+            initargs=(nice,),
         )
-        self._computing = dict(computing)
-        self._waiting = dict(waiting or {})
+        self._handlers = dict(handlers)
 
     async def run(self, unit: WorkUnit) -> UnitResult:
-        """Run one unit to its end; errors of the handler come out as they are."""
-        if (handler := self._waiting.get(unit.kind)) is not None:
-            return await handler(unit)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._computing[unit.kind], unit
-        )
+        """Run one unit and return its result; errors of the handler are raised unchanged."""
+        handler = self._handlers[unit.kind]
+        return await asyncio.get_running_loop().run_in_executor(self._threads, handler, unit)
 
     async def close(self) -> None:
-        """Begin nothing more; what runs ends by itself."""
+        """Start no further units; units that are running end in the background."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def lower_priority(nice: int) -> None:
-    """Make the calling thread, and every thread it starts from now on, step back behind the household's."""
-    # Nice is per thread on Linux; elsewhere the whole process is not ours to slow down.
+    """Set the nice value of the calling thread and of every thread it starts from now on, -20 to 19."""
+    # Nice applies per thread on Linux only; elsewhere it would slow down the event loop, too.
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)

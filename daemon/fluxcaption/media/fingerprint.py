@@ -1,4 +1,4 @@
-"""What tells one media file from another without its name: size, duration and three ranged reads."""
+"""Fingerprint of a media file: size, duration and three ranged reads; independent of name and location."""
 
 import hashlib
 from pathlib import Path
@@ -10,10 +10,17 @@ from fluxcaption.media.remote import FIRST_CHUNK_BYTES, RemoteFile
 from fluxcaption.ports.media import MediaLocation
 
 READ_BYTES = FIRST_CHUNK_BYTES
+"""Length of each of the three reads; a remote read of this length is a single request."""
 
 
 def identify(location: MediaLocation, duration_ms: Ms) -> MediaIdentity:
-    """Read the start, the middle and the end of a file, over HTTP too, and hash them with its size and length."""
+    """Hash size, duration and `READ_BYTES` each from the start, the middle and the end of a file.
+
+    Raises:
+        MediaUnreadable: The file is missing, not readable, or empty.
+        ServiceUnreachable: The server of a URL gave no usable answer.
+        KeyRejected: The server of a URL rejects the key.
+    """
     size, pieces = _read_remote(location) if location.is_remote else _read_local(Path(location.address))
     digest = hashlib.sha256(f"{size}:{duration_ms}:".encode())
     for piece in pieces:
@@ -30,7 +37,7 @@ def _read_local(path: Path) -> tuple[int, list[bytes]]:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             if size == 0:
-                raise MediaUnreadable(path.name, "it is empty")
+                raise MediaUnreadable(path.name, "it is empty. Copy it again.")
             pieces = []
             for offset in _offsets(size):
                 file.seek(offset)

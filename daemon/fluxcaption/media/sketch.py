@@ -1,4 +1,11 @@
-"""Knows a sound again when its file was remuxed: how loud six stretches of it are."""
+"""Recognition of the same audio after a remux or a re-encoding, by loudness envelopes.
+
+A sketch is the loudness envelope of six excerpts of 10 s, spread evenly over the audio: the logarithm of the
+RMS level in frames of 50 ms. Two excerpts match if the normalized cross-correlation of their envelopes
+reaches `MIN_CORRELATION` within `MAX_SHIFT_FRAMES`, so that neither volume nor a small delay matters. Two
+sketches are the same audio if `MIN_MATCHES` excerpts match, or all of them if fewer can be compared; excerpts
+that are silent in both cannot.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,18 +14,29 @@ from fluxcaption.domain.errors import MediaUnreadable
 from fluxcaption.domain.units import Ms
 from fluxcaption.ports.media import SAMPLE_RATE_HZ, MediaLocation, MediaReader, Samples
 
-STRETCHES = 6
-STRETCH_MS = 10_000
-FRAME = SAMPLE_RATE_HZ // 20
-FRAMES = STRETCH_MS // 50
-MAX_SHIFT = 10
-"""Frames of 50 ms by which a remux may move the sound."""
+EXCERPT_COUNT = 6
+EXCERPT_MS = 10_000
+FRAME_MS = 50
+FRAME_SAMPLES = SAMPLE_RATE_HZ * FRAME_MS // 1000
+FRAMES_PER_EXCERPT = EXCERPT_MS // FRAME_MS
+MAX_SHIFT_FRAMES = 10
+"""Shift of the audio by a remux that is compensated: 10 frames are 500 ms."""
 
-ALIKE = 0.95
-"""Correlation from which two stretches are the same sound; speech against other speech stays below 0.6."""
+MIN_CORRELATION = 0.95
+"""Correlation of matching excerpts; excerpts of different speech stay below 0.6."""
 
-NEEDED = 5
-SILENT = 1e-3
+MIN_MATCHES = 5
+MIN_COMPARABLE = 2
+"""Excerpts with sound that are needed for a comparison."""
+
+NOISE_FLOOR = 1e-3
+"""Added to the RMS level (0 to 1) before the logarithm, so that silence has a finite value (-60 dB)."""
+
+MIN_DEVIATION = 0.05
+"""Standard deviation of an envelope below which the excerpt is silent or constant and cannot be compared."""
+
+Envelope = npt.NDArray[np.float32]
+"""Natural logarithm of the RMS level, shape (FRAMES_PER_EXCERPT,)."""
 
 
 class EnergySketcher:
@@ -28,53 +46,61 @@ class EnergySketcher:
         self._reader = reader
 
     def sketch(self, location: MediaLocation, ordinal: int, duration_ms: Ms) -> bytes:
-        """What six stretches of 10 s look like: log energy in frames of 50 ms."""
+        """Return the envelopes of all excerpts as little-endian float32, one after the other."""
         envelopes = []
-        for number in range(STRETCHES):
-            start = Ms(max(0, int((duration_ms - STRETCH_MS) * (number + 0.5) / STRETCHES)))
-            try:
-                pieces = [
-                    samples
-                    for _, samples in self._reader.blocks(location, ordinal, start, Ms(start + STRETCH_MS))
-                ]
-            except MediaUnreadable:
-                # A stretch behind the last sound; the listening itself says so if all of it is unreadable.
-                pieces = []
-            envelopes.append(envelope(np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)))
+        for number in range(EXCERPT_COUNT):
+            start = Ms(max(0, int((duration_ms - EXCERPT_MS) * (number + 0.5) / EXCERPT_COUNT)))
+            envelopes.append(loudness_envelope(self._read_excerpt(location, ordinal, start)))
         return np.concatenate(envelopes).astype("<f4").tobytes()
 
     def is_same(self, first: bytes, second: bytes) -> bool:
-        """Whether two sketches are of one sound, however it is packed."""
-        one, other = _stretches(first), _stretches(second)
-        if one is None or other is None:
+        """Return True if two sketches come from the same audio; False if one is damaged or nearly silent."""
+        first_envelopes, second_envelopes = _parse_sketch(first), _parse_sketch(second)
+        if first_envelopes is None or second_envelopes is None:
             return False
-        votes = [alike(a, b) for a, b in zip(one, other, strict=True)]
-        told = [vote for vote in votes if vote is not None]
-        return len(told) >= 2 and sum(told) >= min(NEEDED, len(told))
+        results = [
+            is_same_excerpt(one, other) for one, other in zip(first_envelopes, second_envelopes, strict=True)
+        ]
+        comparable = [result for result in results if result is not None]
+        return len(comparable) >= MIN_COMPARABLE and sum(comparable) >= min(MIN_MATCHES, len(comparable))
+
+    def _read_excerpt(self, location: MediaLocation, ordinal: int, start: Ms) -> Samples:
+        """Return up to `EXCERPT_MS` of audio; none if nothing can be decoded there."""
+        try:
+            blocks = self._reader.blocks(location, ordinal, start, Ms(start + EXCERPT_MS))
+            pieces = [samples for _, samples in blocks]
+        except MediaUnreadable:
+            # The excerpt may lie behind the last sound; transcription reports a track without any.
+            pieces = []
+        return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)
 
 
-def envelope(samples: Samples) -> npt.NDArray[np.float32]:
-    """Log energy of one stretch; missing sound counts as silence."""
-    padded = np.zeros(FRAME * FRAMES, dtype=np.float32)
+def loudness_envelope(samples: Samples) -> Envelope:
+    """Return the log RMS level of one excerpt in frames of 50 ms; missing samples count as silence."""
+    padded = np.zeros(FRAME_SAMPLES * FRAMES_PER_EXCERPT, dtype=np.float32)
     padded[: min(len(samples), len(padded))] = samples[: len(padded)]
-    power = np.sqrt((padded.reshape(FRAMES, FRAME) ** 2).mean(axis=1))
-    logarithm: npt.NDArray[np.float32] = np.log(power + SILENT).astype(np.float32)
-    return logarithm
+    rms = np.sqrt((padded.reshape(FRAMES_PER_EXCERPT, FRAME_SAMPLES) ** 2).mean(axis=1))
+    envelope: Envelope = np.log(rms + NOISE_FLOOR).astype(np.float32)
+    return envelope
 
 
-def alike(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool | None:
-    """Whether two stretches are the same sound; None where one is silent and tells nothing."""
-    if one.std() < 0.05 and other.std() < 0.05:
+def is_same_excerpt(first: Envelope, second: Envelope) -> bool | None:
+    """Return True if two envelopes match; None if both are silent or constant and cannot be compared."""
+    if first.std() < MIN_DEVIATION and second.std() < MIN_DEVIATION:
         return None
-    best = 0.0
-    for shift in range(-MAX_SHIFT, MAX_SHIFT + 1):
-        a = one[max(0, shift) : FRAMES + min(0, shift)]
-        b = other[max(0, -shift) : FRAMES + min(0, -shift)]
-        if a.std() > 0 and b.std() > 0:
-            best = max(best, float(np.corrcoef(a, b)[0, 1]))
-    return best >= ALIKE
+    best_correlation = 0.0
+    for shift in range(-MAX_SHIFT_FRAMES, MAX_SHIFT_FRAMES + 1):
+        first_part = first[max(0, shift) : FRAMES_PER_EXCERPT + min(0, shift)]
+        second_part = second[max(0, -shift) : FRAMES_PER_EXCERPT + min(0, -shift)]
+        if first_part.std() > 0 and second_part.std() > 0:
+            correlation = float(np.corrcoef(first_part, second_part)[0, 1])
+            best_correlation = max(best_correlation, correlation)
+    return best_correlation >= MIN_CORRELATION
 
 
-def _stretches(sketch: bytes) -> npt.NDArray[np.float32] | None:
+def _parse_sketch(sketch: bytes) -> Envelope | None:
+    """Return the envelopes, shape (EXCERPT_COUNT, FRAMES_PER_EXCERPT); None for a sketch of another size."""
     values = np.frombuffer(sketch, dtype="<f4")
-    return values.reshape(STRETCHES, FRAMES).astype(np.float32) if len(values) == STRETCHES * FRAMES else None
+    if len(values) != EXCERPT_COUNT * FRAMES_PER_EXCERPT:
+        return None
+    return values.reshape(EXCERPT_COUNT, FRAMES_PER_EXCERPT).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Where the miniature models lie: for the demo, the self-test and our tests; nobody's films."""
+"""Paths of the miniature models of the demo, the self-test and the tests; too small for real media."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""From a job back to its item as the library has it now."""
+"""The item and media source of a job, as the media server lists them now."""
 
 from fluxcaption.domain.errors import ItemGone
 from fluxcaption.domain.jobs import Job
@@ -7,10 +7,10 @@ from fluxcaption.ports.media_server import MediaServer
 
 
 async def find_source(server: MediaServer, job: Job) -> tuple[Item, MediaSource]:
-    """Read the item afresh and find the job's media source in it.
+    """Fetch the item of a job. Return the item and the job's media source.
 
     Raises:
-        ItemGone: The item or that version of it is no longer there.
+        ItemGone: The server does not list the item or this version of it any more.
     """
     item = await server.fetch_item(job.item_id)
     source = item.source(job.source_id)

@@ -1,20 +1,23 @@
-"""The household's wishes against items: settings made into decisions, with what is remembered."""
+"""Planner: decides which tracks are made for an item, from its settings, tracks and history."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from fluxcaption.domain.gaps import Decision, LanguagePolicy, SourceHistory, decide
+from fluxcaption.domain.errors import NoUsableSource
+from fluxcaption.domain.gaps import Action, Decision, LanguagePolicy, SourceHistory, decide
+from fluxcaption.domain.jobs import Job, Priority
 from fluxcaption.domain.language import LanguageTag, satisfies
-from fluxcaption.domain.media import Item
-from fluxcaption.domain.rules import EffectivePolicy, Rule, TargetRule
+from fluxcaption.domain.media import Item, MediaSource
+from fluxcaption.domain.rules import EffectivePolicy, Rule, TargetRule, policy_for
+from fluxcaption.domain.sources import FromSound, FromText, SourceChoice, choose_source
 from fluxcaption.domain.units import SourceId
-from fluxcaption.ports.storage import Storage
+from fluxcaption.ports.storage import History
 from fluxcaption.ports.translation import Translator
 from fluxcaption.settings import RuleEntry, Settings, Target
 
 
 def language_policy_of(settings: Settings) -> LanguagePolicy:
-    """Translate the settings into what the decisions need."""
+    """Return the language policy that the settings describe."""
     languages = settings.languages
     defaults = EffectivePolicy(
         targets=_target_rules(languages.targets),
@@ -48,53 +51,143 @@ def _rule(entry: RuleEntry) -> Rule:
 
 
 class Planner:
-    """Decides what is to be made of an item; the same for scans, jobs and answers to people."""
+    """Decides about the targets of items. Scans, jobs and the command `why` share its decisions.
+
+    Args:
+        language_policy: Targets and rules of the settings.
+        translators: Translation backends, in order of preference.
+        history: Source of earlier decisions, deliveries and track facts.
+        transcription_key: Returns a key of every setting that changes a transcript or its acceptance.
+
+    Attributes:
+        policy: The defaults of the language policy, without rules.
+    """
 
     def __init__(
         self,
         language_policy: LanguagePolicy,
         translators: Sequence[Translator],
-        storage: Storage,
-        hearing: Callable[[], str] = lambda: "",
+        history: History,
+        transcription_key: Callable[[], str] = lambda: "",
     ) -> None:
         self.language_policy = language_policy
         self.policy = language_policy.defaults
         self.translators = tuple(translators)
-        self._storage = storage
-        self._hearing = hearing
+        self._history = history
+        self._transcription_key = transcription_key
 
-    def reads(self, source: LanguageTag, target: LanguageTag) -> int | None:
-        """The first backend that is worth asking for the pair."""
+    def translator_rank(self, source: LanguageTag, target: LanguageTag) -> int | None:
+        """Return the index of the first translator that knows a pair, 0 first; None if no translator does."""
         return next(
-            (place for place, translator in enumerate(self.translators) if translator.knows(source, target)),
+            (rank for rank, translator in enumerate(self.translators) if translator.knows(source, target)),
             None,
         )
 
+    def satisfies_target(self, language: LanguageTag, target: LanguageTag) -> bool:
+        """Return True if text in `language` needs no translation for `target`."""
+        return satisfies(language, target, self.policy.strictness)
+
     @property
     def skip_key(self) -> str:
-        """Names every setting by which an earlier decision to make nothing could come out otherwise."""
-        return f"{self._hearing()}/{self.policy.makes_spoken_language}"
+        """Return a key of every setting that could change an earlier decision to make no track."""
+        return f"{self._transcription_key()}/{self.policy.makes_spoken_language}"
 
-    async def plan(self, items: Sequence[Item]) -> Sequence[Sequence[Decision]]:
-        """Decide every wanted language of every media source, item by item, with what is remembered of them."""
-        memory = await self._storage.history.load(items, self.skip_key)
-        return [self.decide(item, memory) for item in items]
-
-    def decide(self, item: Item, memory: Mapping[SourceId, SourceHistory]) -> Sequence[Decision]:
-        """The pure decision of one item."""
-        return decide(item, self.language_policy, self.reads, memory)
-
-    def naming(self, targets: Collection[LanguageTag]) -> "Planner":
-        """The same planner for other targets than the household's; with none named, itself."""
+    def with_targets(self, targets: Collection[LanguageTag]) -> "Planner":
+        """Return a planner for other targets than those of the settings; without targets, this planner."""
         if not targets:
             return self
-        policy = tuple(TargetRule(target) for target in targets)
+        target_rules = tuple(TargetRule(target) for target in targets)
         language_policy = LanguagePolicy(
-            replace(self.language_policy.defaults, targets=policy, makes_spoken_language=True),
+            replace(self.language_policy.defaults, targets=target_rules, makes_spoken_language=True),
             tuple(replace(rule, targets=(), skip=False) for rule in self.language_policy.rules),
         )
-        return Planner(language_policy, self.translators, self._storage, self._hearing)
+        return Planner(language_policy, self.translators, self._history, self._transcription_key)
 
-    def serves(self, have: LanguageTag, want: LanguageTag) -> bool:
-        """Whether text in one language is what the household asked for."""
-        return satisfies(have, want, self.policy.strictness)
+    async def plan(self, items: Sequence[Item]) -> Sequence[Sequence[Decision]]:
+        """Return the decisions of each item, one for each media source and target."""
+        history = await self._history.load(items, self.skip_key)
+        return [self.decide(item, history) for item in items]
+
+    def decide(self, item: Item, history: Mapping[SourceId, SourceHistory]) -> Sequence[Decision]:
+        """Return the decisions of one item, one for each media source and target. Reads nothing."""
+        return decide(item, self.language_policy, self.translator_rank, history)
+
+    async def decide_job(self, item: Item, source: MediaSource, job: Job) -> Decision:
+        """Return the current decision about the target of a job.
+
+        The target of a requested job counts as wanted, whatever the settings say.
+
+        Raises:
+            NoUsableSource: The request names a source track that does not exist.
+        """
+        is_requested = job.priority is Priority.REQUESTED
+        planner = self.with_targets([job.target]) if is_requested else self
+        history = await self._history.load([item], planner.skip_key)
+        for decision in planner.decide(item, history):
+            if (decision.source.id, decision.target) == (source.id, job.target):
+                if is_requested and _overrides(job, decision):
+                    return planner._as_requested(decision, job, history.get(source.id, SourceHistory()))
+                return decision
+        reason = f"{job.target} is no longer among the targets"
+        return Decision(item, source, job.target, Action.NOT_WANTED, reason)
+
+    def _as_requested(self, decision: Decision, job: Job, history: SourceHistory) -> Decision:
+        """Return the decision with the requested source, or with the one that is chosen for a gap."""
+        choice: SourceChoice
+        if job.request.source:
+            choice = _requested_source(decision.source, job.request.source)
+        else:
+            choice = self._choose_source(decision, history)
+        if isinstance(choice, FromText):
+            action = Action.TRANSLATE
+        elif isinstance(choice, FromSound):
+            action = Action.LISTEN
+        else:
+            action = Action.CANNOT
+        return replace(decision, action=action, reason=f"requested by a user; {choice.reason}", choice=choice)
+
+    def _choose_source(self, decision: Decision, history: SourceHistory) -> SourceChoice:
+        item, source = decision.item, decision.source
+        policy = policy_for(item, source, self.language_policy.defaults, self.language_policy.rules)
+        return choose_source(
+            item,
+            history.tracks.applied_to(source),
+            decision.target,
+            self.translator_rank,
+            policy.marker,
+            policy.sources,
+            history.tracks,
+        )
+
+
+def _overrides(job: Job, decision: Decision) -> bool:
+    """Return True if a requested job is made in spite of the decision, or from another source or model."""
+    request = job.request
+    return (
+        request.redo
+        or bool(request.source or request.model)
+        or decision.action in {Action.SKIPPED, Action.MISSING, Action.REMOVE_STALE}
+    )
+
+
+def _requested_source(source: MediaSource, name: str) -> FromText | FromSound:
+    """Return the track that a user names as `audio N`, `text N` (counted from 1) or by its file name.
+
+    Raises:
+        NoUsableSource: The media source has no usable track of that name.
+    """
+    kind, _, number = name.lower().partition(" ")
+    ordinal = int(number) - 1 if number.isdecimal() else -1
+    if kind == "audio":
+        for audio in source.audio:
+            if audio.ordinal == ordinal:
+                return FromSound(audio, f"the requested audio track {ordinal + 1} is transcribed")
+    for track in source.subtitles:
+        is_named = (
+            track.file_name == name if track.is_external else (kind, track.ordinal) == ("text", ordinal)
+        )
+        if is_named and track.language is not None and track.is_text:
+            return FromText(track, track.language, f"the requested {track.language} text track is translated")
+    raise NoUsableSource(
+        f"there is no usable track {name!r} in {source.stem}. `fluxcaption why` lists the tracks"
+    )

@@ -1,35 +1,33 @@
-"""Executor: plain-data units of work and the port that runs them."""
+"""Executor: units of speech recognition as plain data, and the port that runs them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from fluxcaption.domain.cues import RecognizedSegment, TextUnit
+from fluxcaption.domain.cues import RecognizedSegment
 from fluxcaption.domain.units import ContentHash, Ms, UnitId
 from fluxcaption.ports.media import Samples
 
 FORMAT_VERSION = 1
-"""Raised when the meaning of a field changes; a result of another version is refused."""
+"""Raised when the meaning of a field changes; a result of another version does not answer a unit."""
 
 
 class WorkKind(StrEnum):
-    """What a unit asks for."""
+    """Operation of the recognizer that a unit requests."""
 
-    TRANSCRIBE = "hear"
-    DETECT_LANGUAGE = "tell-language"
-    """Which language is spoken in a window, and how sure that is."""
-    TRANSLATE = "translate"
+    TRANSCRIBE = "transcribe"
+    DETECT_LANGUAGE = "detect-language"
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A stretch of 16 kHz mono float32 sound in the block store.
+    """A range of samples in the block store.
 
     Attributes:
         block: Content hash of the block.
-        first_sample: Inside the block, inclusive.
-        last_sample: Inside the block, exclusive.
-        starts_at: Where `first_sample` lies on the film's clock.
+        first_sample: Index in the block, inclusive.
+        last_sample: Index in the block, exclusive.
+        starts_at: Position of `first_sample`, ms from the start of the media source.
     """
 
     block: ContentHash
@@ -40,13 +38,13 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class WorkUnit:
-    """One window to hear, or one batch to translate.
+    """One window of audio to transcribe or to detect the language of.
 
     Attributes:
-        attempt: Results of an older attempt are ignored.
-        language: Source language; empty asks the recogniser to find out.
-        target_language: For translation only.
-        settings_hash: Names every setting that changes the result.
+        attempt: Number of the claim of the job; results of an older attempt are ignored.
+        language: Spoken language; empty if the recognizer is to detect it.
+        model_revision: Hash of the model files.
+        asr_settings_key: Hash of every setting that changes the result.
     """
 
     id: UnitId
@@ -56,20 +54,18 @@ class WorkUnit:
     model_revision: str
     asr_settings_key: str
     sound: Sound | None = None
-    texts: tuple[TextUnit, ...] = ()
-    target_language: str = ""
     version: int = FORMAT_VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class UnitResult:
-    """What became of a unit.
+    """Result of a unit; the first six fields repeat those of the unit.
 
     Attributes:
-        texts: Accepted translations by unit id; an id that is missing was refused or not answered.
-        refusals: Why, by unit id.
-        sureness: Of the language, for that kind of unit; 0 to 1.
-        took_ms: Wall time of the work itself.
+        language: The detected language, as the code that the model uses; the requested one if it was given.
+        segments: Recognized segments in order of time, none overlapping the next.
+        sureness: Probability of the detected language, 0 to 1.
+        took_ms: Wall time of the recognition.
     """
 
     id: UnitId
@@ -79,43 +75,48 @@ class UnitResult:
     model_revision: str
     asr_settings_key: str
     segments: tuple[RecognizedSegment, ...] = ()
-    texts: dict[UnitId, str] = field(default_factory=dict)
-    refusals: dict[UnitId, str] = field(default_factory=dict)
     sureness: float = 1.0
     took_ms: Ms = Ms(0)
     version: int = FORMAT_VERSION
 
     def answers(self, unit: WorkUnit) -> bool:
-        """Whether this is the result of exactly that attempt at that unit."""
-        request = (unit.id, unit.kind, unit.attempt, unit.version, unit.asr_settings_key, unit.model_revision)
+        """Return True if this is the result of the given attempt at the given unit."""
+        return self._identity(self) == self._identity(unit)
+
+    @staticmethod
+    def _identity(value: "WorkUnit | UnitResult") -> tuple[object, ...]:
         return (
-            self.id,
-            self.kind,
-            self.attempt,
-            self.version,
-            self.asr_settings_key,
-            self.model_revision,
-        ) == request
+            value.id,
+            value.kind,
+            value.attempt,
+            value.version,
+            value.asr_settings_key,
+            value.model_revision,
+        )
 
 
 class BlockStore(Protocol):
-    """Keeps sound for executors, by content hash."""
+    """Storage of audio blocks for executors, by content hash."""
 
     def put(self, samples: Samples) -> ContentHash:
-        """Keep a block until it is dropped."""
+        """Store a block until it is dropped as often as it was put, and return its hash."""
 
     def get(self, block: ContentHash) -> Samples:
-        """The block of that hash."""
+        """Return a stored block.
+
+        Raises:
+            KeyError: The block is not stored.
+        """
 
     def drop(self, block: ContentHash) -> None:
-        """Forget a block."""
+        """Release a block that `put` stored."""
 
 
 class Executor(Protocol):
-    """Runs units of work by the handlers it was given, a bounded number at a time."""
+    """Runner of units, at most a fixed number at a time."""
 
     async def run(self, unit: WorkUnit) -> UnitResult:
-        """Run one unit to its end; errors of the handler come out as they are."""
+        """Run one unit and return its result; errors of the recognizer are raised unchanged."""
 
     async def close(self) -> None:
-        """Finish what runs and let the threads go."""
+        """Start no further units and release the threads."""

@@ -12,21 +12,21 @@ from fluxcaption.domain.media import AudioTrack, MediaIdentity, SubtitleTrack
 from fluxcaption.domain.units import Ms
 
 SAMPLE_RATE_HZ = 16_000
-"""What the recogniser listens at; every sound block inside the daemon is mono at this rate."""
-
+"""Sample rate of all decoded audio; Whisper models are trained on it."""
 
 Samples = npt.NDArray[np.float32]
-"""Mono sound at 16 kHz, -1 to 1."""
+"""Mono audio at `SAMPLE_RATE_HZ`, shape (n,), -1 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class MediaLocation:
-    """Where the bytes of a media source can be read.
+    """Address of the bytes of a media source.
 
     Attributes:
         address: A local path or an http(s) URL.
-        headers: Sent with every request for a URL; hold secrets and are hidden from repr.
-        verify: Whether the certificate of a URL is checked, or the file of the authority that it is checked by.
+        headers: Sent with every request for a URL; contain secrets and are hidden from repr.
+        verify: True to verify the certificate of a URL against the system's authorities, False to accept any
+            certificate, or the path of a file with the authorities to verify against.
     """
 
     address: str
@@ -35,47 +35,55 @@ class MediaLocation:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the bytes come over HTTP."""
+        """Return True if the bytes come over HTTP."""
         return self.address.startswith(("http://", "https://"))
 
 
 class MediaReader(Protocol):
-    """Opens media files; blocking, called from worker threads only."""
+    """Reader of media files; blocking, called from worker threads only.
+
+    All methods raise ServiceUnreachable or KeyRejected if the server of a URL does not deliver.
+    """
 
     def probe(self, location: MediaLocation) -> tuple[Ms, tuple[AudioTrack, ...], tuple[SubtitleTrack, ...]]:
-        """Duration and tracks of a file.
+        """Return the duration in ms, the audio tracks and the subtitle tracks of a media file.
 
         Raises:
-            MediaUnreadable: It is not media.
+            MediaUnreadable: The file is missing, not readable, or not media.
         """
 
     def identify(self, location: MediaLocation, duration_ms: Ms) -> MediaIdentity:
-        """Name the file by size, duration and three ranged reads."""
+        """Return the fingerprint of a media file from its size, its duration and three ranged reads.
+
+        Raises:
+            MediaUnreadable: The file is missing, not readable, or empty.
+        """
 
     def blocks(
         self, location: MediaLocation, ordinal: int, start: Ms, stop: Ms | None = None
     ) -> Iterator[tuple[Ms, Samples]]:
-        """Decode one audio track from `start` to `stop` as blocks of at most 10 s, each with its time on the film's clock.
+        """Decode one audio track from `start` to `stop` as blocks of at most 10 s, each with its position.
 
-        The whole film is never in memory. Closing the iterator closes the file.
+        Positions are ms from the start of the media source. Blocks are contiguous; gaps in the audio are
+        filled with silence. At most a few blocks are in memory. Closing the iterator closes the file.
 
         Raises:
             MediaUnreadable: There is no such track, or nothing in it can be decoded.
         """
 
     def text_track(self, location: MediaLocation, ordinal: int) -> SubtitleText:
-        """Cut one embedded text track out of the media.
+        """Return the cues of one embedded text track.
 
         Raises:
-            SubtitleUnreadable: There is no text in it.
+            SubtitleUnreadable: There is no such track, or it has no text.
         """
 
 
 class SoundSketcher(Protocol):
-    """Tells a sound from another by how loud six stretches of it are; blocking."""
+    """Recognition of the same audio in different files, by short loudness profiles; blocking."""
 
     def sketch(self, location: MediaLocation, ordinal: int, duration_ms: Ms) -> bytes:
-        """What six stretches of 10 s look like."""
+        """Return the loudness profile of six excerpts of 10 s of one audio track."""
 
     def is_same(self, first: bytes, second: bytes) -> bool:
-        """Whether two sketches are of one sound, however it is packed."""
+        """Return True if two sketches come from the same audio, independent of container and codec."""

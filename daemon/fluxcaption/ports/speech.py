@@ -1,4 +1,4 @@
-"""Speech: voice detection, windows and recognition."""
+"""Speech: voice activity detection, windows and recognition."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,52 +10,52 @@ from fluxcaption.ports.media import Samples
 
 
 class Window(Protocol):
-    """A stretch of sound that is heard in one go, cut in silence."""
+    """Audio that is recognized as a whole; times in ms from the start of the media source."""
 
     @property
     def start(self) -> Ms:
-        """On the film's clock."""
+        """Return the position of the first sample."""
 
     @property
     def end(self) -> Ms:
-        """On the film's clock."""
+        """Return the position after the last sample."""
 
     @property
     def samples(self) -> Samples:
-        """The sound between."""
+        """Return the audio from `start` to `end`."""
 
     @property
     def speech(self) -> Sequence[Span]:
-        """Where somebody speaks in it, on the film's clock."""
+        """Return the spans with speech."""
 
 
 class WindowCutter(Protocol):
-    """Cuts a stream of sound into windows."""
+    """Segmenter of an audio stream into windows."""
 
     def feed(self, start: Ms, samples: Samples) -> Sequence[Window]:
-        """Take the next block and give the windows that are complete with it."""
+        """Add the block that begins at `start` and return the windows that are complete."""
 
     def finish(self) -> Sequence[Window]:
-        """Give what is left."""
+        """Return the remaining windows at the end of the stream."""
 
 
 class VoiceDetector(Protocol):
-    """Finds where somebody speaks; blocking."""
+    """Voice activity detector; blocking."""
 
     def speech(self, samples: Samples) -> Sequence[Span]:
-        """Speech spans in ms from the start of `samples`, in order, not overlapping."""
+        """Return the spans with speech in ms from the start of `samples`, in order, not overlapping."""
 
 
 class Recognizer(Protocol):
-    """Turns one window of sound into segments; blocking, called from executor threads only."""
+    """Speech recognition of single windows; blocking, called from executor threads only."""
 
     @property
     def name(self) -> str:
-        """Which recogniser this is, for keys and provenance."""
+        """Return the backend and the model, for keys of transcripts and for provenance."""
 
     @property
     def revision(self) -> str:
-        """Names the exact model; another revision never shares a transcript.
+        """Return a hash of the model files; transcripts of another revision are not reused.
 
         Raises:
             ModelMissing: The model is not on this machine.
@@ -63,22 +63,26 @@ class Recognizer(Protocol):
 
     @property
     def asr_settings_key(self) -> str:
-        """Names every setting that changes what is heard."""
+        """Return a hash of every setting that changes the result."""
 
     def transcribe(self, unit: WorkUnit) -> UnitResult:
-        """Recognise one window, whose sound lies in the block store; times are on the film's clock.
+        """Recognize one window from the block store; times are ms from the start of the media source.
 
         Raises:
-            ModelMissing: The model is not on this machine.
-            OutOfMemory: The window did not fit.
+            ModelMissing: The model is not on this machine or cannot be loaded.
+            OutOfMemory: The window needs more memory than there is.
+            MediaUnreadable: The model failed on the window.
         """
 
     def detect_language(self, unit: WorkUnit) -> UnitResult:
-        """What is spoken in a window, and how sure that is; raises as `transcribe` does."""
+        """Detect the spoken language of one window and its probability; raise as `transcribe` does."""
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the model is in memory."""
+        """Return True if the model is in memory."""
 
     def unload(self) -> None:
-        """Give the memory of the model back once the windows in hand are heard; the next window loads it again. Blocking."""
+        """Free the memory of the model; the next window loads it again.
+
+        Block until the windows that are being recognized are finished.
+        """

@@ -6,31 +6,41 @@ from typing import Protocol
 from fluxcaption.domain.cues import Cue, SubtitleText
 from fluxcaption.domain.language import LanguageTag
 
+MAX_SUBTITLE_BYTES = 4 * 2**20
+MAX_CUES = 20_000
+
 
 class SubtitleCodec(Protocol):
-    """Reads and writes subtitle files."""
+    """Reader and writer of subtitle files; blocking."""
 
     def read(self, name: str, content: bytes, language: LanguageTag | None = None) -> SubtitleText:
-        """Read a file of any supported format; its language, where it is told, tells its encoding.
+        """Read a file whose extension names a supported format.
+
+        `language` selects the encodings that are tried for a file that is not UTF-8 or UTF-16.
 
         Raises:
-            SubtitleUnreadable: It is no text subtitle, or over 4 MiB or 20,000 cues.
+            SubtitleUnreadable: The file is not a text subtitle, its encoding is unknown, or it exceeds
+                `MAX_SUBTITLE_BYTES` or `MAX_CUES`.
         """
 
     def write_srt(self, cues: Sequence[Cue]) -> bytes:
-        """Write SubRip: UTF-8, line feeds."""
+        """Return the cues as SubRip: UTF-8 without byte order mark, line feeds."""
 
     def rewrite(
         self, name: str, content: bytes, texts: Sequence[str], language: LanguageTag | None = None
     ) -> bytes:
-        """Replace the text of each dialogue cue in the original file, in the order `read` gave, and keep everything else.
+        """Replace the texts of the cues, in the order that `read` returns, and keep the rest of the file.
 
-        Formats that cannot be written (ttml, sami, MicroDVD) come out as SubRip.
+        Formats without a writer (ttml, sami, MicroDVD) are returned as SubRip.
+
+        Raises:
+            SubtitleUnreadable: As `read` raises it.
+            ValueError: The number of texts differs from the number of cues.
         """
 
 
 class TextLanguage(Protocol):
-    """Tells what language a text is in; blocking."""
+    """Detector of the language of a text; blocking."""
 
     def detect(self, text: str) -> LanguageTag | None:
-        """The language; None where it cannot be told."""
+        """Return the language; None if the text is too short or the result is uncertain."""

@@ -9,41 +9,48 @@ from fluxcaption.domain.units import UnitId
 
 
 class Translator(Protocol):
-    """Puts sentences into another language."""
+    """Translation of sentences by one backend."""
 
     @property
     def name(self) -> str:
-        """Backend and model, for keys and provenance."""
+        """Return the backend and the model, for keys of translations and for provenance."""
 
     @property
     def revision(self) -> str:
-        """Names the exact model where that can be known."""
+        """Return an identifier of the exact model, as far as the backend has one; may block.
+
+        Raises:
+            ModelMissing: The model is not on this machine.
+        """
 
     @property
     def backend_id(self) -> str:
-        """Names this backend among all: every setting of it, and so where it is."""
+        """Return a hash of all settings of the backend, its address included."""
 
     def knows(self, source: LanguageTag, target: LanguageTag) -> bool:
-        """Whether this pair is worth asking; an answer may still be refused."""
+        """Return True if the model may know the pair; `translate` may still reject it."""
 
     async def translate(
         self, units: Sequence[TextUnit], source: LanguageTag, target: LanguageTag
     ) -> Mapping[UnitId, str]:
-        """Translate units, each on its own terms; an id that is missing was not answered.
+        """Translate a batch and return the accepted translations by unit id.
+
+        A missing id was not answered, or its translation was rejected.
 
         Raises:
-            UnsupportedLanguagePair: There is no model for the pair.
-            ServiceUnreachable: The backend gave no answer.
-            ReplyUnusable: Nothing in the answer could be used.
-            ModelMissing: The model is not there.
+            UnsupportedLanguagePair: The backend has no model for the pair.
+            ServiceUnreachable: The backend gave no usable answer.
+            ReplyUnusable: No translation in the answer was accepted.
+            ModelMissing: The backend does not have the model.
+            OutOfMemory: The batch needs more memory than there is.
         """
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the model is in our memory."""
+        """Return True if the model is in the memory of this process."""
 
     async def unload(self) -> None:
-        """Give the memory of the model back."""
+        """Free the memory of the model; the next batch loads it again."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Release threads and connections."""

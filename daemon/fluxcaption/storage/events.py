@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import aiosqlite
 
-from fluxcaption.domain.events import Event
+from fluxcaption.domain.events import Event, EventKind
 from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.rows import as_ms, as_time
@@ -47,7 +47,7 @@ class EventTable:
             Event(
                 row["id"],
                 ServerId(row["server_id"]),
-                row["kind"],
+                EventKind(row["kind"]),
                 ItemId(row["item_id"]),
                 as_time(row["received_at"]),
                 row["looks"],

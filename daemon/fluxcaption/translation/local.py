@@ -1,10 +1,11 @@
-"""A CTranslate2 model in this process; the door of ctranslate2 and sentencepiece for text."""
+"""Translation by a CTranslate2 model in this process, with SentencePiece tokens."""
 
 import asyncio
 import gc
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,24 @@ from fluxcaption.settings import LocalTranslation
 from fluxcaption.translation.layouts import Layout, read_layout
 
 BEAM_SIZE = 4
+MAX_BATCH_SENTENCES = 32
+"""Sentences that the model translates at once; bounds the memory in use."""
+
 NEEDED_FILES = ("model.bin", "config.json", "sentencepiece.model")
+_HASH_CHUNK_BYTES = 2**20
+_MAX_DETAIL_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _LayoutFailure:
+    """Failure to read a layout, which stays valid until the directory changes."""
+
+    directory_changed_ns: int
+    error: ModelMissing
 
 
 class LocalTranslator:
-    """One model, loaded with the first batch and unloaded when idle; one thread of its own."""
+    """Translator with one model, which is loaded with the first batch, and one thread of its own."""
 
     def __init__(
         self,
@@ -39,10 +53,10 @@ class LocalTranslator:
         self._directory = miniature if settings.model == "miniature" else Path(settings.model)
         self._threads = threads
         self._model: Any = None
-        self._pieces: Any = None
+        self._tokenizer: Any = None
         self._layout: Layout | None = None
-        self._no_layout: tuple[int, ModelMissing] | None = None
-        """Why the directory as it was at that moment (ns) tells no layout: finding that out can mean reading a whole vocabulary."""
+        self._layout_failure: _LayoutFailure | None = None
+        """Kept because deriving a layout may read a large vocabulary."""
         self._revision: str | None = None
         self._thread = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix="translate", initializer=lower_thread_priority
@@ -50,27 +64,27 @@ class LocalTranslator:
 
     @property
     def name(self) -> str:
-        """The model's directory name."""
+        """Return `local` and the name of the model directory."""
         return f"local {'miniature' if self._settings.model == 'miniature' else self._directory.name}"
 
     @property
     def revision(self) -> str:
-        """Hash over the model's file, computed once."""
+        """Return a hash of the model file; computed once, and blocking then."""
         if self._revision is None:
             digest = hashlib.sha256()
-            with self._checked("model.bin").open("rb") as file:
-                while chunk := file.read(2**20):
+            with self._model_file("model.bin").open("rb") as file:
+                while chunk := file.read(_HASH_CHUNK_BYTES):
                     digest.update(chunk)
             self._revision = digest.hexdigest()[:16]
         return self._revision
 
     @property
     def backend_id(self) -> str:
-        """Everything that tells this backend from another."""
+        """Return a hash of all settings of the backend."""
         return hashlib.sha256(self._settings.model_dump_json().encode()).hexdigest()[:12]
 
     def knows(self, source: LanguageTag, target: LanguageTag) -> bool:
-        """What the model's card says; a missing model knows everything, so that its absence is told as such."""
+        """Return True if the layout has the pair; also without a model, so that `translate` reports that."""
         try:
             return self._read_layout().knows(source, target)
         except ModelMissing:
@@ -79,7 +93,7 @@ class LocalTranslator:
     async def translate(
         self, units: Sequence[TextUnit], source: LanguageTag, target: LanguageTag
     ) -> Mapping[UnitId, str]:
-        """Translate units in one batch of the model."""
+        """Translate a batch on the thread of the model; an empty translation is left out."""
         if not self.knows(source, target):
             raise UnsupportedLanguagePair(str(source), str(target), self.name)
         return await asyncio.get_running_loop().run_in_executor(
@@ -88,15 +102,15 @@ class LocalTranslator:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the model is in memory."""
+        """Return True if the model is in memory."""
         return self._model is not None
 
     async def unload(self) -> None:
-        """Give the memory of the model back."""
+        """Free the memory of the model after the batch that is running."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._unload)
 
     async def close(self) -> None:
-        """Let the thread go."""
+        """Release the thread; a batch that is running ends in the background."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _translate(
@@ -104,35 +118,37 @@ class LocalTranslator:
     ) -> Mapping[UnitId, str]:
         layout = self._read_layout()
         self._load()
+        target_prefix = layout.target_prefix(target)
         try:
-            request = [
-                layout.asks(self._pieces.encode(unit.text, out_type=str), source, target) for unit in units
-            ]
-            answers = self._model.translate_batch(
-                [tokens for tokens, _ in request],
-                target_prefix=[prefix for _, prefix in request] if request and request[0][1] else None,
+            results = self._model.translate_batch(
+                [
+                    layout.source_tokens(self._tokenizer.encode(unit.text, out_type=str), source, target)
+                    for unit in units
+                ],
+                target_prefix=[target_prefix] * len(units) if units and target_prefix else None,
                 beam_size=BEAM_SIZE,
-                max_batch_size=32,
+                max_batch_size=MAX_BATCH_SENTENCES,
                 max_decoding_length=layout.max_tokens,
             )
         except (MemoryError, RuntimeError) as error:
-            raise _translated(self.name, error) from error
-        return {
-            unit.id: text
-            for unit, answer in zip(units, answers, strict=True)
-            if (text := self._pieces.decode(layout.answer(answer.hypotheses[0])).strip())
-        }
+            raise as_domain_error(self.name, error) from error
+        translations = {}
+        for unit, result in zip(units, results, strict=True):
+            text = self._tokenizer.decode(layout.remove_control_tokens(result.hypotheses[0])).strip()
+            if text:
+                translations[unit.id] = text
+        return translations
 
     def _load(self) -> None:
         if self._model is not None:
             return
         for name in NEEDED_FILES:
-            self._checked(name)
+            self._model_file(name)
         import ctranslate2
         import sentencepiece
 
         try:
-            self._pieces = sentencepiece.SentencePieceProcessor(
+            self._tokenizer = sentencepiece.SentencePieceProcessor(
                 model_file=str(self._directory / "sentencepiece.model")
             )
             self._model = ctranslate2.Translator(
@@ -140,40 +156,51 @@ class LocalTranslator:
             )
         except (RuntimeError, OSError, ValueError) as error:
             raise ModelMissing(
-                self._settings.model,
-                f"{self._directory} cannot be loaded ({str(error).splitlines()[0][:200]})",
+                self._settings.model, f"{self._directory} cannot be loaded ({_first_line(error)})"
             ) from error
 
     def _unload(self) -> None:
         if self._model is not None:
             self._model.unload_model()
-        self._model = self._pieces = None
+        self._model = self._tokenizer = None
         gc.collect()
 
     def _read_layout(self) -> Layout:
         if self._layout is None:
-            self._checked("model.bin")
-            changed_at = self._directory.stat().st_mtime_ns
-            if self._no_layout is not None and self._no_layout[0] == changed_at:
-                raise self._no_layout[1]
+            self._model_file("model.bin")
+            changed_ns = self._directory.stat().st_mtime_ns
+            if self._layout_failure is not None and self._layout_failure.directory_changed_ns == changed_ns:
+                raise self._layout_failure.error
             try:
                 self._layout = read_layout(self._directory, self._settings.layout)
             except ModelMissing as error:
-                self._no_layout = (changed_at, error)
+                self._layout_failure = _LayoutFailure(changed_ns, error)
                 raise
         return self._layout
 
-    def _checked(self, name: str) -> Path:
+    def _model_file(self, name: str) -> Path:
+        """Return the path of a file of the model.
+
+        Raises:
+            ModelMissing: The file does not exist.
+        """
         path = self._directory / name
         if not path.is_file():
             raise ModelMissing(
                 self._settings.model,
-                f"{path} is not there; a local translation model is a CTranslate2 directory with {', '.join(NEEDED_FILES)}",
+                f"{path} does not exist. A local translation model is a CTranslate2 directory with "
+                f"{', '.join(NEEDED_FILES)}.",
             )
         return path
 
 
-def _translated(name: str, error: BaseException) -> JobError:
-    if isinstance(error, MemoryError) or "alloc" in str(error).lower() or "memory" in str(error).lower():
-        return OutOfMemory(f"{name} needed more memory than there is: choose a smaller model")
-    return ReplyUnusable(f"{name} failed on a batch ({str(error).splitlines()[0][:200]})")
+def as_domain_error(name: str, error: BaseException) -> JobError:
+    """Return the domain error for an error of CTranslate2."""
+    message = str(error).lower()
+    if isinstance(error, MemoryError) or "alloc" in message or "memory" in message:
+        return OutOfMemory(f"{name} needs more memory than there is. Choose a smaller model.")
+    return ReplyUnusable(f"{name} failed on a batch ({_first_line(error)})")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:_MAX_DETAIL_CHARS]

@@ -6,9 +6,9 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
-from fluxcaption.domain.forecast import forecast_lines
 from fluxcaption.domain.gaps import Decision
 from fluxcaption.domain.jobs import Job
+from fluxcaption.pipeline.discovery.forecast_text import forecast_lines
 from fluxcaption.pipeline.discovery.scanner import ScanReport
 
 ITEM_ID_PATTERN = r"^[0-9a-f]{32}$"

@@ -13,14 +13,21 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from fluxcaption.domain.events import PLAYBACK
+from fluxcaption.domain.events import EventKind
 from fluxcaption.domain.units import ItemId, ServerId
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.storage import Storage
 from fluxcaption.web.problems import problem
 
 MAX_DEPTH = 20
-KINDS = frozenset({"ItemAdded", "ItemDeleted"}) | PLAYBACK
+EVENT_KINDS = {
+    "ItemAdded": EventKind.ITEM_ADDED,
+    "ItemDeleted": EventKind.ITEM_DELETED,
+    "PlaybackStart": EventKind.PLAYBACK_STARTED,
+    "PlaybackStop": EventKind.PLAYBACK_STOPPED,
+}
+"""Jellyfin's notification types that are stored as events."""
+
 MAX_PROBES = 64
 MAX_DEVICE_ID_LENGTH = 200
 
@@ -82,10 +89,10 @@ class Webhook:
         if kind == "SessionStart":
             # Sent only while `link` or `doctor` tests the round trip.
             self.probes.add(str(payload.get("DeviceId", "")))
-        if kind not in KINDS:
+        if (event_kind := EVENT_KINDS.get(kind)) is None:
             # Accepted: destinations may send unused kinds, and a refusal would only fill the server's log.
             return web.json_response({"id": 0}, status=202)
-        return await self._store(kind, payload)
+        return await self._store(event_kind, payload)
 
     def _check_headers(self, request: web.Request) -> web.Response | None:
         if not self._secret:
@@ -106,7 +113,7 @@ class Webhook:
             )
         return None
 
-    async def _store(self, kind: str, payload: dict[str, object]) -> web.Response:
+    async def _store(self, kind: EventKind, payload: dict[str, object]) -> web.Response:
         item_id = _normalize_id(payload.get("ItemId"))
         if not _ID.fullmatch(item_id):
             return problem(

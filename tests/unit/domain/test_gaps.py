@@ -1,4 +1,4 @@
-"""Which wanted languages an item lacks, and what they are made from; each row is a situation and its sentence."""
+"""Decisions for one target; each row is a situation with its action and a part of the reason."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,28 +13,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-def sound(language: str | None = "en", **more: Any) -> AudioTrack:
-    return AudioTrack(more.pop("ordinal", 0), LanguageTag.parse(language) if language else None, **more)
+def audio_track(language: str | None = "en", **fields: Any) -> AudioTrack:
+    return AudioTrack(fields.pop("ordinal", 0), LanguageTag.parse(language) if language else None, **fields)
 
 
-def embedded(language: str | None = "en", **more: Any) -> SubtitleTrack:
+def embedded(language: str | None = "en", **fields: Any) -> SubtitleTrack:
     return SubtitleTrack(
-        "1", LanguageTag.parse(language) if language else None, more.pop("codec", "subrip"), ordinal=0, **more
+        "1",
+        LanguageTag.parse(language) if language else None,
+        fields.pop("codec", "subrip"),
+        ordinal=0,
+        **fields,
     )
 
 
-def beside(name: str, language: str | None, **more: Any) -> SubtitleTrack:
+def external(name: str, language: str | None, **fields: Any) -> SubtitleTrack:
     return SubtitleTrack(
         "1",
         LanguageTag.parse(language) if language else None,
         "subrip",
         path=f"/m/{name}",
         suffix=name.removeprefix("Film."),
-        **more,
+        **fields,
     )
 
 
-def item(audio: tuple[AudioTrack, ...], *subtitles: SubtitleTrack, **more: Any) -> Item:
+def item(audio: tuple[AudioTrack, ...], *subtitles: SubtitleTrack, **fields: Any) -> Item:
     source = MediaSource(SourceId("s"), "/m/Film.mkv", 1, Ms(60_000), "r", audio, tuple(subtitles))
     return Item(
         ServerId("v"),
@@ -45,7 +49,7 @@ def item(audio: tuple[AudioTrack, ...], *subtitles: SubtitleTrack, **more: Any) 
         "e",
         datetime(2026, 1, 1, tzinfo=UTC),
         (source,),
-        **more,
+        **fields,
     )
 
 
@@ -57,11 +61,11 @@ def policy(
     spoken: bool = False,
     strictness: str = "language",
 ) -> LanguagePolicy:
-    known = tuple(LanguageTag.parse(text) for text in understood)
+    understood_tags = tuple(LanguageTag.parse(text) for text in understood)
     return LanguagePolicy(
         EffectivePolicy(
             (TargetRule(LanguageTag.parse(target), foreign),),
-            known,
+            understood_tags,
             spoken,
             Strictness(strictness),
             "fluxcaption",
@@ -69,75 +73,75 @@ def policy(
     )
 
 
-def anything(source: LanguageTag, target: LanguageTag) -> int | None:
+def any_pair(source: LanguageTag, target: LanguageTag) -> int | None:
     return 0
 
 
-def nothing(source: LanguageTag, target: LanguageTag) -> int | None:
+def no_pair(source: LanguageTag, target: LanguageTag) -> int | None:
     return None
 
 
 SITUATIONS = [
-    ("nothing but English sound", item((sound(),)), policy(), Action.LISTEN, "is listened to"),
-    ("an embedded text track in the target", item((sound(),), embedded("de")), policy(), Action.COVERED, "embedded track 1"),
-    ("a text file in the target", item((sound(),), beside("Film.de.srt", "de")), policy(), Action.COVERED, "file Film.de.srt"),
-    ("our own track", item((sound(),), beside("Film.fluxcaption.de.srt", "de")), policy(), Action.COVERED, "our own"),
-    ("a forced track does not cover", item((sound(),), embedded("de", is_forced=True)), policy(), Action.LISTEN, "is listened to"),
-    ("a picture track does not cover", item((sound(),), embedded("de", codec="pgssub", is_text=False)), policy(), Action.LISTEN, "is listened to"),
-    ("a commentary track does not cover", item((sound(),), embedded("de", is_commentary=True)), policy(), Action.LISTEN, "is listened to"),
-    ("a track for the hearing impaired covers", item((sound(),), embedded("de", is_hearing_impaired=True)), policy(), Action.COVERED, "serves it"),
-    ("a track of no language is read first", item((sound(),), embedded(None)), policy(), Action.INSPECT, "it is read first"),
-    ("text in the spoken language is translated", item((sound(),), embedded("en")), policy(), Action.TRANSLATE, "in the spoken language"),
-    ("text in another language is translated", item((sound("ja"),), embedded("en")), policy(), Action.TRANSLATE, "which a translator reads"),
-    ("a machine's track is no source", item((sound(),), beside("Film.ai.en.srt", "en")), policy(), Action.LISTEN, "is listened to"),
-    ("our own track is no source", item((sound(),), beside("Film.fluxcaption.en.srt", "en")), policy(), Action.LISTEN, "is listened to"),
-    ("a forced track is no source", item((sound(),), embedded("en", is_forced=True)), policy(), Action.LISTEN, "is listened to"),
-    ("the target is spoken", item((sound("de"),)), policy(), Action.NOT_WANTED, "is spoken in it"),
-    ("the target is spoken and made", item((sound("de"),)), policy(spoken=True), Action.LISTEN, "is listened to"),
-    ("sound of no language is listened to", item((sound(None),)), policy(), Action.LISTEN, "language unknown"),
-    ("only for foreign films, and this one is understood", item((sound("en"),)), policy(foreign=True, understood=("en",)), Action.NOT_WANTED, "understood"),
-    ("only for foreign films, and this is one", item((sound("ja"),)), policy(foreign=True, understood=("en",)), Action.LISTEN, "is listened to"),
-    ("neither text nor sound", item(()), policy(), Action.CANNOT, "no sound track"),
-    ("only commentary", item((sound(is_commentary=True),)), policy(), Action.CANNOT, "commentary"),
-    ("media nobody can read", item((sound(),), broken="a.mkv is empty: copy it again"), policy(), Action.CANNOT, "a.mkv is empty: copy it again"),
-    ("skipped by its library", item((sound(),), skipped="it is an extra"), policy(), Action.NOT_WANTED, "it is an extra"),
-    ("simplified for traditional", item((sound(),), embedded("zh-Hans")), policy("zh-Hant"), Action.TRANSLATE, "zh-Hans text track"),
-    ("unnamed script where a named one is asked for", item((sound(),), embedded("zh")), policy("zh-Hant", strictness="script"), Action.TRANSLATE, "zh text track"),
-    ("Portuguese for Brazilian", item((sound(),), embedded("pt")), policy("pt-BR"), Action.COVERED, "serves it"),
-    ("Norwegian of no standard for Bokmål", item((sound(),), embedded("no")), policy("nb"), Action.COVERED, "an existing no text track serves it"),
-    ("Norwegian of no standard where a script is asked for", item((sound(),), embedded("no")), policy("nb", strictness="script"), Action.TRANSLATE, "no text track"),
-    ("Nynorsk for Norwegian by script", item((sound(),), embedded("nn")), policy("no", strictness="script"), Action.COVERED, "an existing nn text track"),
-    ("Norwegian is spoken, Bokmål is wished", item((sound("no"),)), policy("nb"), Action.NOT_WANTED, "nb is spoken in it"),
-    ("European for Brazilian by region", item((sound(),), embedded("pt-PT")), policy("pt-BR", strictness="region"), Action.TRANSLATE, "pt-PT text track"),
+    ("English audio alone", item((audio_track(),)), policy(), Action.LISTEN, "is transcribed"),
+    ("an embedded text track in the target", item((audio_track(),), embedded("de")), policy(), Action.COVERED, "embedded track 1"),
+    ("a text file in the target", item((audio_track(),), external("Film.de.srt", "de")), policy(), Action.COVERED, "exists: Film.de.srt"),
+    ("a FluxCaption track", item((audio_track(),), external("Film.fluxcaption.de.srt", "de")), policy(), Action.COVERED, "FluxCaption German text track exists"),
+    ("a forced track does not cover", item((audio_track(),), embedded("de", is_forced=True)), policy(), Action.LISTEN, "is transcribed"),
+    ("an image track does not cover", item((audio_track(),), embedded("de", codec="pgssub", is_text=False)), policy(), Action.LISTEN, "is transcribed"),
+    ("a commentary track does not cover", item((audio_track(),), embedded("de", is_commentary=True)), policy(), Action.LISTEN, "is transcribed"),
+    ("a track for the hearing impaired covers", item((audio_track(),), embedded("de", is_hearing_impaired=True)), policy(), Action.COVERED, "text track exists"),
+    ("the language of a track without a language is detected first", item((audio_track(),), embedded(None)), policy(), Action.INSPECT, "its language is detected first"),
+    ("text in the spoken language is translated", item((audio_track(),), embedded("en")), policy(), Action.TRANSLATE, "in the spoken language"),
+    ("text in another language is translated", item((audio_track("ja"),), embedded("en")), policy(), Action.TRANSLATE, "English text track is translated"),
+    ("a machine-made track is no source", item((audio_track(),), external("Film.ai.en.srt", "en")), policy(), Action.LISTEN, "is transcribed"),
+    ("a FluxCaption track is no source", item((audio_track(),), external("Film.fluxcaption.en.srt", "en")), policy(), Action.LISTEN, "is transcribed"),
+    ("a forced track is no source", item((audio_track(),), embedded("en", is_forced=True)), policy(), Action.LISTEN, "is transcribed"),
+    ("the target is spoken", item((audio_track("de"),)), policy(), Action.NOT_WANTED, "German is the spoken language"),
+    ("the target is spoken and made", item((audio_track("de"),)), policy(spoken=True), Action.LISTEN, "is transcribed"),
+    ("audio without a language is transcribed", item((audio_track(None),)), policy(), Action.LISTEN, "language unknown"),
+    ("only foreign, and the audio is understood", item((audio_track("en"),)), policy(foreign=True, understood=("en",)), Action.NOT_WANTED, "understood"),
+    ("only foreign, and the audio is foreign", item((audio_track("ja"),)), policy(foreign=True, understood=("en",)), Action.LISTEN, "is transcribed"),
+    ("neither text nor audio", item(()), policy(), Action.CANNOT, "no audio track"),
+    ("only commentary", item((audio_track(is_commentary=True),)), policy(), Action.CANNOT, "commentary"),
+    ("unreadable media", item((audio_track(),), broken="a.mkv is empty: copy it again"), policy(), Action.CANNOT, "a.mkv is empty: copy it again"),
+    ("an item that its library excludes", item((audio_track(),), skipped="it is an extra"), policy(), Action.NOT_WANTED, "it is an extra"),
+    ("simplified for traditional Chinese", item((audio_track(),), embedded("zh-Hans")), policy("zh-Hant"), Action.TRANSLATE, "Chinese (zh-Hans) text track"),
+    ("no script, with strictness script", item((audio_track(),), embedded("zh")), policy("zh-Hant", strictness="script"), Action.TRANSLATE, "Chinese text track"),
+    ("Portuguese for Brazilian Portuguese", item((audio_track(),), embedded("pt")), policy("pt-BR"), Action.COVERED, "text track exists"),
+    ("Norwegian for Bokmål", item((audio_track(),), embedded("no")), policy("nb"), Action.COVERED, "Norwegian text track exists"),
+    ("Norwegian for Bokmål, with strictness script", item((audio_track(),), embedded("no")), policy("nb", strictness="script"), Action.TRANSLATE, "Norwegian text track is translated"),
+    ("Nynorsk for Norwegian, with strictness script", item((audio_track(),), embedded("nn")), policy("no", strictness="script"), Action.COVERED, "Norwegian Nynorsk text track exists"),
+    ("Norwegian audio for Bokmål", item((audio_track("no"),)), policy("nb"), Action.NOT_WANTED, "Norwegian Bokmål is the spoken language"),
+    ("European for Brazilian Portuguese, with strictness region", item((audio_track(),), embedded("pt-PT")), policy("pt-BR", strictness="region"), Action.TRANSLATE, "Portuguese (pt-PT) text track"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("name", "film", "wish", "action", "sentence"), SITUATIONS, ids=[row[0] for row in SITUATIONS]
+    ("name", "film", "language_policy", "action", "reason"), SITUATIONS, ids=[row[0] for row in SITUATIONS]
 )
-def test_each_situation_has_its_decision_and_sentence(
-    name: str, film: Item, wish: LanguagePolicy, action: Action, sentence: str
+def test_each_situation_has_its_action_and_reason(
+    name: str, film: Item, language_policy: LanguagePolicy, action: Action, reason: str
 ) -> None:
-    (decision,) = decide(film, wish, anything)
+    (decision,) = decide(film, language_policy, any_pair)
     assert decision.action is action
-    assert sentence in decision.reason
+    assert reason in decision.reason
 
 
-def test_without_a_translator_a_foreign_film_cannot_be_made() -> None:
-    (decision,) = decide(item((sound("en"),), embedded("en")), policy("de"), nothing)
+def test_without_a_translator_a_foreign_film_cannot_be_captioned() -> None:
+    (decision,) = decide(item((audio_track("en"),), embedded("en")), policy("de"), no_pair)
     assert decision.action is Action.CANNOT
-    assert "no translation backend knows en to de" in decision.reason
+    assert "no translation backend translates English to German" in decision.reason
 
 
-def test_without_a_translator_the_spoken_language_can_be_heard() -> None:
-    (decision,) = decide(item((sound("en"),)), policy("en", spoken=True), nothing)
+def test_without_a_translator_the_spoken_language_is_transcribed() -> None:
+    (decision,) = decide(item((audio_track("en"),)), policy("en", spoken=True), no_pair)
     assert decision.action is Action.LISTEN
 
 
-def test_the_original_sound_is_listened_to_before_the_default() -> None:
-    dub, original = sound("en", is_default=True), sound("ja", ordinal=1)
-    (decision,) = decide(item((dub, original), original_language=LanguageTag("ja")), policy(), anything)
-    assert "sound track 2 (ja)" in decision.reason
+def test_original_audio_is_preferred_to_default_audio() -> None:
+    dub, original = audio_track("en", is_default=True), audio_track("ja", ordinal=1)
+    (decision,) = decide(item((dub, original), original_language=LanguageTag("ja")), policy(), any_pair)
+    assert "audio track 2 (Japanese)" in decision.reason
 
 
 TRACKS = st.builds(
@@ -152,7 +156,7 @@ TRACKS = st.builds(
 
 @given(st.lists(TRACKS, max_size=5))
 def test_a_full_text_track_in_the_target_always_covers(tracks: list[SubtitleTrack]) -> None:
-    (decision,) = decide(item((sound(),), *tracks, embedded("de")), policy(), anything)
+    (decision,) = decide(item((audio_track(),), *tracks, embedded("de")), policy(), any_pair)
     assert decision.action is Action.COVERED
 
 
@@ -161,7 +165,7 @@ def test_the_order_of_tracks_never_changes_a_decision(tracks: list[SubtitleTrack
     shuffled = list(tracks)
     order.shuffle(shuffled)
     (one,), (other,) = (
-        decide(item((sound(),), *tracks), policy(), anything),
-        decide(item((sound(),), *shuffled), policy(), anything),
+        decide(item((audio_track(),), *tracks), policy(), any_pair),
+        decide(item((audio_track(),), *shuffled), policy(), any_pair),
     )
     assert one.action is other.action

@@ -1,4 +1,4 @@
-"""One spelling for every language."""
+"""Language tags: spellings, names, and which track serves which target."""
 
 import pytest
 from fluxcaption.domain.language import LanguageTag, Strictness, normalize, refine, satisfies
@@ -7,42 +7,36 @@ from fluxcaption.domain.language import LanguageTag, Strictness, normalize, refi
 @pytest.mark.parametrize(
     ("spelling", "expected"),
     [
-        ("ger", "de"), ("deu", "de"), ("DE", "de"), ("fre", "fr"), ("chi", "zh"), ("zho", "zh"), ("cmn", "zh"), ("zh-CN", "zh-Hans"), ("zh_cn", "zh-Hans"),
-        ("zh-tw", "zh-Hant"), ("zh-hant", "zh-Hant"), ("chs", "zh-Hans"), ("cht", "zh-Hant"), ("pob", "pt-BR"), ("pt-br", "pt-BR"), ("pop", "pt-PT"),
-        ("dut", "nl"), ("cze", "cs"), ("rum", "ro"), ("per", "fa"), ("may", "ms"), ("gre", "el"), ("alb", "sq"), ("arm", "hy"), ("baq", "eu"), ("bur", "my"),
-        ("geo", "ka"), ("ice", "is"), ("mac", "mk"), ("mao", "mi"), ("slo", "sk"), ("tib", "bo"), ("wel", "cy"), ("yue", "yue"), ("zh-HK", "zh-Hant-HK"),
-        ("zho-Hans", "zh-Hans"), ("zh-cmn-Hant", "zh-Hant"), ("German", "de"), ("english", "en"), ("Chinese Simplified", "zh-Hans"), ("pt_BR", "pt-BR"),
-        ("frc", "fr-CA"), ("fr-ca", "fr-CA"), ("Luba-Katanga", "lu"), ("French, Old (842-ca.1400)", "fro"), ("hbs", "sr-Latn"), ("tgl", "fil"), ("en-GB", "en-GB"),
-        ("Greek, Modern (1453-)", "el"), ("iw", "he"), ("in", "id"), ("jw", "jv"), ("tl", "fil"), ("scc", "sr"), ("nob", "nb"), ("es-419", "es-419"),
-        ("Norwegian Bokmål", "nb"), ("Norwegian Nynorsk", "nn"), ("Portuguese (Brazil)", "pt-BR"), ("Brazilian Portuguese", "pt-BR"), ("Chinese (Simplified)", "zh-Hans"),
-        ("Traditional Chinese", "zh-Hant"), ("Spanish (Latin America)", "es-419"), ("Spanish; Castilian", "es"), ("Catalan; Valencian", "ca"), ("Tagalog", "fil"),
-        ("pes", "fa"), ("zsm", "ms"), ("arb", "ar"),
+        ("ger", "de"), ("deu", "de"), ("DE", "de"), ("fre", "fr"), ("chi", "zh"), ("zho", "zh"),
+        ("cmn", "zh"), ("zh-CN", "zh-Hans"), ("zh_cn", "zh-Hans"), ("zh-tw", "zh-Hant"),
+        ("zh-hant", "zh-Hant"), ("chs", "zh-Hans"), ("cht", "zh-Hant"), ("pob", "pt-BR"),
+        ("pt-br", "pt-BR"), ("pop", "pt-PT"), ("dut", "nl"), ("cze", "cs"), ("rum", "ro"), ("per", "fa"),
+        ("may", "ms"), ("gre", "el"), ("alb", "sq"), ("arm", "hy"), ("baq", "eu"), ("bur", "my"),
+        ("geo", "ka"), ("ice", "is"), ("mac", "mk"), ("mao", "mi"), ("slo", "sk"), ("tib", "bo"),
+        ("wel", "cy"), ("yue", "yue"), ("zh-HK", "zh-Hant-HK"), ("zho-Hans", "zh-Hans"),
+        ("zh-cmn-Hant", "zh-Hant"), ("German", "de"), ("english", "en"), ("Chinese Simplified", "zh-Hans"),
+        ("pt_BR", "pt-BR"), ("frc", "fr-CA"), ("fr-ca", "fr-CA"), ("Luba-Katanga", "lu"),
+        ("French, Old (842-ca.1400)", "fro"), ("hbs", "sr-Latn"), ("tgl", "fil"), ("en-GB", "en-GB"),
+        ("Greek, Modern (1453-)", "el"), ("iw", "he"), ("in", "id"), ("jw", "jv"), ("tl", "fil"),
+        ("scc", "sr"), ("nob", "nb"), ("es-419", "es-419"), ("Norwegian Bokmål", "nb"),
+        ("Norwegian Nynorsk", "nn"), ("Portuguese (Brazil)", "pt-BR"), ("Brazilian Portuguese", "pt-BR"),
+        ("Chinese (Simplified)", "zh-Hans"), ("Traditional Chinese", "zh-Hant"),
+        ("Spanish (Latin America)", "es-419"), ("Spanish; Castilian", "es"), ("Catalan; Valencian", "ca"),
+        ("Tagalog", "fil"), ("pes", "fa"), ("zsm", "ms"), ("arb", "ar"),
     ],
 )  # fmt: skip
-def test_every_spelling_of_a_language_is_one_tag(spelling: str, expected: str) -> None:
+def test_each_spelling_of_a_language_gives_its_tag(spelling: str, expected: str) -> None:
     assert str(normalize(spelling)) == expected
 
 
 @pytest.mark.parametrize(
     "spelling",
     [
-        "",
-        None,
-        "und",
-        "mul",
-        "zxx",
-        "mis",
-        "qaa",
-        "español",
-        "x" * 100,
-        "../etc",
-        "e\x00n",
-        "unknown",
-        "The English",
-        "English Patient",
+        "", None, "und", "mul", "zxx", "mis", "qaa", "español", "x" * 100, "../etc", "e\x00n", "unknown",
+        "The English", "English Patient",
     ],
-)
-def test_what_names_no_language_is_none(spelling: str | None) -> None:
+)  # fmt: skip
+def test_a_spelling_that_names_no_language_gives_none(spelling: str | None) -> None:
     assert normalize(spelling) is None
 
 
@@ -68,9 +62,7 @@ def test_what_names_no_language_is_none(spelling: str | None) -> None:
         ("de", "en", "language", False),
     ],
 )
-def test_a_track_serves_a_wish_as_strictly_as_asked(
-    have: str, want: str, strictness: str, expected: bool
-) -> None:
+def test_a_track_serves_a_target_by_strictness(have: str, want: str, strictness: str, expected: bool) -> None:
     assert satisfies(LanguageTag.parse(have), LanguageTag.parse(want), Strictness(strictness)) is expected
 
 
@@ -95,7 +87,7 @@ def test_a_track_serves_a_wish_as_strictly_as_asked(
     ],
 )
 @pytest.mark.parametrize("version", [(10, 10, 7), (10, 11, 11), (12, 0, 0)])
-def test_what_we_write_is_read_back_as_what_we_meant_by_every_server(
+def test_every_server_version_reads_the_language_from_the_file_suffix(
     target: str, version: tuple[int, int, int]
 ) -> None:
     from fluxcaption.jellyfin.parse import read_source
@@ -109,14 +101,28 @@ def test_what_we_write_is_read_back_as_what_we_meant_by_every_server(
     (track,) = read_source({"Id": source.id, "Path": source.path, "MediaStreams": [stream]}).subtitles
     assert track.language == tag
     if tag.language not in {"fil"}:
-        assert stream.get("Language"), "the server itself knows the language, too"
+        assert stream.get("Language"), "the server does not know the language"
 
 
 @pytest.mark.parametrize(
     ("code", "title", "expected"),
-    [("chi", "Simplified", "zh-Hans"), ("zho", "繁體", "zh-Hant"), ("por", "Brazilian", "pt-BR"), ("spa", "Latino", "es-419"), ("eng", "Simplified", "en"), ("zh-CN", "Traditional", "zh-Hans")],
+    [
+        ("chi", "Simplified", "zh-Hans"), ("zho", "繁體", "zh-Hant"), ("por", "Brazilian", "pt-BR"),
+        ("spa", "Latino", "es-419"), ("eng", "Simplified", "en"), ("zh-CN", "Traditional", "zh-Hans"),
+    ],
 )  # fmt: skip
-def test_a_title_tells_the_script_or_region_its_code_does_not(code: str, title: str, expected: str) -> None:
+def test_a_title_adds_the_script_or_region_to_its_tag(code: str, title: str, expected: str) -> None:
     tag = normalize(code)
     assert tag is not None
     assert str(refine(tag, title)) == expected
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [
+        ("de", "German"), ("pt-BR", "Portuguese (pt-BR)"), ("zh-Hans", "Chinese (zh-Hans)"),
+        ("fro", "fro"), ("sw-KE", "sw-KE"),
+    ],
+)  # fmt: skip
+def test_a_tag_is_shown_by_its_english_name(tag: str, name: str) -> None:
+    assert LanguageTag.parse(tag).english_name == name

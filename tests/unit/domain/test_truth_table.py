@@ -1,4 +1,4 @@
-"""The truth table: every situation, three targets, each with its sentence; and what never changes a decision."""
+"""The truth table: every situation with its decisions and reasons, and facts that never change a decision."""
 
 import dataclasses
 from typing import Any
@@ -13,70 +13,46 @@ from fluxcaption.settings import Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes.jellyfin import FakeItem, Source, new_id
-from tests.fakes.jellyfin.library import VIDEO
-from tests.support.situations import SITUATIONS, TARGETS, Situation
+from tests.support.situations import SITUATIONS, TARGETS, Situation, fake_item
 
 VERSIONS = [(10, 10, 7), (10, 11, 11), (12, 0, 0)]
 
 
-def anything(source: LanguageTag, target: LanguageTag) -> int | None:
+def any_pair(source: LanguageTag, target: LanguageTag) -> int | None:
     return 0
 
 
-def fake_item(situation: Situation, library: str = "l") -> FakeItem:
-    from datetime import UTC, datetime
-
-    path = f"/media/movies/Film/{situation.stem}.mkv"
-    sidecars = dict.fromkeys(situation.sidecars, b"1\n00:00:01,000 --> 00:00:02,000\nword\n")
-    source = Source(
-        new_id(situation.name), path, [VIDEO, *situation.streams], sidecars=sidecars, extra=situation.source
-    )
-    sources = [source]
-    if situation.other_version:
-        sources.append(
-            Source(
-                new_id("other"),
-                f"/media/movies/Film/{situation.other_version}.mkv",
-                [VIDEO, *situation.streams],
-                sidecars=dict(sidecars),
-            )
-        )
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    return FakeItem(source.id, library, "Movie", "Film", sources, moment, moment, extra=situation.item)
-
-
 def language_policy(situation: Situation) -> LanguagePolicy:
-    wanted: dict[str, Any] = {
+    config: dict[str, Any] = {
         "server": {"type": "folder", "path": "/media"},
         "languages": {"targets": list(TARGETS)},
         **situation.policy,
     }
-    return language_policy_of(Settings.model_validate(wanted))
+    return language_policy_of(Settings.model_validate(config))
 
 
-def seen_by(situation: Situation, version: tuple[int, int, int]) -> Item:
+def read_by(situation: Situation, version: tuple[int, int, int]) -> Item:
     return read_item(
         fake_item(situation).dto({"MediaSources", "Path", "Etag", "Tags", "DateCreated"}, version), "Movies"
     )
 
 
 def decisions(situation: Situation, item: Item) -> dict[str, Decision]:
-    found = decide(item, language_policy(situation), anything)
+    found = decide(item, language_policy(situation), any_pair)
     return {str(decision.target): decision for decision in found if decision.source.id == item.sources[0].id}
 
 
-def test_there_are_enough() -> None:
+def test_the_table_has_at_least_80_distinct_situations() -> None:
     assert len(SITUATIONS) >= 80
     assert len({situation.name for situation in SITUATIONS}) == len(SITUATIONS)
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["10.10", "10.11", "12.0"])
 @pytest.mark.parametrize("situation", SITUATIONS, ids=[situation.name for situation in SITUATIONS])
-def test_each_situation_is_decided_alike_on_every_server_version(
+def test_each_situation_has_its_decision_on_every_server_version(
     situation: Situation, version: tuple[int, int, int]
 ) -> None:
-    found = decisions(situation, seen_by(situation, version))
+    found = decisions(situation, read_by(situation, version))
     assert list(found) == list(TARGETS)
     for target, (action, sentence) in situation.expected.items():
         assert (found[target].action.value, sentence in found[target].reason) == (action, True), (
@@ -86,9 +62,9 @@ def test_each_situation_is_decided_alike_on_every_server_version(
 
 @given(st.sampled_from(SITUATIONS), st.sampled_from(TARGETS))
 @settings(deadline=None, max_examples=150)
-def test_adding_a_full_text_track_in_the_target_never_makes_a_gap(situation: Situation, target: str) -> None:
+def test_another_full_text_track_in_the_target_never_makes_a_gap(situation: Situation, target: str) -> None:
     code = {"de": "ger", "en": "eng", "zh-Hans": "zh-Hans"}[target]
-    more = {
+    track = {
         "Type": "Subtitle",
         "Codec": "subrip",
         "Language": code,
@@ -97,19 +73,19 @@ def test_adding_a_full_text_track_in_the_target_never_makes_a_gap(situation: Sit
         "IsDefault": False,
         "IsHearingImpaired": False,
     }
-    richer = dataclasses.replace(situation, streams=(*situation.streams, more))
-    found = decisions(richer, seen_by(richer, (10, 11, 11)))
+    with_track = dataclasses.replace(situation, streams=(*situation.streams, track))
+    found = decisions(with_track, read_by(with_track, (10, 11, 11)))
     assert found[target].action in {Action.COVERED, Action.NOT_WANTED}
 
 
 @given(st.sampled_from(SITUATIONS), st.randoms())
 @settings(deadline=None, max_examples=150)
 def test_the_order_of_subtitle_tracks_never_changes_a_decision(situation: Situation, order: Any) -> None:
-    sound = [stream for stream in situation.streams if stream["Type"] != "Subtitle"]
-    words = [stream for stream in situation.streams if stream["Type"] == "Subtitle"]
-    order.shuffle(words)
-    other = dataclasses.replace(situation, streams=(*sound, *words))
-    first, second = (decisions(one, seen_by(one, (10, 11, 11))) for one in (situation, other))
+    others = [stream for stream in situation.streams if stream["Type"] != "Subtitle"]
+    subtitles = [stream for stream in situation.streams if stream["Type"] == "Subtitle"]
+    order.shuffle(subtitles)
+    other = dataclasses.replace(situation, streams=(*others, *subtitles))
+    first, second = (decisions(one, read_by(one, (10, 11, 11))) for one in (situation, other))
     assert {target: decision.action for target, decision in first.items()} == {
         target: decision.action for target, decision in second.items()
     }
@@ -126,7 +102,9 @@ SPELLINGS = {
 
 @given(st.sampled_from(SITUATIONS), st.data())
 @settings(deadline=None, max_examples=150)
-def test_the_spelling_of_a_code_never_changes_a_decision(situation: Situation, data: st.DataObject) -> None:
+def test_the_spelling_of_a_language_code_never_changes_a_decision(
+    situation: Situation, data: st.DataObject
+) -> None:
     streams = tuple(
         {
             **stream,
@@ -137,7 +115,7 @@ def test_the_spelling_of_a_code_never_changes_a_decision(situation: Situation, d
         for stream in situation.streams
     )
     other = dataclasses.replace(situation, streams=streams)
-    first, second = (decisions(one, seen_by(one, (10, 10, 7))) for one in (situation, other))
+    first, second = (decisions(one, read_by(one, (10, 10, 7))) for one in (situation, other))
     assert {target: (found.action, found.reason) for target, found in first.items()} == {
         target: (found.action, found.reason) for target, found in second.items()
     }
@@ -145,17 +123,17 @@ def test_the_spelling_of_a_code_never_changes_a_decision(situation: Situation, d
 
 @given(st.sampled_from(SITUATIONS), st.integers(1, 50))
 @settings(deadline=None, max_examples=100)
-def test_index_numbers_never_change_a_decision(situation: Situation, shift: int) -> None:
-    item = seen_by(situation, (10, 11, 11))
+def test_track_index_numbers_never_change_a_decision(situation: Situation, shift: int) -> None:
+    item = read_by(situation, (10, 11, 11))
     (first, *others) = item.sources
-    moved = dataclasses.replace(
+    renumbered = dataclasses.replace(
         first,
         subtitles=tuple(
             dataclasses.replace(track, handle=str(int(track.handle or 0) + shift))
             for track in first.subtitles
         ),
     )
-    shifted = dataclasses.replace(item, sources=(moved, *others))
+    shifted = dataclasses.replace(item, sources=(renumbered, *others))
     before, after = decisions(situation, item), decisions(situation, shifted)
     assert {target: (found.action, found.reason) for target, found in before.items()} == {
         target: (found.action, found.reason) for target, found in after.items()

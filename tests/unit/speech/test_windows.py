@@ -8,33 +8,33 @@ import pytest
 from fluxcaption.domain.cues import Span
 from fluxcaption.domain.units import Ms
 from fluxcaption.ports.media import Samples
-from fluxcaption.speech.windows import MAX_WINDOW_MS, PER_MS, SilenceCutter, SoundWindow
+from fluxcaption.speech.windows import MAX_WINDOW_MS, SAMPLES_PER_MS, SilenceSegmenter, SoundWindow
 
 BLOCK_MS = 10_000
 
 
 def film(spoken: Sequence[tuple[int, int]], length_ms: int) -> Samples:
     """Silence, and a constant where somebody speaks."""
-    sound = np.zeros(length_ms * PER_MS, dtype=np.float32)
+    sound = np.zeros(length_ms * SAMPLES_PER_MS, dtype=np.float32)
     for start, end in spoken:
-        sound[start * PER_MS : end * PER_MS] = 0.5
+        sound[start * SAMPLES_PER_MS : end * SAMPLES_PER_MS] = 0.5
     return sound
 
 
 def speech_in(samples: Samples) -> list[Span]:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], (np.abs(samples) > 0.1).astype(int), [0]])))
     return [
-        Span(Ms(start // PER_MS), Ms(end // PER_MS))
+        Span(Ms(start // SAMPLES_PER_MS), Ms(end // SAMPLES_PER_MS))
         for start, end in edges.reshape(-1, 2)
-        if end // PER_MS > start // PER_MS
+        if end // SAMPLES_PER_MS > start // SAMPLES_PER_MS
     ]
 
 
 def cut(sound: Samples, from_ms: int = 0) -> list[SoundWindow]:
-    cutter = SilenceCutter(speech_in)
+    cutter = SilenceSegmenter(speech_in)
     windows: list[SoundWindow] = []
-    for start in range(from_ms, len(sound) // PER_MS, BLOCK_MS):
-        windows += cutter.feed(Ms(start), sound[start * PER_MS : (start + BLOCK_MS) * PER_MS])
+    for start in range(from_ms, len(sound) // SAMPLES_PER_MS, BLOCK_MS):
+        windows += cutter.feed(Ms(start), sound[start * SAMPLES_PER_MS : (start + BLOCK_MS) * SAMPLES_PER_MS])
     return windows + list(cutter.finish())
 
 
@@ -54,7 +54,7 @@ def test_all_speech_is_in_exactly_one_window(length_ms: int) -> None:
     )
     assert all(window.end - window.start <= MAX_WINDOW_MS for window in windows)
     assert all(before.end <= after.start for before, after in itertools.pairwise(windows))
-    assert all(len(window.samples) == (window.end - window.start) * PER_MS for window in windows)
+    assert all(len(window.samples) == (window.end - window.start) * SAMPLES_PER_MS for window in windows)
 
 
 @pytest.mark.parametrize(("shortest_ms", "longest_ms"), [(160, 300), (300, 900)])
@@ -82,7 +82,7 @@ def test_silence_gives_no_window() -> None:
 def test_speech_without_a_pause_is_cut_at_its_quietest() -> None:
     sound = film([(1_000, 95_000)], 100_000)
     for quiet in (24_000, 50_000, 74_000):
-        sound[quiet * PER_MS : (quiet + 100) * PER_MS] = 0.11
+        sound[quiet * SAMPLES_PER_MS : (quiet + 100) * SAMPLES_PER_MS] = 0.11
     windows = cut(sound)
     assert all(window.end - window.start <= MAX_WINDOW_MS + 500 for window in windows)
     assert sum(span.end - span.start for window in windows for span in window.speech) == pytest.approx(

@@ -1,135 +1,94 @@
-"""Sentences into another language, batch by batch: each accepted or refused by itself, a failing batch halved."""
+"""Translation in batches: each batch is stored before the next, and missing answers are requested again."""
 
-import hashlib
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fluxcaption.domain.cues import TextUnit
-from fluxcaption.domain.errors import ReplyUnusable, TransientError
+from fluxcaption.domain.errors import ReplyUnusable
 from fluxcaption.domain.language import LanguageTag
-from fluxcaption.domain.transcripts import TranslationKey
-from fluxcaption.domain.units import Ms, UnitId
-from fluxcaption.ports.executor import Executor, UnitResult, WorkKind, WorkUnit
+from fluxcaption.domain.units import UnitId
 from fluxcaption.ports.translation import Translator
 
-BATCH = 20
-"""Units asked for at once: up to 20 paragraphs are more or less reliable (translation sheet)."""
+MAX_BATCH_SIZE = 20
+"""Units in one request: up to 20 paragraphs are translated more or less reliably (translation sheet)."""
 
 
 @dataclass(slots=True)
 class TranslationReport:
-    """What became of the sentences.
+    """The result of a translation.
 
     Attributes:
-        untranslated: Why, by id; such a sentence keeps its source text and is counted.
+        texts: Translations by unit id.
+        untranslated: Reasons by the id of each unit that has no translation.
     """
 
     texts: dict[UnitId, str] = field(default_factory=dict)
     untranslated: dict[UnitId, str] = field(default_factory=dict)
 
 
-class BatchTranslator:
-    """Asks a translator by units of work, so that another executor can do the asking."""
-
-    def __init__(self, translator: Translator, executor: Executor, key: TranslationKey, attempt: int) -> None:
-        self._translator = translator
-        self._executor = executor
-        self._key = key
-        self._attempt = attempt
-
-    async def ask(self, units: Sequence[TextUnit]) -> Mapping[UnitId, str]:
-        """Translate one batch; an answer to another question counts as none."""
-        text = "\x1f".join(f"{unit.id}\x1e{unit.text}" for unit in units)
-        unit = WorkUnit(
-            id=UnitId("translate-" + hashlib.sha256(text.encode()).hexdigest()[:16]),
-            kind=WorkKind.TRANSLATE,
-            attempt=self._attempt,
-            language=str(self._key.source),
-            target_language=str(self._key.target),
-            model_revision=self._key.model_revision,
-            asr_settings_key=self._translator.backend_id,
-            texts=tuple(units),
-        )
-        result = await self._executor.run(unit)
-        request = {unit.id for unit in units}
-        return (
-            {name: text for name, text in result.texts.items() if name in request}
-            if result.answers(unit)
-            else {}
-        )
-
-
-def translation_handler(translators: Sequence[Translator]) -> Callable[[WorkUnit], Awaitable[UnitResult]]:
-    """What an executor does with a batch: find the translator it was meant for, and ask."""
-    by_settings = {translator.backend_id: translator for translator in translators}
-
-    async def handle(unit: WorkUnit) -> UnitResult:
-        began = time.monotonic()
-        source, target = LanguageTag.parse(unit.language), LanguageTag.parse(unit.target_language)
-        texts = await by_settings[unit.asr_settings_key].translate(unit.texts, source, target)
-        took = Ms(int((time.monotonic() - began) * 1000))
-        return UnitResult(
-            unit.id,
-            unit.kind,
-            unit.attempt,
-            unit.language,
-            unit.model_revision,
-            unit.asr_settings_key,
-            texts=dict(texts),
-            took_ms=took,
-        )
-
-    return handle
-
-
 async def translate_in_batches(
     units: Sequence[TextUnit],
-    through: BatchTranslator,
+    translator: Translator,
+    source: LanguageTag,
+    target: LanguageTag,
     save: Callable[[dict[str, str]], Awaitable[None]],
     progress: Callable[[int], None] | None = None,
 ) -> TranslationReport:
-    """Translate every unit once, saving each batch before the next and telling how many are done.
+    """Translate units batch by batch.
+
+    Args:
+        units: The units, each with its own id.
+        translator: The translation backend.
+        source: Language of the units.
+        target: Language to translate into.
+        save: Stores the translations of a batch, by source text, before the next batch starts.
+        progress: Called with the number of finished units after each batch.
 
     Raises:
-        ServiceUnreachable: The backend went away; what was saved stays.
+        UnsupportedLanguagePair: The translator has no model for the pair.
+        ServiceUnreachable: The translator is unavailable; saved batches remain.
+        ModelMissing: The model of the translator is missing.
     """
     report = TranslationReport()
-    for first in range(0, len(units), BATCH):
-        batch = units[first : first + BATCH]
-        got = await _ask(through, batch, report)
-        report.texts |= got
-        new = {unit.text: got[unit.id] for unit in batch if unit.id in got}
-        if new:
-            await save(new)
+    for first in range(0, len(units), MAX_BATCH_SIZE):
+        batch = units[first : first + MAX_BATCH_SIZE]
+        await _translate_batch(batch, translator, source, target, report)
+        translations = {unit.text: report.texts[unit.id] for unit in batch if unit.id in report.texts}
+        if translations:
+            await save(translations)
         if progress:
             progress(first + len(batch))
     return report
 
 
-async def _ask(
-    through: BatchTranslator, units: Sequence[TextUnit], report: TranslationReport
-) -> dict[UnitId, str]:
-    """Ask for a batch; what is missing is asked again in halves, down to one."""
+async def _translate_batch(
+    units: Sequence[TextUnit],
+    translator: Translator,
+    source: LanguageTag,
+    target: LanguageTag,
+    report: TranslationReport,
+) -> None:
+    """Add the translations of one batch to the report. Retry units without an answer in smaller batches."""
+    answer: Mapping[UnitId, str] = {}
     reason = "not answered"
     try:
-        got = dict(await through.ask(units))
-    except TransientError as error:
-        if not isinstance(error, ReplyUnusable):
-            raise
-        got, reason = {}, str(error)
-    missing = [unit for unit in units if unit.id not in got]
-    if not missing:
-        return got
-    if len(units) == 1:
+        answer = await translator.translate(units, source, target)
+    except ReplyUnusable as error:
+        reason = str(error)
+    report.texts |= {unit.id: answer[unit.id] for unit in units if unit.id in answer}
+    missing = [unit for unit in units if unit.id not in answer]
+    if missing and len(units) == 1:
         report.untranslated[units[0].id] = reason
-        return got
-    halves = (
-        [missing]
-        if len(missing) <= len(units) // 2
-        else [missing[: len(missing) // 2], missing[len(missing) // 2 :]]
-    )
-    for half in halves:
-        if half:
-            got |= await _ask(through, half, report)
-    return got
+        return
+    for batch in _retry_batches(missing, len(units)):
+        await _translate_batch(batch, translator, source, target, report)
+
+
+def _retry_batches(missing: Sequence[TextUnit], size: int) -> Sequence[Sequence[TextUnit]]:
+    """Split the missing units into batches of about half the size of the failed one, at most."""
+    if not missing:
+        return []
+    if len(missing) <= size // 2:
+        return [missing]
+    middle = len(missing) // 2
+    return [missing[:middle], missing[middle:]]

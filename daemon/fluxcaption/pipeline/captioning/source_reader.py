@@ -1,9 +1,13 @@
-"""Reading tracks that do not say themselves what they are: their language, whether they are ours, whether they fit the sound."""
+"""Source reader: finds out what the server does not list about a text track.
+
+It detects the language, recognizes FluxCaption tracks, and checks whether the text fits the audio.
+The facts are stored as `TrackFact` and hold for one state (etag) of the item.
+"""
 
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fluxcaption.domain.cues import Span, SubtitleText, hash_cues
 from fluxcaption.domain.deliveries import DeliveryState
@@ -12,54 +16,62 @@ from fluxcaption.domain.gaps import SourceHistory
 from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import Item, MediaSource, SubtitleTrack
 from fluxcaption.domain.sources import is_ours, original_audio
-from fluxcaption.domain.sync_check import SpeechSample, sample_ranges, sync_problem
+from fluxcaption.domain.sync_check import MAX_LENGTH_RATIO, SpeechSample, sample_ranges, sync_problem
 from fluxcaption.domain.units import ContentHash, Ms
 from fluxcaption.ports.media import MediaLocation, MediaReader
 from fluxcaption.ports.media_server import MediaServer
 from fluxcaption.ports.speech import VoiceDetector
-from fluxcaption.ports.storage import Storage, TrackFact
+from fluxcaption.ports.storage import TrackFact, TrackFacts
 from fluxcaption.ports.subtitles import SubtitleCodec, TextLanguage
 
 log = logging.getLogger(__name__)
 
-MAX_LENGTH_RATIO = 1.05
-"""A text that ends later than this share of the film is another film's."""
-
 MAX_REMOTE_BYTES = 4 * 2**30
-"""A larger film is not fetched over the network just to look at a text."""
+"""Larger media is not streamed from the server to check the timing of a text."""
 
-NEAR = (
+SIMILAR_LANGUAGES = (
     frozenset({"no", "nb", "nn", "da"}),
     frozenset({"hr", "sr", "bs", "sh"}),
     frozenset({"id", "ms"}),
     frozenset({"cs", "sk"}),
     frozenset({"gl", "pt", "es"}),
 )
-"""Written languages that a program takes for one another."""
+"""Written languages that language detection confuses."""
 
 DELIVERED = frozenset(
     {DeliveryState.CONFIRMED, DeliveryState.MISSING, DeliveryState.UPLOADED, DeliveryState.EDITED}
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Media:
+    """One media source of an item, with the location of its bytes."""
+
+    item: Item
+    source: MediaSource
+    location: MediaLocation
+
+
 class SourceReader:
-    """Reads a track once for each state of its item, and remembers what it told."""
+    """Reads the text tracks of a media source once for each state of its item and stores the facts."""
 
     def __init__(
         self,
         server: MediaServer,
-        storage: Storage,
+        track_facts: TrackFacts,
         media: MediaReader,
         codec: SubtitleCodec,
-        languages: TextLanguage,
-        voices: VoiceDetector,
+        text_language: TextLanguage,
+        voice_detector: VoiceDetector,
     ) -> None:
         self._server = server
-        self._storage = storage
+        self._track_facts = track_facts
         self._media = media
         self._codec = codec
-        self._languages = languages
-        self._voices = voices
+        self._text_language = text_language
+        self._voice_detector = voice_detector
+
+    # -- Source text -------------------------------------------------------------------------------
 
     async def source_text(
         self,
@@ -71,160 +83,76 @@ class SourceReader:
         is_requested: bool = False,
         is_last_try: bool = False,
     ) -> SubtitleText:
-        """The words of a track that is to be translated; an external one is laid beside the sound once.
+        """Return the text of a track that is to be translated.
+
+        An external track is compared with the audio once. A track that has no text, or clearly belongs to
+        another film, cut or language, is stored as unusable, so that it is not chosen again.
 
         Args:
-            item: What it belongs to.
-            source: Its version.
+            item: The item.
+            source: The media source of the item.
             track: The text track.
-            location: Where the media lies.
-            is_requested: A person named this very track: whether it fits is theirs to say.
-            is_last_try: A server that stumbles is not waited for any more.
+            location: Location of the media.
+            is_requested: The user has named this track: its timing and language are not checked.
+            is_last_try: Treat an error of the server as an unreadable track.
 
         Raises:
-            SubtitleUnreadable: It has no text, or is clearly another film's, cut's or language's; that is remembered, so that it is chosen no more.
-            ReplyUnusable: The server stumbled.
+            SubtitleUnreadable: The track is unusable.
+            ReplyUnusable: The server failed to return the track.
         """
-        facts = {fact.track: fact for fact in await self._storage.tracks.facts(item.server_id, source.id)}
-        known = facts.get(track.key, TrackFact(track.key, ""))
-        fact = TrackFact(track.key, item.etag, known.language, is_compared=True, media=source.revision)
+        media = _Media(item, source, location)
+        facts = {fact.track: fact for fact in await self._track_facts.facts(item.server_id, source.id)}
+        stored = facts.get(track.key, TrackFact(track.key, ""))
+        fact = TrackFact(track.key, item.etag, stored.language, is_compared=True, media=source.revision)
+        is_compared = stored.is_compared and (stored.revision, stored.media) == (fact.revision, fact.media)
         try:
-            text = await self._text_of(item, source, track, location, is_last_try=is_last_try)
-            if (
-                not track.is_external
-                or is_requested
-                or (known.is_compared and (known.revision, known.media) == (fact.revision, fact.media))
-            ):
+            text = await self._read(media, track, is_last_try=is_last_try)
+            if not track.is_external or is_requested or is_compared:
                 return text
             fact = replace(fact, cues_hash=hash_cues(text))
-            if reason := await self._source_problem(item, source, track, text, location):
-                raise SubtitleUnreadable(track.file_name, reason)
+            if problem := await self._source_problem(media, track, text):
+                raise SubtitleUnreadable(track.file_name, problem)
         except SubtitleUnreadable as error:
-            log.info("a text track is no source: %s", error)
-            await self._storage.tracks.save_fact(
-                item.server_id, source.id, replace(fact, unusable_reason=str(error))
-            )
+            log.info("a text track was rejected as source: %s", error)
+            await self._save(media, replace(fact, unusable_reason=str(error)))
             raise
-        await self._storage.tracks.save_fact(item.server_id, source.id, fact)
+        await self._save(media, fact)
         return text
 
-    async def _text_of(
-        self,
-        item: Item,
-        source: MediaSource,
-        track: SubtitleTrack,
-        location: MediaLocation,
-        *,
-        is_last_try: bool,
-    ) -> SubtitleText:
-        """The words of one text track, wherever it lies."""
-        if not track.is_external and not location.is_remote:
-            return await asyncio.to_thread(self._media.text_track, location, track.ordinal or 0)
-        try:
-            if track.is_external:
-                content = await self._server.read_text_track(item.id, source, track)
-                return await asyncio.to_thread(
-                    self._codec.read, _name_for(track, content), content, track.language
-                )
-            if (text := await self._extracted(item, source, track)) is not None:
-                return text
-        except ReplyUnusable as error:
-            if not is_last_try:
-                raise
-            raise SubtitleUnreadable(track.file_name or source.stem, str(error)) from error
-        return await asyncio.to_thread(self._media.text_track, location, track.ordinal or 0)
+    async def _source_problem(self, media: _Media, track: SubtitleTrack, text: SubtitleText) -> str:
+        """Return the reason why a text must not be translated for this media; empty if there is none."""
+        detected = await self._detect_language(text)
+        if _contradicts(detected, track) and not _are_similar(detected, track.language):
+            return f"it is in {detected}, not in {track.language}"
+        source = media.source
+        audio = original_audio(media.item, source)
+        samples: Sequence[SpeechSample] = []
+        if audio is not None and source.duration_ms:
+            samples = await self._speech_samples(media, audio.ordinal)
+        return sync_problem(text.cues, samples, source.duration_ms)
 
-    async def _extracted(self, item: Item, source: MediaSource, track: SubtitleTrack) -> SubtitleText | None:
-        """An embedded track as the server cuts it out, which spares the network the whole film; None where it does not, or what it gives is implausible."""
-        try:
-            content = await self._server.read_text_track(item.id, source, track)
-            text = await asyncio.to_thread(
-                self._codec.read, f"track.{'ass' if track.codec in {'ass', 'ssa'} else 'srt'}", content
-            )
-        except SubtitleUnreadable:
-            return None
-        if not text.cues or (
-            source.duration_ms and text.cues[-1].end > source.duration_ms * MAX_LENGTH_RATIO
-        ):
-            return None
-        told = await self._language_of(text)
-        if told is not None and track.language is not None and told.language != track.language.language:
-            return None
-        return text
+    async def _speech_samples(self, media: _Media, ordinal: int) -> Sequence[SpeechSample]:
+        """Return where speech occurs in samples of an audio track; none for large remote media.
 
-    async def _language_of(self, text: SubtitleText) -> LanguageTag | None:
-        return await asyncio.to_thread(
-            self._languages.detect, " ".join(line for cue in text.cues for line in cue.lines)
-        )
-
-    async def detect_languages(
-        self, item: Item, source: MediaSource, location: MediaLocation, *, is_last_try: bool = False
-    ) -> None:
-        """Read every text track that says no language and could serve, and remember what it is in.
-
-        Raises:
-            ReplyUnusable: The server stumbled.
+        The samples are stored with the media revision.
         """
-        for track in source.subtitles:
-            if not track.has_full_dialogue or track.language is not None:
-                continue
-            try:
-                text = await self._text_of(item, source, track, location, is_last_try=is_last_try)
-            except SubtitleUnreadable as error:
-                log.info("a track that says no language cannot be read", extra={"cause": str(error)})
-                fact = TrackFact(track.key, item.etag, media=source.revision)
-            else:
-                cues_hash = hash_cues(text) if track.is_external else ContentHash("")
-                fact = TrackFact(
-                    track.key, item.etag, await self._language_of(text), cues_hash, media=source.revision
-                )
-            await self._storage.tracks.save_fact(item.server_id, source.id, fact)
-
-    async def _source_problem(
-        self,
-        item: Item,
-        source: MediaSource,
-        track: SubtitleTrack,
-        text: SubtitleText,
-        location: MediaLocation,
-    ) -> str:
-        told = await self._language_of(text)
-        if (
-            told is not None
-            and track.language is not None
-            and told.language != track.language.language
-            and not _are_near(told, track.language)
-        ):
-            return f"it is in {told}, not in {track.language}"
-        spoken = original_audio(item, source)
-        heard = (
-            await self._speech_samples(item, source, spoken.ordinal, location)
-            if spoken is not None and source.duration_ms
-            else []
-        )
-        return sync_problem(text.cues, heard, source.duration_ms)
-
-    async def _speech_samples(
-        self, item: Item, source: MediaSource, ordinal: int, location: MediaLocation
-    ) -> Sequence[SpeechSample]:
-        """Where somebody speaks in three stretches, listened to once; nothing of a large film that is far away."""
-        if (
-            known := await self._storage.tracks.speech_samples(
-                item.server_id, source.id, source.revision, ordinal
-            )
-        ) is not None:
-            return known
-        if location.is_remote and source.size_bytes > MAX_REMOTE_BYTES:
+        item, source = media.item, media.source
+        stored = await self._track_facts.speech_samples(item.server_id, source.id, source.revision, ordinal)
+        if stored is not None:
+            return stored
+        if media.location.is_remote and source.size_bytes > MAX_REMOTE_BYTES:
             return []
         try:
-            heard = await asyncio.to_thread(self._sample_speech, location, ordinal, source.duration_ms)
+            samples = await asyncio.to_thread(
+                self._sample_speech, media.location, ordinal, source.duration_ms
+            )
         except MediaUnreadable as error:
-            log.info("the sound cannot be laid beside a text: %s", error)
+            log.info("the timing of a text was not checked, the audio is unreadable: %s", error)
             return []
-        await self._storage.tracks.save_speech_samples(
-            item.server_id, source.id, source.revision, ordinal, heard
+        await self._track_facts.save_speech_samples(
+            item.server_id, source.id, source.revision, ordinal, samples
         )
-        return heard
+        return samples
 
     def _sample_speech(self, location: MediaLocation, ordinal: int, duration_ms: Ms) -> list[SpeechSample]:
         found = []
@@ -233,63 +161,154 @@ class SourceReader:
             for block_start, samples in self._media.blocks(location, ordinal, start, stop):
                 speech += [
                     Span(Ms(block_start + span.start), Ms(block_start + span.end))
-                    for span in self._voices.speech(samples)
+                    for span in self._voice_detector.speech(samples)
                 ]
             found.append(SpeechSample(start, stop, tuple(speech)))
         return found
 
+    # -- Language ----------------------------------------------------------------------------------
+
+    async def detect_languages(
+        self, item: Item, source: MediaSource, location: MediaLocation, *, is_last_try: bool = False
+    ) -> None:
+        """Read every full text track without a language tag and store its detected language.
+
+        Args:
+            item: The item.
+            source: The media source of the item.
+            location: Location of the media.
+            is_last_try: Treat an error of the server as an unreadable track.
+
+        Raises:
+            ReplyUnusable: The server failed to return a track.
+        """
+        media = _Media(item, source, location)
+        for track in source.subtitles:
+            if not track.has_full_dialogue or track.language is not None:
+                continue
+            fact = TrackFact(track.key, item.etag, media=source.revision)
+            try:
+                text = await self._read(media, track, is_last_try=is_last_try)
+            except SubtitleUnreadable as error:
+                log.info("a track without a language tag is unreadable", extra={"cause": str(error)})
+            else:
+                cues_hash = hash_cues(text) if track.is_external else ContentHash("")
+                fact = replace(fact, language=await self._detect_language(text), cues_hash=cues_hash)
+            await self._save(media, fact)
+
+    async def _detect_language(self, text: SubtitleText) -> LanguageTag | None:
+        words = " ".join(line for cue in text.cues for line in cue.lines)
+        return await asyncio.to_thread(self._text_language.detect, words)
+
+    # -- FluxCaption tracks under other names ------------------------------------------------------
+
     async def find_own_tracks(
-        self, item: Item, source: MediaSource, memory: SourceHistory, marker: str
+        self, item: Item, source: MediaSource, history: SourceHistory, marker: str
     ) -> bool:
-        """Read what could be a track of ours under another name: only files in a language we delivered that nothing explains; returns whether any was read."""
-        delivered = [
-            target
-            for target, target_history in memory.targets.items()
-            if target_history.delivery in DELIVERED
-        ]
+        """Read the external tracks that could be FluxCaption tracks under another name.
+
+        Only tracks in a delivered language whose content is not known yet are read.
+
+        Returns:
+            True if a track was read, so that the stored facts have changed.
+        """
+        delivered = [target for target, entry in history.targets.items() if entry.delivery in DELIVERED]
         if not delivered:
             return False
-        known = {fact.track: fact for fact in await self._storage.tracks.facts(item.server_id, source.id)}
+        facts = {fact.track: fact for fact in await self._track_facts.facts(item.server_id, source.id)}
         was_read = False
         for track in source.subtitles:
-            if not track.is_external or not track.has_full_dialogue or is_ours(track, marker):
-                continue
-            if track.language is not None and not any(
-                satisfies(track.language, target) for target in delivered
-            ):
-                continue
-            if (fact := known.get(track.key)) is not None and fact.revision == item.etag:
+            stored = facts.get(track.key)
+            is_current = stored is not None and stored.revision == item.etag
+            if is_current or not _may_be_renamed(track, delivered, marker):
                 continue
             try:
-                content = await self._server.read_text_track(item.id, source, track)
-                text = await asyncio.to_thread(
-                    self._codec.read, _name_for(track, content), content, track.language
-                )
+                text = await self._read_external(item, source, track)
             except JobError as error:
-                log.info("a track that nothing explains cannot be read", extra={"cause": str(error)})
+                log.info("a track of unknown origin is unreadable", extra={"cause": str(error)})
                 continue
-            cues_hash = hash_cues(text)
-            if fact is not None and fact.cues_hash == cues_hash:
-                # What was told of the same words still holds.
-                told = replace(fact, revision=item.etag)
-            else:
-                told = TrackFact(
-                    track.key,
-                    item.etag,
-                    track.language or await self._language_of(text),
-                    cues_hash,
-                    media=source.revision,
-                )
-            await self._storage.tracks.save_fact(item.server_id, source.id, told)
+            fact = await self._fact_of(item, source, track, text, stored)
+            await self._track_facts.save_fact(item.server_id, source.id, fact)
             was_read = True
         return was_read
 
+    async def _fact_of(
+        self,
+        item: Item,
+        source: MediaSource,
+        track: SubtitleTrack,
+        text: SubtitleText,
+        stored: TrackFact | None,
+    ) -> TrackFact:
+        cues_hash = hash_cues(text)
+        if stored is not None and stored.cues_hash == cues_hash:
+            # The content is unchanged, so everything that was found out about it holds.
+            return replace(stored, revision=item.etag)
+        language = track.language or await self._detect_language(text)
+        return TrackFact(track.key, item.etag, language, cues_hash, media=source.revision)
+
+    # -- Reading -----------------------------------------------------------------------------------
+
+    async def _read(self, media: _Media, track: SubtitleTrack, *, is_last_try: bool) -> SubtitleText:
+        """Return the text of a track, read from the server or, if it is embedded, from the media."""
+        if track.is_external or media.location.is_remote:
+            try:
+                if track.is_external:
+                    return await self._read_external(media.item, media.source, track)
+                if (text := await self._read_extracted(media, track)) is not None:
+                    return text
+            except ReplyUnusable as error:
+                if not is_last_try:
+                    raise
+                raise SubtitleUnreadable(track.file_name or media.source.stem, str(error)) from error
+        return await asyncio.to_thread(self._media.text_track, media.location, track.ordinal or 0)
+
+    async def _read_external(self, item: Item, source: MediaSource, track: SubtitleTrack) -> SubtitleText:
+        content = await self._server.read_text_track(item.id, source, track)
+        return await asyncio.to_thread(self._codec.read, _name_for(track, content), content, track.language)
+
+    async def _read_extracted(self, media: _Media, track: SubtitleTrack) -> SubtitleText | None:
+        """Return an embedded track as the server extracts it, which avoids a download of the whole media.
+
+        Returns:
+            None if the server does not extract the track, or returns another track or an implausible text.
+        """
+        file_name = "track.ass" if track.codec in {"ass", "ssa"} else "track.srt"
+        try:
+            content = await self._server.read_text_track(media.item.id, media.source, track)
+            text = await asyncio.to_thread(self._codec.read, file_name, content)
+        except SubtitleUnreadable:
+            return None
+        max_end = media.source.duration_ms * MAX_LENGTH_RATIO
+        if not text.cues or (max_end and text.cues[-1].end > max_end):
+            return None
+        return None if _contradicts(await self._detect_language(text), track) else text
+
+    async def _save(self, media: _Media, fact: TrackFact) -> None:
+        await self._track_facts.save_fact(media.item.server_id, media.source.id, fact)
+
+
+def _may_be_renamed(track: SubtitleTrack, delivered: Sequence[LanguageTag], marker: str) -> bool:
+    """Return True for an external track without our marker, untagged or in a delivered language."""
+    if not track.is_external or not track.has_full_dialogue or is_ours(track, marker):
+        return False
+    return track.language is None or any(satisfies(track.language, target) for target in delivered)
+
+
+def _contradicts(detected: LanguageTag | None, track: SubtitleTrack) -> bool:
+    """Return True if the detected language is not the one of the track's tag."""
+    return (
+        detected is not None and track.language is not None and detected.language != track.language.language
+    )
+
+
+def _are_similar(detected: LanguageTag | None, tagged: LanguageTag | None) -> bool:
+    if detected is None or tagged is None:
+        return False
+    return any({detected.language, tagged.language} <= group for group in SIMILAR_LANGUAGES)
+
 
 def _name_for(track: SubtitleTrack, content: bytes) -> str:
-    """The file's name, as SubRip where a server has turned another format into it (contract 5.1)."""
+    """Return the file name that tells the format; servers turn some formats into SubRip (contract 5.1)."""
     is_subrip = b" --> " in content[:1000] and b"WEBVTT" not in content[:20]
     return f"{track.file_name}.srt" if is_subrip else track.file_name
-
-
-def _are_near(one: LanguageTag, other: LanguageTag) -> bool:
-    return any({one.language, other.language} <= group for group in NEAR)

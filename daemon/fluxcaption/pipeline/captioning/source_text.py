@@ -1,4 +1,4 @@
-"""Source cues as plain bytes, so that a job goes on from them after a restart."""
+"""The source text of a job, and its stored form, from which the job continues after a restart."""
 
 import json
 from collections.abc import Sequence
@@ -6,17 +6,19 @@ from dataclasses import dataclass
 
 from fluxcaption.domain.cues import Cue
 from fluxcaption.domain.language import LanguageTag
+from fluxcaption.domain.media import SubtitleTrack
 from fluxcaption.domain.units import Ms
 
 
 @dataclass(frozen=True, slots=True)
 class SourceText:
-    """What a job is made from.
+    """The cues that a track is made from.
 
     Attributes:
-        origin: Where the words come from, for the provenance.
-        recognizer: What heard them; empty where they were read.
-        score: How sure it was on average.
+        language: Language of the cues.
+        origin: Source of the text, as a phrase for the provenance.
+        recognizer: Name of the recognizer; empty for text that was read from a track.
+        score: Mean confidence of the recognizer, 0 to 1; None for text that was read from a track.
     """
 
     language: LanguageTag
@@ -25,32 +27,38 @@ class SourceText:
     recognizer: str = ""
     score: float | None = None
 
+    @classmethod
+    def from_track(cls, track: SubtitleTrack, language: LanguageTag, cues: Sequence[Cue]) -> "SourceText":
+        """Return the text that was read from a text track."""
+        if track.is_external:
+            origin = f"{language} text file {track.file_name}"
+        else:
+            origin = f"embedded {language} text track {(track.ordinal or 0) + 1}"
+        return cls(language, origin, tuple(cues))
+
     def to_bytes(self) -> bytes:
-        """Spell it as JSON."""
-        cues: Sequence[object] = [
-            [cue.start, cue.end, cue.sentence, list(cue.lines), cue.style] for cue in self.cues
-        ]
-        told = {
+        """Return the text as JSON."""
+        fields: dict[str, object] = {
             "language": str(self.language),
             "origin": self.origin,
             "recognizer": self.recognizer,
             "score": self.score,
-            "cues": cues,
+            "cues": [[cue.start, cue.end, cue.sentence, list(cue.lines), cue.style] for cue in self.cues],
         }
-        return json.dumps(told, ensure_ascii=False).encode()
+        return json.dumps(fields, ensure_ascii=False).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "SourceText":
-        """Read it back."""
-        value = json.loads(content)
+        """Return the text of `to_bytes`, of this version or an earlier one."""
+        fields = json.loads(content)
         cues = tuple(
             Cue(Ms(start), Ms(end), tuple(lines), sentence, *style)
-            for start, end, sentence, lines, *style in value["cues"]
+            for start, end, sentence, lines, *style in fields["cues"]
         )
         return cls(
-            LanguageTag.parse(value["language"]),
-            value["origin"],
+            LanguageTag.parse(fields["language"]),
+            fields["origin"],
             cues,
-            value.get("recognizer", ""),
-            value.get("score"),
+            fields.get("recognizer", ""),
+            fields.get("score"),
         )

@@ -1,8 +1,12 @@
-"""One sound track to a transcript: window by window, each saved before the next, nothing heard twice."""
+"""Transcriber: turns one audio track into a transcript, window by window.
+
+Each window is stored before the next one starts, and stored windows are reused: after a restart, after the
+file was moved or remuxed, and for every other target language.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,34 +23,41 @@ from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.executor import BlockStore, Executor, Sound, UnitResult, WorkKind, WorkUnit
 from fluxcaption.ports.media import MediaLocation, MediaReader, SoundSketcher
 from fluxcaption.ports.speech import Recognizer, Window, WindowCutter
-from fluxcaption.ports.storage import Storage
+from fluxcaption.ports.storage import Speeds, Transcripts
 
 log = logging.getLogger(__name__)
 
-MAX_REST_S = 120.0
+MAX_SLOW_PAUSE_S = 120.0
+"""Longest pause after a window during playback."""
 
-SAME_LENGTH_MS = 500
-"""A remuxed file may differ this much in length."""
+MAX_LENGTH_DIFFERENCE_MS = 500
+"""A remuxed file may differ this much in length from the original."""
 
-SURE_OF_LANGUAGE = 0.8
-"""Above this, what is heard beats what the file's tag says."""
+MIN_LANGUAGE_CONFIDENCE = 0.8
+"""From this confidence on, the detected language overrides the language tag of the track."""
 
 UNKNOWN_LANGUAGE = LanguageTag("und")
 
+SPEED_NAME = "listen"
+"""Name under which the transcription speed is stored."""
+
 Progress = Callable[[Ms, Ms], None]
-"""Told how far a sound is heard: done, all."""
+"""Called with the position that was reached and the total, in ms of media time."""
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriberDeps:
-    """What listening is done with.
+    """Everything the transcriber uses.
 
     Attributes:
-        be_gentle: Makes the calling thread step back behind the household's work.
-        is_slow: Whether to rest after each window as long as it took, since somebody watches.
+        cutter: Returns a new window cutter for one audio track.
+        blocks: Hands the audio of a window to the executor.
+        lower_thread_priority: Lowers the priority of the calling thread.
+        is_slow: True during playback: a pause as long as the window took follows each window.
     """
 
-    storage: Storage
+    transcripts: Transcripts
+    speeds: Speeds
     media: MediaReader
     sketcher: SoundSketcher
     cutter: Callable[[], WindowCutter]
@@ -58,18 +69,32 @@ class TranscriberDeps:
     is_slow: Callable[[], bool] = lambda: False
 
 
-class Transcriber:
-    """Hears sounds; two jobs that need one sound wait for each other and hear it once."""
+@dataclass(frozen=True, slots=True)
+class _Audio:
+    """One audio track of one media file.
 
-    def __init__(self, parts: TranscriberDeps) -> None:
-        self._parts = parts
-        self._busy: WeakValueDictionary[tuple[Fingerprint, int], asyncio.Lock] = WeakValueDictionary()
-        """One lock for each sound, for as long as anybody hears it or waits for it."""
+    Attributes:
+        attempt: Number of the job's claim, by which late results of an earlier attempt are recognized.
+    """
+
+    location: MediaLocation
+    track: AudioTrack
+    key: TranscriptKey
+    duration_ms: Ms
+    attempt: int
+
+
+class Transcriber:
+    """Transcribes audio tracks, each one once: jobs that need the same track wait for each other."""
+
+    def __init__(self, deps: TranscriberDeps) -> None:
+        self._deps = deps
+        self._locks: WeakValueDictionary[tuple[Fingerprint, int], asyncio.Lock] = WeakValueDictionary()
 
     @property
     def recognizer(self) -> Recognizer:
-        """Who listens."""
-        return self._parts.recognizer
+        """Return the recognizer in use."""
+        return self._deps.recognizer
 
     async def transcribe(
         self,
@@ -79,18 +104,19 @@ class Transcriber:
         attempt: int,
         progress: Progress | None = None,
     ) -> Transcript:
-        """Hear what is not heard yet of one sound track and return all of it.
+        """Transcribe the rest of an audio track and return the whole transcript.
 
         Raises:
-            MediaUnreadable: Nothing can be decoded.
-            ModelMissing: There is no recogniser model.
-            OutOfMemory: A window did not fit.
+            MediaUnreadable: The media cannot be decoded.
+            ModelMissing: The recognizer has no model.
+            OutOfMemory: A window did not fit into memory.
+            ReplyUnusable: The executor returned the result of another attempt.
         """
-        lock = self._busy.setdefault((identity.fingerprint, track.ordinal), asyncio.Lock())
+        lock = self._locks.setdefault((identity.fingerprint, track.ordinal), asyncio.Lock())
         async with lock:
-            return await self._hear(location, track, identity, attempt, progress)
+            return await self._transcribe_locked(location, track, identity, attempt, progress)
 
-    async def _hear(
+    async def _transcribe_locked(
         self,
         location: MediaLocation,
         track: AudioTrack,
@@ -98,87 +124,89 @@ class Transcriber:
         attempt: int,
         progress: Progress | None,
     ) -> Transcript:
-        parts, recognizer = self._parts, self._parts.recognizer
+        recognizer = self._deps.recognizer
+        # The revision may be a hash of the model file, so it is computed off the event loop.
         revision = await asyncio.to_thread(lambda: recognizer.revision)
         key = TranscriptKey(
             identity.fingerprint, track.ordinal, recognizer.name, revision, recognizer.asr_settings_key
         )
-        saved = await parts.storage.transcripts.get(key) or await self._heard_in_another_file(
-            location, key, identity.duration_ms
-        )
-        if saved is None:
-            saved = await parts.storage.transcripts.open(key, identity.duration_ms)
-        windows = list(saved.windows)
-        language = saved.language
-        heard = 0
-        if not saved.is_complete:
-            async with _WindowStream(parts, location, track.ordinal, saved.transcribed_until) as stream:
-                while (window := await stream.next()) is not None:
-                    if language is None:
-                        language = await self._language_of(window, saved.id, attempt, key, track)
-                    began = parts.clock.monotonic()
-                    segments = await self._hear_window(window, saved.id, attempt, key, language)
-                    done = TranscribedWindow(window.start, window.end, segments)
-                    await parts.storage.transcripts.save_window(saved.id, done, language)
-                    windows.append(done)
-                    heard += 1
-                    if progress:
-                        progress(window.end, identity.duration_ms)
-                    if parts.is_slow():
-                        await parts.clock.sleep(min(parts.clock.monotonic() - began, MAX_REST_S))
-            language = language or track.language or UNKNOWN_LANGUAGE
-            await parts.storage.transcripts.finish(saved.id, language)
-        segments = tuple(
-            segment
-            for window in sorted(windows, key=lambda window: window.start)
-            for segment in window.segments
-        )
-        return Transcript(language or UNKNOWN_LANGUAGE, drop_repetitions(segments), heard)
+        audio = _Audio(location, track, key, identity.duration_ms, attempt)
+        saved = await self._open_transcript(audio)
+        if saved.is_complete:
+            return _merged(saved.windows, saved.language)
+        return await self._continue_transcript(audio, saved, progress)
 
-    async def _heard_in_another_file(
-        self, location: MediaLocation, key: TranscriptKey, duration_ms: Ms
-    ) -> SavedTranscript | None:
-        """Find the transcript of the same sound in a file that was remuxed, by how six stretches of it sound."""
-        sketch = await asyncio.to_thread(self._parts.sketcher.sketch, location, key.ordinal, duration_ms)
-        storage = self._parts.storage
-        for fingerprint, ordinal, known in await storage.transcripts.sketches(duration_ms, SAME_LENGTH_MS):
-            if (fingerprint, ordinal) != (key.fingerprint, key.ordinal) and self._parts.sketcher.is_same(
-                sketch, known
-            ):
-                await storage.transcripts.alias_sound(key.fingerprint, key.ordinal, fingerprint, ordinal)
-                log.info("sound is known from another file", extra={"known": fingerprint})
-                return await storage.transcripts.get(key)
-        await storage.transcripts.save_sketch(key.fingerprint, key.ordinal, duration_ms, sketch)
+    async def _open_transcript(self, audio: _Audio) -> SavedTranscript:
+        """Return the stored transcript of a track, or of the same sound in another file, or an empty one."""
+        transcripts = self._deps.transcripts
+        return (
+            await transcripts.get(audio.key)
+            or await self._find_same_sound(audio)
+            or await transcripts.open(audio.key, audio.duration_ms)
+        )
+
+    async def _find_same_sound(self, audio: _Audio) -> SavedTranscript | None:
+        """Find the transcript of a file that this one was remuxed from, by a sketch of the sound."""
+        key, transcripts, sketcher = audio.key, self._deps.transcripts, self._deps.sketcher
+        sketch = await asyncio.to_thread(sketcher.sketch, audio.location, key.ordinal, audio.duration_ms)
+        candidates = await transcripts.sketches(audio.duration_ms, MAX_LENGTH_DIFFERENCE_MS)
+        for fingerprint, ordinal, candidate in candidates:
+            is_other = (fingerprint, ordinal) != (key.fingerprint, key.ordinal)
+            if is_other and sketcher.is_same(sketch, candidate):
+                await transcripts.alias_sound(key.fingerprint, key.ordinal, fingerprint, ordinal)
+                log.info("the sound was recognized from another file", extra={"fingerprint": fingerprint})
+                return await transcripts.get(key)
+        await transcripts.save_sketch(key.fingerprint, key.ordinal, audio.duration_ms, sketch)
         return None
 
-    async def _language_of(
-        self, window: Window, transcript_id: int, attempt: int, key: TranscriptKey, track: AudioTrack
-    ) -> LanguageTag | None:
-        result = await self._run(WorkKind.DETECT_LANGUAGE, window, transcript_id, attempt, key, None)
-        heard = normalize(result.language)
-        if heard is None:
-            return track.language
-        if track.language is None or (
-            result.sureness >= SURE_OF_LANGUAGE and heard.language != track.language.language
-        ):
-            if track.language is not None:
-                log.warning(
-                    "the sound track's language tag is wrong",
-                    extra={"tag": str(track.language), "heard": str(heard)},
-                )
-            return heard
-        return track.language
+    async def _continue_transcript(
+        self, audio: _Audio, saved: SavedTranscript, progress: Progress | None
+    ) -> Transcript:
+        """Transcribe and store the windows that are missing."""
+        deps = self._deps
+        windows = list(saved.windows)
+        language = saved.language
+        async with _WindowStream(
+            deps, audio.location, audio.track.ordinal, saved.transcribed_until
+        ) as stream:
+            while (window := await stream.next()) is not None:
+                if language is None:
+                    language = await self._detect_language(window, saved.id, audio)
+                started = deps.clock.monotonic()
+                segments = await self._transcribe_window(window, saved.id, audio, language)
+                transcribed = TranscribedWindow(window.start, window.end, segments)
+                await deps.transcripts.save_window(saved.id, transcribed, language)
+                windows.append(transcribed)
+                if progress:
+                    progress(window.end, audio.duration_ms)
+                if deps.is_slow():
+                    await deps.clock.sleep(min(deps.clock.monotonic() - started, MAX_SLOW_PAUSE_S))
+        language = language or audio.track.language or UNKNOWN_LANGUAGE
+        await deps.transcripts.finish(saved.id, language)
+        return _merged(windows, language, len(windows) - len(saved.windows))
 
-    async def _hear_window(
-        self,
-        window: Window,
-        transcript_id: int,
-        attempt: int,
-        key: TranscriptKey,
-        language: LanguageTag | None,
+    async def _detect_language(self, window: Window, transcript_id: int, audio: _Audio) -> LanguageTag | None:
+        """Return the language of the track's tag, unless a confident detection contradicts it."""
+        tagged = audio.track.language
+        result = await self._run(WorkKind.DETECT_LANGUAGE, window, transcript_id, audio, None)
+        detected = normalize(result.language)
+        if detected is None:
+            return tagged
+        if tagged is None:
+            return detected
+        if result.sureness >= MIN_LANGUAGE_CONFIDENCE and detected.language != tagged.language:
+            log.warning(
+                "the language tag of an audio track is wrong, the detected language is used",
+                extra={"tag": str(tagged), "detected": str(detected)},
+            )
+            return detected
+        return tagged
+
+    async def _transcribe_window(
+        self, window: Window, transcript_id: int, audio: _Audio, language: LanguageTag | None
     ) -> tuple[Segment, ...]:
-        result = await self._run(WorkKind.TRANSCRIBE, window, transcript_id, attempt, key, language)
-        await self._parts.storage.speeds.record("listen", Ms(window.end - window.start), result.took_ms)
+        result = await self._run(WorkKind.TRANSCRIBE, window, transcript_id, audio, language)
+        await self._deps.speeds.record(SPEED_NAME, Ms(window.end - window.start), result.took_ms)
         return snap_to_speech(result.segments, window.speech)
 
     async def _run(
@@ -186,61 +214,72 @@ class Transcriber:
         kind: WorkKind,
         window: Window,
         transcript_id: int,
-        attempt: int,
-        key: TranscriptKey,
+        audio: _Audio,
         language: LanguageTag | None,
     ) -> UnitResult:
-        """Have one unit of work done on a window.
+        """Run one unit of work on a window.
 
         Raises:
-            ReplyUnusable: What came back answers another attempt: the window is not heard.
+            ReplyUnusable: The result belongs to another attempt, so the window counts as not transcribed.
         """
-        block = self._parts.blocks.put(window.samples)
+        block = self._deps.blocks.put(window.samples)
         try:
             unit = WorkUnit(
                 id=UnitId(f"{kind}-{transcript_id}-{window.start}"),
                 kind=kind,
-                attempt=attempt,
+                attempt=audio.attempt,
                 language=language.language if language else "",
-                model_revision=key.model_revision,
-                asr_settings_key=key.asr_settings_key,
+                model_revision=audio.key.model_revision,
+                asr_settings_key=audio.key.asr_settings_key,
                 sound=Sound(block, 0, len(window.samples), window.start),
             )
-            result = await self._parts.executor.run(unit)
+            result = await self._deps.executor.run(unit)
         finally:
-            self._parts.blocks.drop(block)
+            self._deps.blocks.drop(block)
         if not result.answers(unit):
             raise ReplyUnusable(
-                f"the recogniser answered another attempt at {unit.id}: the window is heard again"
+                f"the recognizer returned the result of another attempt for {unit.id}. The window is retried"
             )
         return result
 
 
-class _WindowStream:
-    """Decodes and cuts in one thread of its own, a window at a time; leaving closes the file."""
+def _merged(
+    windows: Sequence[TranscribedWindow], language: LanguageTag | None, new_windows: int = 0
+) -> Transcript:
+    segments = tuple(
+        segment for window in sorted(windows, key=lambda window: window.start) for segment in window.segments
+    )
+    return Transcript(language or UNKNOWN_LANGUAGE, drop_repetitions(segments), new_windows)
 
-    def __init__(self, parts: TranscriberDeps, location: MediaLocation, ordinal: int, start: Ms) -> None:
-        self._windows = self._cut(parts, location, ordinal, start)
+
+class _WindowStream:
+    """Decodes an audio track and cuts it into windows, one at a time, in its own thread.
+
+    Leaving the context closes the file.
+    """
+
+    def __init__(self, deps: TranscriberDeps, location: MediaLocation, ordinal: int, start: Ms) -> None:
+        self._windows = self._cut(deps, location, ordinal, start)
         self._thread = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix="decode", initializer=parts.lower_thread_priority
+            max_workers=1, thread_name_prefix="decode", initializer=deps.lower_thread_priority
         )
 
     @staticmethod
-    def _cut(parts: TranscriberDeps, location: MediaLocation, ordinal: int, start: Ms) -> Generator[Window]:
-        cutter = parts.cutter()
-        for block_start, samples in parts.media.blocks(location, ordinal, start):
+    def _cut(deps: TranscriberDeps, location: MediaLocation, ordinal: int, start: Ms) -> Generator[Window]:
+        cutter = deps.cutter()
+        for block_start, samples in deps.media.blocks(location, ordinal, start):
             yield from cutter.feed(block_start, samples)
         yield from cutter.finish()
 
     async def next(self) -> Window | None:
-        """The next window, or None after the last."""
+        """Return the next window, or None after the last."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, next, self._windows, None)
 
     async def __aenter__(self) -> "_WindowStream":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Behind whatever the thread still does: a generator cannot be closed while it runs.
+        # A running generator cannot be closed, so the close is queued behind the thread's current call.
         with suppress(RuntimeError):
             self._thread.submit(self._windows.close)
         self._thread.shutdown(wait=False)

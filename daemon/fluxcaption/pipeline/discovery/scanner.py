@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from fluxcaption.domain.backlog import BacklogMode, BacklogRules, belongs_to_backlog, titles_to_start
 from fluxcaption.domain.deliveries import Delivery, DeliveryState
 from fluxcaption.domain.errors import ServiceUnreachable
-from fluxcaption.domain.forecast import Forecast, ItemCount, Tally, forecast, forecast_lines
+from fluxcaption.domain.forecast import Forecast, ItemCount, Tally, forecast
 from fluxcaption.domain.gaps import REMOVED, Action, Decision, SourceHistory
 from fluxcaption.domain.jobs import ANY_SKIP_KEY
 from fluxcaption.domain.language import LanguageTag
@@ -24,6 +24,7 @@ from fluxcaption.domain.removal_policy import (
 from fluxcaption.domain.units import ItemId, ServerId, SourceId
 from fluxcaption.pipeline.captioning.source_reader import DELIVERED, SourceReader
 from fluxcaption.pipeline.discovery.enqueue import Enqueuer
+from fluxcaption.pipeline.discovery.forecast_text import forecast_lines
 from fluxcaption.pipeline.planner import Planner
 from fluxcaption.pipeline.playback import PlaybackMonitor
 from fluxcaption.ports.clock import Clock

@@ -1,4 +1,4 @@
-"""Living beside the server: who watches, what is watched next, when the server has walked its folders."""
+"""Server monitor: polls the media server for playback and for the end of its own library scans."""
 
 import logging
 from datetime import datetime, timedelta
@@ -10,79 +10,91 @@ from fluxcaption.pipeline.delivery.upload import Deliverer
 from fluxcaption.pipeline.discovery.enqueue import Enqueuer
 from fluxcaption.pipeline.playback import PlaybackMonitor
 from fluxcaption.ports.media_server import MediaServer
-from fluxcaption.ports.storage import Storage
+from fluxcaption.ports.storage import StateValues
 
 log = logging.getLogger(__name__)
 
 SCAN_END_KEY = "library-scan-ended"
-BEFORE_THE_SCAN = timedelta(minutes=1)
+
+SCAN_START_MARGIN = timedelta(minutes=1)
+"""Deliveries from this long before a library scan are checked as well."""
 
 
 class ServerMonitor:
-    """What the daemon does between its passes."""
+    """Follows what happens on the media server between scans.
+
+    Attributes:
+        is_library_scan_running: True if the server was scanning its folders at the last poll.
+    """
 
     def __init__(
         self,
         server: MediaServer,
-        storage: Storage,
+        state_values: StateValues,
         playback: PlaybackMonitor,
         deliverer: Deliverer,
         enqueuer: Enqueuer,
     ) -> None:
         self._server = server
-        self._storage = storage
+        self._state_values = state_values
         self._playback = playback
         self._deliverer = deliverer
         self._enqueuer = enqueuer
-        self._preferred: dict[ItemId, Priority] = {}
-        self.server_is_scanning = False
-        """Whether the server walked its folders at the last look."""
+        self._promoted: dict[ItemId, Priority] = {}
+        self.is_library_scan_running = False
 
-    async def look_at_viewers(self) -> bool:
-        """See who watches, and put the next episodes forward; returns whether watching began or ended."""
-        changed = await self._playback.look()
-        wanted = dict(await self._playback.next_episodes())
-        self._preferred = {
-            item_id: priority
-            for item_id, priority in wanted.items()
-            if self._preferred.get(item_id) == priority or await self._put_forward(item_id, priority)
-        }
-        return changed
+    async def poll_playback(self) -> bool:
+        """Read what is playing and promote the next episodes. Return True if playback started or ended."""
+        has_changed = await self._playback.poll()
+        await self._promote_next_episodes()
+        return has_changed
 
-    async def _put_forward(self, item_id: ItemId, priority: Priority) -> bool:
-        """Queue one episode earlier; returns false where the next look tries again."""
+    async def _promote_next_episodes(self) -> None:
+        """Raise the priority of episodes that follow a watched one; each is promoted once."""
+        promoted = {}
+        for item_id, priority in (await self._playback.next_episodes()).items():
+            if self._promoted.get(item_id) == priority or await self._promote(item_id, priority):
+                promoted[item_id] = priority
+        self._promoted = promoted
+
+    async def _promote(self, item_id: ItemId, priority: Priority) -> bool:
+        """Enqueue one episode with a higher priority. Return False if the next poll must try again."""
         try:
             await self._enqueuer.enqueue_item(item_id, priority)
         except ItemGone:
-            log.info("the next episode is gone", extra={"item": item_id})
+            log.info("the next episode is not in the library any more", extra={"item": item_id})
         except JobError as error:
-            log.info("the next episode is not put forward yet: %s", error, extra={"item": item_id})
+            log.info("the next episode was not promoted yet: %s", error, extra={"item": item_id})
             return False
         except StateError:
             raise
         except Exception:
-            # Said once: whoever watches is seen all the same, and a pass finds the episode.
-            log.exception("the next episode cannot be put forward", extra={"item": item_id})
+            # Logged once: playback must be polled all the same, and a scan finds the episode.
+            log.exception("the next episode could not be promoted", extra={"item": item_id})
         return True
 
-    async def library_scan_has_ended(self) -> bool:
-        """Whether the server has finished a pass over its folders since the last look; what we delivered during it is looked at again."""
+    async def poll_library_scan(self) -> bool:
+        """Return True if a library scan of the server has ended since the last poll.
+
+        Tracks that were delivered during that scan are checked again.
+        """
         scan = await self._server.library_scan()
-        self.server_is_scanning = scan.is_running
+        self.is_library_scan_running = scan.is_running
         if scan.ended_at is None:
             return False
-        before = await self._storage.state_values.get(SCAN_END_KEY)
-        ended = scan.ended_at.isoformat()
-        if before == ended:
+        ended_at = scan.ended_at.isoformat()
+        last_ended_at = await self._state_values.get(SCAN_END_KEY)
+        if last_ended_at == ended_at:
             return False
-        if before is None:
-            await self._storage.state_values.set(SCAN_END_KEY, ended)
-            return False
-        began = (scan.started_at or datetime.fromisoformat(before)) - BEFORE_THE_SCAN
-        if again := await self._deliverer.look_again(began, self._playback.server_id):
+        if last_ended_at is not None:
+            started_at = scan.started_at or datetime.fromisoformat(last_ended_at)
+            await self._check_deliveries_since(started_at - SCAN_START_MARGIN)
+        await self._state_values.set(SCAN_END_KEY, ended_at)
+        return last_ended_at is not None
+
+    async def _check_deliveries_since(self, since: datetime) -> None:
+        if count := await self._deliverer.look_again(since, self._playback.server_id):
             log.info(
-                "tracks delivered during a library scan are not listed: the server is asked to look",
-                extra={"tracks": again},
+                "tracks delivered during a library scan are not listed, the server was asked for a refresh",
+                extra={"tracks": count},
             )
-        await self._storage.state_values.set(SCAN_END_KEY, ended)
-        return True

@@ -1,4 +1,4 @@
-"""Which jobs may begin now: the household goes first."""
+"""Admission of jobs: the lowest priority that may start now, for each kind of work."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -8,9 +8,16 @@ from fluxcaption.pipeline.playback import PlaybackMonitor
 
 
 class AdmissionPolicy:
-    """Answers for each kind of work which tier may still begin.
+    """The limits that a paused queue, quiet hours and playback set for new work.
 
-    While somebody watches, `pause` leaves what was asked for and the very next episode, which goes on slowly; `slow` makes everything slow.
+    Requested jobs are always admitted. During playback, `pause` also admits the next episode, which is
+    processed slowly; `slow` and `ignore` admit every job.
+
+    Args:
+        while_playing: The setting `schedule.while_playing`.
+        playback: Source of the current playback state.
+        may_work: False while a user has paused the queue.
+        may_transcribe: False during the quiet hours of `schedule.pause`.
     """
 
     def __init__(
@@ -18,25 +25,25 @@ class AdmissionPolicy:
         while_playing: Literal["pause", "slow", "ignore"],
         playback: PlaybackMonitor,
         may_work: Callable[[], bool],
-        may_listen: Callable[[], bool],
+        may_transcribe: Callable[[], bool],
     ) -> None:
         self._while_playing = while_playing
         self._playback = playback
         self._may_work = may_work
-        self._may_listen = may_listen
+        self._may_transcribe = may_transcribe
 
     def lowest_priority_for_delivery(self) -> Priority:
-        """Uploads, confirms and translators elsewhere disturb nobody; only a pause by a person stops them."""
+        """Return the limit for delivery and remote translation, which only a paused queue stops."""
         return Priority.BACKLOG if self._may_work() else Priority.REQUESTED
 
     def lowest_priority_for_translation(self) -> Priority:
-        """Translating on this machine."""
+        """Return the limit for translation on this machine."""
         if not self._may_work():
             return Priority.REQUESTED
-        if self._while_playing == "pause" and self._playback.is_anyone_watching:
+        if self._while_playing == "pause" and self._playback.is_anything_playing:
             return Priority.NEXT_EPISODE
         return Priority.BACKLOG
 
     def lowest_priority_for_acquisition(self) -> Priority:
-        """Listening, which has quiet hours besides."""
-        return self.lowest_priority_for_translation() if self._may_listen() else Priority.REQUESTED
+        """Return the limit for the stage `acquire`, which quiet hours stop as well."""
+        return self.lowest_priority_for_translation() if self._may_transcribe() else Priority.REQUESTED

@@ -1,4 +1,7 @@
-"""Whether a neighbour is worth asking: once it has failed, the stages that need it wait, instead of every job finding out by itself."""
+"""Circuit breaker of one service: after a failure, the stages that need the service wait.
+
+The worker pool opens the breaker at the first failure, so that the other jobs do not fail one by one.
+"""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -7,69 +10,80 @@ from fluxcaption.domain.errors import KeyRejected, ServiceUnreachable
 from fluxcaption.domain.jobs import Stage
 
 Probe = Callable[[], Awaitable[object]]
-"""Asks a neighbour the least that shows it is there; raises as a stage would."""
+"""Sends the cheapest request that needs a working service; raises the same errors as a stage."""
 
-UNSENT_S, SENT_S, KEY_S, MAX_S = 4.0, 10.0, 60.0, 60.0
-"""A refused connection costs the neighbour nothing; else one request in ten seconds, fewer with a wrong key (fault matrix, rows 5, 6 and 8)."""
+UNSENT_REQUEST_DELAY_S = 4.0
+"""Pause after a request that never left, such as a refused connection: it costs the service nothing."""
 
-MAX_WISHED_S = 3600.0
-"""No neighbour is believed that wants to be left alone longer."""
+FAILED_REQUEST_DELAY_S, REJECTED_KEY_DELAY_S, MAX_DELAY_S = 10.0, 60.0, 60.0
+"""Pause after a request that was not sent, as after a refused connection: it costs the service nothing."""
 
-JITTER = 0.2
+MAX_RETRY_AFTER_S = 3600.0
+"""A longer pause that a service requests (`Retry-After`) is cut to this."""
 
-MAX_TRIES = 3
-"""After so many failures in a row a run that ends by itself waits no longer."""
+JITTER_RATIO = 0.2
+
+MAX_FAILURES = 3
+"""A run that ends by itself (`--once`) stops waiting after this many consecutive failures."""
 
 
 class CircuitBreaker:
-    """One neighbour, as the stages that failed with it know it."""
+    """The state of one service, as seen by the stages that need it.
+
+    Attributes:
+        service: Name of the service, as its errors give it.
+        probe: Checks the service; None: the next job checks it.
+        stages: Stages that failed with the service and wait while the breaker is open.
+        is_open: True while requests to the service are held back.
+    """
 
     def __init__(self, service: str, probe: Probe | None) -> None:
         self.service = service
         self.probe = probe
         self.stages: set[Stage] = set()
         self.is_open = False
-        self._error: ServiceUnreachable | KeyRejected | None = None
-        self._tries = 0
+        self._last_error: ServiceUnreachable | KeyRejected | None = None
+        self._failures = 0
         self._openings = 0
 
     def open(self, error: ServiceUnreachable | KeyRejected) -> float:
-        """Stop asking; seconds until the next try, more each time that no job got through in between."""
+        """Hold back requests. Return the seconds until the next probe.
+
+        The pause doubles with each opening that no successful job has reset.
+        """
         self.is_open = True
         self._openings += 1
-        return self._paused(error, 2 ** min(self._openings - 1, 8))
+        return self._delay_after(error, 2 ** min(self._openings - 1, 8))
 
     def probe_failed(self, error: ServiceUnreachable | KeyRejected) -> float:
-        """Go on waiting; seconds until the next try."""
-        return self._paused(error, 1)
+        """Stay open. Return the seconds until the next probe."""
+        return self._delay_after(error, 1)
 
     def close(self) -> bool:
-        """Jobs may ask again; returns whether the neighbour had been seen away by more than a single job."""
+        """Admit requests again. Return True if more than one failure was counted."""
         self.is_open = False
-        return self._tries > 1
+        return self._failures > 1
 
     def record_success(self) -> None:
-        """The neighbour is well."""
-        self._tries = self._openings = 0
+        """Reset the failure counters after a job that succeeded."""
+        self._failures = self._openings = 0
 
     @property
-    def is_new(self) -> bool:
-        """Whether this is the first failure after a success."""
-        return self._tries == 1
+    def is_first_failure(self) -> bool:
+        """Return True after the first failure since a success."""
+        return self._failures == 1
 
     @property
     def has_given_up(self) -> bool:
-        """Whether nobody should wait for it who wants to end."""
-        return self.is_open and (self._tries >= MAX_TRIES or isinstance(self._error, KeyRejected))
+        """Return True if a run that ends by itself must not wait for the service any longer."""
+        return self.is_open and (self._failures >= MAX_FAILURES or isinstance(self._last_error, KeyRejected))
 
-    def _paused(self, error: ServiceUnreachable | KeyRejected, factor: int) -> float:
-        self._error = error
-        self._tries += 1
+    def _delay_after(self, error: ServiceUnreachable | KeyRejected, factor: int) -> float:
+        self._last_error = error
+        self._failures += 1
         if isinstance(error, KeyRejected):
-            pause = KEY_S
+            delay_s = REJECTED_KEY_DELAY_S
         else:
-            pause = max(
-                min((SENT_S if error.was_sent else UNSENT_S) * factor, MAX_S),
-                min(error.retry_after_s, MAX_WISHED_S),
-            )
-        return pause * (1 + JITTER * random.random())  # noqa: S311 no secret
+            base_s = FAILED_REQUEST_DELAY_S if error.was_sent else UNSENT_REQUEST_DELAY_S
+            delay_s = max(min(base_s * factor, MAX_DELAY_S), min(error.retry_after_s, MAX_RETRY_AFTER_S))
+        return delay_s * (1 + JITTER_RATIO * random.random())  # noqa: S311 no secret

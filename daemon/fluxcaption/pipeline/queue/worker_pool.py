@@ -1,4 +1,7 @@
-"""Bounded pools, one for each stage: claim, attempt, record, drain."""
+"""Worker pool: claims due jobs, runs one attempt of their stage, records the outcome, and drains at the end.
+
+Each stage has its own number of workers. One reader claims for all stages, so that no wake-up is lost.
+"""
 
 import asyncio
 import logging
@@ -23,32 +26,36 @@ from fluxcaption.domain.units import JobId
 from fluxcaption.logs import job_context
 from fluxcaption.pipeline.queue.circuit_breaker import CircuitBreaker, Probe
 from fluxcaption.ports.clock import Clock
-from fluxcaption.ports.storage import Storage
+from fluxcaption.ports.storage import JobQueue, Maintenance
 
 log = logging.getLogger(__name__)
 
 StageRun = Callable[[Job], Awaitable[Outcome]]
 
-MAX_IDLE_S = 60.0
-"""The queue is looked at this often even when nothing wakes it."""
+MAX_POLL_INTERVAL_S = 60.0
+"""The queue is read at least this often, even without a wake-up."""
 
-LATER_EPISODE = timedelta(seconds=90)
-"""`--once` waits for a look at a fresh delivery that is due within this."""
+MAX_DELIVERY_WAIT = timedelta(seconds=90)
+"""A run that ends by itself (`--once`) waits for a confirmation that is due within this time."""
 
-RECORD_PAUSE_S = 30.0
-"""What became of a job is kept in mind this long where it cannot be written."""
+RECORD_RETRY_DELAY_S = 30.0
+"""Pause before an outcome that could not be written is written again."""
 
-AWAY_CODES = (ServiceUnreachable.code, KeyRejected.code)
+UNAVAILABLE_CODES = (ServiceUnreachable.code, KeyRejected.code)
+
+PREEMPTED_CODE = "aside"
+"""Stored with jobs, so its value is fixed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StagePool:
-    """One stage's pool.
+    """The workers of one stage.
 
     Attributes:
-        size: Jobs at the same time.
-        gate: The last tier whose jobs may begin now; asked ones always may.
-        probe: Asks the neighbour this stage needs whether it is back; None: the next job finds out.
+        run: Runs one attempt of the stage.
+        size: Number of jobs that run at the same time.
+        lowest_priority: The lowest priority that may start now.
+        probe: Checks the service that the stage needs; None: the next job checks it.
     """
 
     run: StageRun
@@ -59,171 +66,194 @@ class StagePool:
 
 @dataclass(slots=True)
 class _Attempt:
-    """One claimed job in hand.
+    """One claimed job that is running.
 
     Attributes:
-        is_over: The stage is through: what is left is to write that down, which nobody may interrupt.
-        ended_by: What to record where somebody ended it; None: it is handed back.
+        is_finished: The stage has ended; its outcome is being recorded, which must not be interrupted.
+        cancel_outcome: Outcome to record after a cancellation; None: the job is handed back.
     """
 
     stage: Stage
     job: Job
-    is_over: bool = False
-    ended_by: Outcome | None = None
+    is_finished: bool = False
+    cancel_outcome: Outcome | None = None
 
 
 class WorkerPool:
-    """Works through the queue; has one reader of it, so that no wake is lost."""
+    """Runs the jobs of the queue.
+
+    Args:
+        queue: The queue of jobs.
+        maintenance: Corrects times that a fast clock has written.
+        clock: Source of the time.
+        stages: Workers by stage; stages are served in this order.
+        has_free_space: False while the disk is too full for new work.
+        on_change: Called with each job after its outcome was recorded.
+    """
 
     def __init__(
         self,
-        storage: Storage,
+        queue: JobQueue,
+        maintenance: Maintenance,
         clock: Clock,
         stages: Mapping[Stage, StagePool],
         *,
         has_free_space: Callable[[], bool] = lambda: True,
         on_change: Callable[[Job], Awaitable[None]] | None = None,
     ) -> None:
-        self._storage = storage
+        self._queue = queue
+        self._maintenance = maintenance
         self._clock = clock
         self._stages = stages
-        self._has_room = has_free_space
+        self._has_free_space = has_free_space
         self._on_change = on_change
         self._wake = asyncio.Event()
         self._stopping = False
         self._running: dict[asyncio.Task[None], _Attempt] = {}
         self._circuits: dict[str, CircuitBreaker] = {}
         self._probing: set[asyncio.Task[None]] = set()
-        self._said_no_room = False
+        self._is_disk_low = False
+
+    # -- Control -----------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> int:
+        """Return the number of running jobs."""
+        return len(self._running)
 
     def wake(self) -> None:
-        """Look at the queue now."""
+        """Read the queue now."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Take no more work and hand back what runs; it is due again at the next start."""
+        """Claim no more jobs and hand the running ones back; they are due again at the next start."""
         self._stopping = True
         for task in self._running:
             task.cancel()
         self._wake.set()
 
     def cancel_running(self, job_id: JobId) -> None:
-        """Stop working at one job, which somebody cancelled."""
+        """End the attempt at a job that a user has cancelled."""
+        outcome = Outcome(JobState.CANCELLED, reason="cancelled by a user", reason_code="cancelled")
         for task, attempt in self._running.items():
             if attempt.job.id == job_id:
-                self._end(
-                    task,
-                    attempt,
-                    Outcome(JobState.CANCELLED, reason="cancelled by a person", reason_code="cancelled"),
-                )
+                self._end(task, attempt, outcome)
 
     def preempt(self) -> None:
-        """Stop working at what its stage's gate lets begin no more; the window in hand is heard again later."""
+        """Park running jobs whose priority is not admitted any more. They repeat their current window."""
+        outcome = Outcome.parked(
+            timedelta(0), "paused during playback or quiet hours; resumes by itself", PREEMPTED_CODE
+        )
         for task, attempt in self._running.items():
-            if (
-                attempt.stage in {Stage.ACQUIRE, Stage.TRANSLATE}
-                and attempt.job.priority.rank > self._stages[attempt.stage].lowest_priority().rank
-            ):
-                self._end(
-                    task,
-                    attempt,
-                    Outcome.parked(
-                        timedelta(0), "it steps aside while somebody watches, or for a quiet hour", "aside"
-                    ),
-                )
+            if attempt.stage in {Stage.ACQUIRE, Stage.TRANSLATE} and not self._admits(attempt):
+                self._end(task, attempt, outcome)
+
+    def _admits(self, attempt: _Attempt) -> bool:
+        return attempt.job.priority.rank <= self._stages[attempt.stage].lowest_priority().rank
 
     @staticmethod
     def _end(task: asyncio.Task[None], attempt: _Attempt, outcome: Outcome) -> None:
-        if not attempt.is_over:
-            attempt.ended_by = outcome
+        if not attempt.is_finished:
+            attempt.cancel_outcome = outcome
             task.cancel()
 
-    @property
-    def running(self) -> int:
-        """How many jobs are worked at now."""
-        return len(self._running)
-
     async def run(self, *, until_idle: bool = False) -> None:
-        """Work until `stop`; with `until_idle`, until nothing is due."""
+        """Run jobs until `stop` is called.
+
+        Args:
+            until_idle: Return as soon as no job is running or due.
+        """
         self._circuits.clear()
         async with asyncio.TaskGroup() as group:
             while not self._stopping:
                 self._wake.clear()
-                looked_at = self._clock.now()
-                await self._storage.maintenance.clamp_future_times(looked_at)
+                read_at = self._clock.now()
+                await self._maintenance.clamp_future_times(read_at)
                 claimed = await self._fill(group)
                 if self._stopping:
                     break
                 if until_idle and not claimed and not self._running and not await self._is_due_soon():
                     break
-                await self._pause(looked_at)
+                await self._wait_for_work(read_at)
             for task in self._probing:
                 task.cancel()
 
+    # -- Claim -------------------------------------------------------------------------------------
+
     async def _fill(self, group: asyncio.TaskGroup) -> int:
+        """Claim jobs until all workers are busy or nothing is due. Return the number of claimed jobs."""
         claimed = 0
-        for stage, plan in self._stages.items():
-            while not self._stopping and self._count(stage) < plan.size and self._may_begin(stage):
-                job = await self._claim(stage, plan)
+        for stage, pool in self._stages.items():
+            while not self._stopping and self._count(stage) < pool.size and self._may_start(stage):
+                job = await self._claim(stage, pool)
                 if job is None:
                     break
                 claimed += 1
                 attempt = _Attempt(stage, job)
-                task = group.create_task(
-                    self._attempt(attempt, plan.run, group), name=f"job-{job.id}-{stage}"
-                )
+                task = group.create_task(self._attempt(attempt, group), name=f"job-{job.id}-{stage}")
                 self._running[task] = attempt
-                task.add_done_callback(self._ended)
+                task.add_done_callback(self._on_task_done)
         return claimed
 
-    async def _claim(self, stage: Stage, plan: StagePool) -> Job | None:
+    async def _claim(self, stage: Stage, pool: StagePool) -> Job | None:
         with suppress(DiskLow):
-            return await self._storage.queue.claim(stage, self._clock.now(), plan.lowest_priority())
+            return await self._queue.claim(stage, self._clock.now(), pool.lowest_priority())
         return None
 
-    def _may_begin(self, stage: Stage) -> bool:
-        """A neighbour that is away is waited for. Delivering frees room on the disk; making needs it."""
+    def _may_start(self, stage: Stage) -> bool:
+        """Return False while a service that the stage needs is unavailable, or while the disk is too full."""
         if any(circuit.is_open and stage in circuit.stages for circuit in self._circuits.values()):
             return False
-        if stage in {Stage.UPLOAD, Stage.CONFIRM} or self._has_room():
-            if self._said_no_room and self._has_room():
-                self._said_no_room = False
-                log.info("there is room on the disk again: work goes on")
-            return True
-        if not self._said_no_room:
-            self._said_no_room = True
-            log.warning("too little room on the disk (limits.disk_free): no new work is begun")
-        return False
+        # Delivery frees disk space, so a full disk must not stop it.
+        return stage in {Stage.UPLOAD, Stage.CONFIRM} or self._check_free_space()
+
+    def _check_free_space(self) -> bool:
+        """Return True if the disk has room for new work. Log each change once."""
+        is_low = not self._has_free_space()
+        if is_low != self._is_disk_low:
+            self._is_disk_low = is_low
+            if is_low:
+                log.warning(
+                    "free disk space fell below limits.disk_free. New work is paused. Free some space"
+                )
+            else:
+                log.info("free disk space is sufficient again, new work resumed")
+        return not is_low
 
     def _count(self, stage: Stage) -> int:
         return sum(1 for attempt in self._running.values() if attempt.stage is stage)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
         self._wake.set()
 
     async def _is_due_soon(self) -> bool:
-        due = await self._storage.queue.next_due()
-        if due is None or due > self._clock.now() + LATER_EPISODE:
+        """Return True if a run that ends by itself must wait for another job."""
+        now = self._clock.now()
+        due = await self._queue.next_due()
+        if due is None or due > now + MAX_DELIVERY_WAIT:
             return False
-        waiting = await self._storage.queue.counts()
-        # Only a delivery on its way is worth waiting for; a retry is for the next run.
-        return waiting.get((Stage.CONFIRM, JobState.QUEUED), 0) > 0 or (
-            due <= self._clock.now() and self._accepts_every_priority()
-        )
+        counts = await self._queue.counts()
+        # Only a confirmation is worth the wait; a retry is left to the next run.
+        has_confirmation = counts.get((Stage.CONFIRM, JobState.QUEUED), 0) > 0
+        return has_confirmation or (due <= now and self._may_start_any())
 
-    def _accepts_every_priority(self) -> bool:
-        has_given_up = any(circuit.has_given_up for circuit in self._circuits.values())
+    def _may_start_any(self) -> bool:
         return (
-            all(plan.lowest_priority() is Priority.BACKLOG for plan in self._stages.values())
-            and self._has_room()
-            and not has_given_up
+            all(pool.lowest_priority() is Priority.BACKLOG for pool in self._stages.values())
+            and self._has_free_space()
+            and not any(circuit.has_given_up for circuit in self._circuits.values())
         )
 
-    async def _pause(self, looked_at: datetime) -> None:
-        """Wait for a wake, or for what falls due; what was due at the last look waits for a place, and a job that ends wakes us."""
-        due = await self._storage.queue.next_due(after=looked_at)
-        seconds = MAX_IDLE_S if due is None else min(MAX_IDLE_S, (due - self._clock.now()).total_seconds())
+    async def _wait_for_work(self, read_at: datetime) -> None:
+        """Wait for a wake-up or the next due job.
+
+        Jobs that were due at `read_at` wait for a free worker, and a job that ends wakes the pool.
+        """
+        due = await self._queue.next_due(after=read_at)
+        seconds = MAX_POLL_INTERVAL_S
+        if due is not None:
+            seconds = min(seconds, (due - self._clock.now()).total_seconds())
         wake = asyncio.create_task(self._wake.wait())
         sleep = asyncio.create_task(self._clock.sleep(max(0.0, seconds)))
         try:
@@ -232,98 +262,120 @@ class WorkerPool:
             wake.cancel()
             sleep.cancel()
 
-    async def _attempt(self, attempt: _Attempt, run: StageRun, group: asyncio.TaskGroup) -> None:
+    # -- Attempt -----------------------------------------------------------------------------------
+
+    async def _attempt(self, attempt: _Attempt, group: asyncio.TaskGroup) -> None:
         job = attempt.job
         with job_context(job.id):
             try:
-                outcome = await run(job)
-                self._got_through(attempt.stage)
+                outcome = await self._run_stage(attempt, group)
             except asyncio.CancelledError:
-                if self._stopping or attempt.ended_by is None:
+                if self._stopping or attempt.cancel_outcome is None:
                     with suppress(FluxCaptionError):
-                        await self._storage.queue.record(job, Outcome.handed_back(), self._clock.now())
+                        await self._queue.record(job, Outcome.handed_back(), self._clock.now())
                     raise
-                outcome = attempt.ended_by
-            except (ServiceUnreachable, KeyRejected) as error:
-                outcome = after_failure(error, job)
-                self._service_failed(attempt.stage, error, group)
-            except JobError as error:
-                outcome = after_failure(error, job)
-            except MemoryError:
-                outcome = after_failure(
-                    OutOfMemory("the work needed more memory than there is: choose a smaller model"), job
-                )
-            except Exception as error:
-                log.exception("a stage failed unexpectedly", extra={"stage": job.stage})
-                outcome = after_failure(UnexpectedError(f"unexpected {type(error).__name__}: {error}"), job)
-            attempt.is_over = True
+                outcome = attempt.cancel_outcome
+            attempt.is_finished = True
             await self._record(job, outcome)
 
+    async def _run_stage(self, attempt: _Attempt, group: asyncio.TaskGroup) -> Outcome:
+        """Run the stage once and return its outcome. Every error becomes an outcome, too."""
+        job = attempt.job
+        try:
+            outcome = await self._stages[attempt.stage].run(job)
+        except (ServiceUnreachable, KeyRejected) as error:
+            self._open_circuit(attempt.stage, error, group)
+            return after_failure(error, job)
+        except JobError as error:
+            return after_failure(error, job)
+        except MemoryError:
+            return after_failure(OutOfMemory("the job ran out of memory: choose a smaller model"), job)
+        except Exception as error:
+            log.exception("a stage failed unexpectedly", extra={"stage": job.stage})
+            return after_failure(UnexpectedError(f"unexpected {type(error).__name__}: {error}"), job)
+        self._record_success(attempt.stage)
+        return outcome
+
+    # -- Record ------------------------------------------------------------------------------------
+
     async def _record(self, job: Job, outcome: Outcome) -> None:
-        while True:
-            try:
-                after = await self._storage.queue.record(job, outcome, self._clock.now())
-                break
-            except (DiskLow, StateError) as error:
-                log.warning("what became of a job cannot be written yet", extra={"cause": str(error)})
-                await self._clock.sleep(RECORD_PAUSE_S)
-        if after is None:
-            log.info("an attempt at a job that somebody else has taken since changes nothing")
+        recorded = await self._write_outcome(job, outcome)
+        if recorded is None:
+            log.info("the outcome was dropped, because the job has been claimed again since")
             return
-        level = (
-            logging.WARNING
-            if after.state in {JobState.FAILED, JobState.PARKED} and after.reason_code not in AWAY_CODES
-            else logging.INFO
-        )
-        log.log(
-            level, "%s in %s: %s %s: %s", after.title, after.target, after.stage, after.state, after.reason
-        )
+        _log_outcome(recorded)
         if self._on_change is not None:
             try:
-                await self._on_change(after)
+                await self._on_change(recorded)
             except FluxCaptionError as error:
-                log.warning("others were not told what became of a job: %s", error)
+                log.warning("the listeners for job changes failed: %s", error)
 
-    # -- neighbours -------------------------------------------------------------------------------------------------
+    async def _write_outcome(self, job: Job, outcome: Outcome) -> Job | None:
+        while True:
+            try:
+                return await self._queue.record(job, outcome, self._clock.now())
+            except (DiskLow, StateError) as error:
+                log.warning(
+                    "the outcome of a job could not be written, it is written again later",
+                    extra={"cause": str(error), "delay_s": RECORD_RETRY_DELAY_S},
+                )
+                await self._clock.sleep(RECORD_RETRY_DELAY_S)
 
-    def _got_through(self, stage: Stage) -> None:
+    # -- Unavailable services ----------------------------------------------------------------------
+
+    def _record_success(self, stage: Stage) -> None:
         for circuit in self._circuits.values():
             if stage in circuit.stages and not circuit.is_open:
                 circuit.record_success()
 
-    def _service_failed(
+    def _open_circuit(
         self, stage: Stage, error: ServiceUnreachable | KeyRejected, group: asyncio.TaskGroup
     ) -> None:
-        """Let the stages that need it wait; what failed at the same time is no further news."""
+        """Hold back the stages that need the service; failures while the circuit is open are not counted."""
         circuit = self._circuits.setdefault(
             error.service, CircuitBreaker(error.service, self._stages[stage].probe)
         )
         circuit.stages.add(stage)
         if circuit.is_open:
             return
-        pause_s = circuit.open(error)
-        if circuit.is_new:
-            log.warning("work that needs it waits: %s", error)
-        task = group.create_task(self._wait_for(circuit, pause_s), name=f"wait-for-{circuit.service}")
+        delay_s = circuit.open(error)
+        if circuit.is_first_failure:
+            log.warning("%s. Jobs that need this service are paused and resume by themselves", error)
+        task = group.create_task(self._probe(circuit, delay_s), name=f"probe-{circuit.service}")
         self._probing.add(task)
         task.add_done_callback(self._probing.discard)
 
-    async def _wait_for(self, circuit: CircuitBreaker, pause_s: float) -> None:
+    async def _probe(self, circuit: CircuitBreaker, delay_s: float) -> None:
+        """Probe a service until it answers, then close its circuit and release the parked jobs."""
         while True:
-            await self._clock.sleep(pause_s)
+            await self._clock.sleep(delay_s)
             try:
                 if circuit.probe is not None:
                     await circuit.probe()
                 break
             except (ServiceUnreachable, KeyRejected) as error:
-                pause_s = circuit.probe_failed(error)
+                delay_s = circuit.probe_failed(error)
                 self._wake.set()
             except JobError as error:
-                log.warning("%s answers strangely: %s", circuit.service, error)
+                log.warning("%s answered its probe with an error: %s", circuit.service, error)
                 break
         if circuit.close() and circuit.probe is not None:
-            log.info("%s answers again", circuit.service)
-            for code in AWAY_CODES:
+            log.info("%s is available again", circuit.service)
+            for code in UNAVAILABLE_CODES:
                 with suppress(DiskLow):
-                    await self._storage.queue.unpark(code, self._clock.now())
+                    await self._queue.unpark(code, self._clock.now())
         self._wake.set()
+
+
+def _log_outcome(job: Job) -> None:
+    # An unavailable service is logged once, when its circuit opens.
+    is_problem = job.state in {JobState.FAILED, JobState.PARKED} and job.reason_code not in UNAVAILABLE_CODES
+    log.log(
+        logging.WARNING if is_problem else logging.INFO,
+        "%s in %s: %s %s: %s",
+        job.title,
+        job.target,
+        job.stage,
+        job.state,
+        job.reason,
+    )

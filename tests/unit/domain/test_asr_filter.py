@@ -1,4 +1,4 @@
-"""What is kept of a recogniser's answer."""
+"""Filters for the output of a recognizer."""
 
 import pytest
 from fluxcaption.domain.asr_filter import drop_repetitions
@@ -7,7 +7,7 @@ from fluxcaption.domain.units import Ms
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("texts", "kept"),
     [
         (["No.", "No.", "Yes."], ["No.", "No.", "Yes."]),
         (["Thanks."] * 50, ["Thanks."]),
@@ -15,6 +15,6 @@ from fluxcaption.domain.units import Ms
         ([], []),
     ],
 )
-def test_a_loop_of_one_text_is_kept_once(said: list[str], kept: list[str]) -> None:
-    segments = [Segment(Ms(at * 1000), Ms(at * 1000 + 900), text) for at, text in enumerate(said)]
+def test_a_loop_of_one_text_is_reduced_to_its_first_segment(texts: list[str], kept: list[str]) -> None:
+    segments = [Segment(Ms(at * 1000), Ms(at * 1000 + 900), text) for at, text in enumerate(texts)]
     assert [segment.text for segment in drop_repetitions(segments)] == kept
