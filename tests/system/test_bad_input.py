@@ -52,12 +52,12 @@ def assert_error(result: subprocess.CompletedProcess[str], exit_code: int, *part
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("empty.mkv", b"", "it is empty: copy it again"),
-        ("text.mkv", b"this is a shopping list\n" * 100, "no media file"),
+        ("empty.mkv", b"", "it is empty. Copy it again"),
+        ("text.mkv", b"this is a shopping list\n" * 100, "not a media file"),
         (
             "noise.mp4",
             bytes(np.random.default_rng(1).integers(0, 256, 50_000, dtype=np.uint8)),
-            "no media file",
+            "not a media file",
         ),
     ],
 )
@@ -101,7 +101,7 @@ def test_media_without_speech_is_reported(tmp_path: Path) -> None:
     media = sound_clip(
         tmp_path / "tone.mkv", [("eng", (0.1 * np.sin(2 * np.pi * 440 * time)).astype(np.float32))]
     )
-    assert_error(caption(media, tmp_path / "cache"), 1, "nobody speaks")
+    assert_error(caption(media, tmp_path / "cache"), 1, "contains no speech")
 
 
 def test_a_missing_model_is_reported_with_its_path(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_an_unknown_language_is_a_usage_error(tmp_path: Path) -> None:
         ("Film.en.srt", b"", "empty"),
         ("Film.en.srt", b"\x00\x01\x02" * 5000, "not text"),
         ("Film.en.srt", b"just words, no times", "no cues"),
-        ("Film.en.pdf", b"%PDF", "no text subtitle format"),
+        ("Film.en.pdf", b"%PDF", "is not a text subtitle format"),
         ("Film.en.srt", b"1\n00:00:01,000 --> 00:00:02,000\n" + b"a" * 30_000, "cue of more than"),
         ("Film.en.ttml", b'<!DOCTYPE x [<!ENTITY a "b">]><tt/>', "XML entities"),
         ("Film.en.srt", b"x" * (5 * 2**20), "larger than 4 MiB"),
