@@ -84,7 +84,9 @@ class Schedule(Section):
     timezone: str = Field("auto", description="auto: the time zone of this machine; or Europe/Berlin.")
     while_playing: Literal["pause", "slow", "ignore"] = Field(
         "pause",
-        description="Local work during playback: pause (but requested items and the next episode), slow, ignore.",
+        description=(
+            "Local work during playback: pause (except requested items and the next episode), slow, ignore."
+        ),
     )
     pause: tuple[Annotated[str, Field(pattern=PAUSE_PATTERN)], ...] = Field(
         (), description="Hours without speech recognition, such as 18:00-23:30."
