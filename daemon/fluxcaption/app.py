@@ -23,7 +23,8 @@ from fluxcaption.engines import (
     thread_count,
     transcriber_with_model,
 )
-from fluxcaption.folder.tree import FolderTree, write_sidecar
+from fluxcaption.folder.atomic_write import write_sidecar
+from fluxcaption.folder.tree import FolderTree
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.pipeline.captioning.source_reader import SourceReader
 from fluxcaption.pipeline.captioning.stages import CaptioningDeps, CaptioningStages, JobProgress
@@ -60,7 +61,8 @@ def build_server(settings: Settings, media: MediaFiles, storage: Storage) -> Med
     """Choose the adapter of the library."""
     if isinstance(settings.server, FolderConfig):
         return FolderTree(settings.server.path, media)
-    from fluxcaption.jellyfin.server import JellyfinServer, RuleNeeds
+    from fluxcaption.jellyfin.library_reader import RuleNeeds
+    from fluxcaption.jellyfin.server import JellyfinServer
 
     needs = RuleNeeds(
         any(rule.tag for rule in settings.rules),

@@ -16,7 +16,7 @@ from fluxcaption.domain.gaps import LanguagePolicy
 from fluxcaption.domain.language import Strictness
 from fluxcaption.domain.rules import EffectivePolicy
 from fluxcaption.executor.threads import MemoryBlocks, ThreadExecutor, lower_priority
-from fluxcaption.folder.tree import write_file
+from fluxcaption.folder.atomic_write import write_file
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.media.sketch import EnergySketcher
 from fluxcaption.miniatures import SPEECH, TRANSLATION

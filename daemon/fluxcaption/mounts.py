@@ -1,10 +1,10 @@
-"""Which folders are cloud storage mounted as if it were a disk: reading a film there means downloading it."""
+"""Recognition of mounted cloud storage, where reading a file means downloading it."""
 
 import os
 import time
 from pathlib import Path
 
-MOUNTS = Path("/proc/self/mountinfo")
+MOUNT_TABLE = Path("/proc/self/mountinfo")
 CLOUD_TYPES = frozenset(
     {
         "fuse.rclone",
@@ -18,45 +18,53 @@ CLOUD_TYPES = frozenset(
         "fuse.pcloud",
     }
 )
-"""File systems whose bytes are fetched from afar for money or quota; NFS and SMB are ordinary."""
+"""File system types whose reads may cost money or count against a quota; NFS and SMB are not among them."""
 
-KEPT_S = 60.0
+REFRESH_INTERVAL_S = 60.0
 
 
 class Mounts:
-    """The table of mounts, read again once a minute."""
+    """The system's table of mounts, read again after `REFRESH_INTERVAL_S`."""
 
-    def __init__(self, table: Path = MOUNTS) -> None:
+    def __init__(self, table: Path = MOUNT_TABLE) -> None:
         self._table = table
-        self._read_at = -KEPT_S
-        self._by_folder: dict[str, str] = {}
+        self._read_at_s = -REFRESH_INTERVAL_S
+        self._types: dict[str, str] = {}
 
     def is_cloud(self, path: Path) -> bool:
-        """Whether a path lies on cloud storage, links followed; no where the system does not say. Looks at the disk, so it may block."""
+        """Return True if a path is on cloud storage; links are followed. Blocks.
+
+        False on systems without a mount table.
+        """
         return self._type_of(path) in CLOUD_TYPES
 
     def _type_of(self, path: Path) -> str:
-        if time.monotonic() - self._read_at >= KEPT_S:
-            self._by_folder, self._read_at = _read(self._table), time.monotonic()
+        """Return the file system type of the innermost mount that contains a path; empty if unknown."""
+        if time.monotonic() - self._read_at_s >= REFRESH_INTERVAL_S:
+            self._types, self._read_at_s = _read_types(self._table), time.monotonic()
         folder = os.path.realpath(path)
         while True:
-            if (kind := self._by_folder.get(folder)) is not None:
-                return kind
+            if (file_system := self._types.get(folder)) is not None:
+                return file_system
             parent = os.path.dirname(folder)
             if parent == folder:
                 return ""
             folder = parent
 
 
-def _read(table: Path) -> dict[str, str]:
+def _read_types(table: Path) -> dict[str, str]:
+    """Return the file system type of each mount, by its folder; empty if the table cannot be read.
+
+    Source: proc(5), mountinfo: the folder is the fifth field, the type is the first field after ` - `.
+    """
     try:
         lines = table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return {}
-    found: dict[str, str] = {}
+    types: dict[str, str] = {}
     for line in lines:
-        before, _, after = line.partition(" - ")
-        fields = before.split()
-        if len(fields) > 4 and after:
-            found[fields[4].replace("\\040", " ")] = after.split()[0]
-    return found
+        mount, _, file_system = line.partition(" - ")
+        fields = mount.split()
+        if len(fields) > 4 and file_system:
+            types[fields[4].replace("\\040", " ")] = file_system.split()[0]
+    return types

@@ -1,4 +1,4 @@
-"""What the Jellyfin side needs, as `plugin-manifest/` of the repository holds it; the installed package carries a copy."""
+"""Files of `plugin-manifest/`: what the Jellyfin server needs. The installed package contains a copy."""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-PLACES = (Path(__file__).parent / "jellyfin_side", Path(__file__).parents[2] / "plugin-manifest")
+FOLDERS = (Path(__file__).parent / "jellyfin_side", Path(__file__).parents[2] / "plugin-manifest")
+"""In the installed package, and in the source tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +15,9 @@ class WebhookPlugin:
     """Jellyfin's own Webhook plugin.
 
     Attributes:
-        versions: Least server version and plugin version, newest first.
-        tasks: Keys of the scheduled tasks that send its news.
-        destination: What is added to its configuration; address and secret are put in.
+        versions: Oldest server version and plugin version, newest first.
+        tasks: Keys of the scheduled tasks that send events.
+        destination: The destination for the plugin's configuration, with placeholders for address and secret.
     """
 
     name: str
@@ -29,17 +30,17 @@ class WebhookPlugin:
 
     @property
     def id(self) -> str:
-        """The GUID as 32 hex digits."""
+        """Return the GUID as 32 hex digits."""
         return self.guid.replace("-", "")
 
-    def version_for(self, server: tuple[int, ...]) -> str | None:
-        """The version that fits a server; None for one that is too old."""
-        return next((plugin for least, plugin in self.versions if server >= least), None)
+    def version_for(self, server_version: tuple[int, ...]) -> str | None:
+        """Return the plugin version for a server version; None if the server is too old."""
+        return next((plugin for oldest, plugin in self.versions if server_version >= oldest), None)
 
 
 @cache
 def webhook_plugin() -> WebhookPlugin:
-    """Read `webhook.json`."""
+    """Return the contents of `webhook.json`."""
     value = json.loads(_read("webhook.json"))
     return WebhookPlugin(
         name=value["name"],
@@ -56,10 +57,10 @@ def webhook_plugin() -> WebhookPlugin:
 
 
 def repository_manifest() -> bytes:
-    """What the daemon serves as plugin repository."""
+    """Return the manifest of the plugin repository that the daemon serves."""
     return _read("manifest.json").encode()
 
 
 def _read(name: str) -> str:
-    folder = next(place for place in PLACES if place.is_dir())
+    folder = next(folder for folder in FOLDERS if folder.is_dir())
     return (folder / name).read_text(encoding="utf-8")

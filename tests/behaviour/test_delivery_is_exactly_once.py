@@ -697,7 +697,7 @@ async def test_how_a_track_was_made_stays_known_through_waits_and_failures(tmp_p
         (delivery,) = await app.storage.deliveries.find(SERVER)
         assert delivery.provenance == Provenance("translated by nobody", "ears", 0.8, "nobody")
         kept = json.loads(delivery.details)
-        assert (kept["how"], kept["score"], kept["content"]) == (
+        assert (kept["description"], kept["score"], kept["content"]) == (
             "translated by nobody",
             0.8,
             delivery.content_hash,

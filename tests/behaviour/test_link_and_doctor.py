@@ -1,4 +1,4 @@
-"""Connecting a server, and finding out what is wrong with a connection."""
+"""`link` connects a server; `doctor` names each fault of a connection with its fix."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ Start = Callable[..., FakeJellyfin]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts fakes on a loop of their own: commands bring theirs."""
+    """Yield a function that starts fakes on a loop of their own, because commands run a loop themselves."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -99,7 +99,7 @@ def test_link_connects_a_bare_server_and_can_be_run_again(
     code, config = linked(fake, tmp_path)
     said = capsys.readouterr().out
     assert code == 0, said
-    assert "proved: an event of the server arrived" in said
+    assert "verified: an event of the server arrived" in said
     assert [entry["AppName"] for entry in fake.keys] == ["FluxCaption"]
     assert [(entry["Version"], entry["Status"]) for entry in fake.plugins] == [(plugin, "Active")]
     assert fake.restarts == 1
@@ -146,13 +146,18 @@ def test_link_connects_a_bare_server_and_can_be_run_again(
 def test_a_round_trip_that_fails_is_said_and_leaves_no_trace(
     start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fluxcaption.cli.link.AMPLE_S", 0.3)
+    monkeypatch.setattr("fluxcaption.cli.link_steps.DELIVERY_TIMEOUT_S", 0.3)
     fake = start()
     fake.install_webhook()
     (tmp_path / "password").write_text("x")
-    code = run("link", fake.url, "--config", str(tmp_path / "c.yaml"), "--user", "root", "--password-file", str(tmp_path / "password"), "--public-url", "http://127.0.0.1:9", "--listen", f"127.0.0.1:{free_port()}", "--yes")  # fmt: skip
+    options = [
+        *("--config", str(tmp_path / "c.yaml")),
+        *("--user", "root", "--password-file", str(tmp_path / "password")),
+        *("--public-url", "http://127.0.0.1:9", "--listen", f"127.0.0.1:{free_port()}"),
+    ]
+    code = run("link", fake.url, *options, "--yes")
     assert code == 1
-    assert "not seen: the server called http://127.0.0.1:9" in capsys.readouterr().out
+    assert "not verified: the server called http://127.0.0.1:9" in capsys.readouterr().out
     assert fake.webhook["GenericOptions"][0]["NotificationTypes"] == ["ItemAdded", "ItemDeleted"]
 
 
@@ -164,7 +169,7 @@ def test_a_server_that_somebody_watches_is_not_restarted_unless_told(
     code, _ = linked(fake, tmp_path)
     assert code == 1
     assert fake.restarts == 0
-    assert "somebody is watching" in capsys.readouterr().out
+    assert "a video is playing" in capsys.readouterr().out
     code, _ = linked(fake, tmp_path, "--restart")
     assert code == 0
     assert fake.restarts == 1
@@ -176,17 +181,17 @@ def test_a_viewer_that_may_not_be_changed_is_told_where_to_click(
     fake = start()
     next(user for user in fake.people.values() if user.name == "kid").may_be_changed = False
     linked(fake, tmp_path)
-    assert "kid can do it under Settings > Subtitles" in capsys.readouterr().out
+    assert "kid can make it under Settings > Subtitles" in capsys.readouterr().out
 
 
 def answered(text: str, *arguments: str) -> Result:
-    """A command whose questions are answered so."""
+    """Run a command and answer its questions with this text."""
     return CliRunner().invoke(cli, list(arguments), input=text)
 
 
 @contextmanager
 def answering(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """Another service than Jellyfin; gives its address."""
+    """Serve another service than Jellyfin, and yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -254,7 +259,7 @@ def test_a_configuration_that_is_there_decides_and_is_not_touched(
     before = config.read_bytes()
     for _ in range(2):
         assert run("link", fake.url, "--config", str(config), "--yes") == 0
-        assert f"{config} is right as it is" in capsys.readouterr().out
+        assert f"{config} needs no change" in capsys.readouterr().out
     assert config.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml"]
     assert fake.keys == []
@@ -277,7 +282,7 @@ def test_what_the_configuration_lacks_is_printed_and_nothing_else(
         run("link", fake.url, "--config", str(config), "--public-url", f"http://127.0.0.1:{port}", "--yes")
         == 0
     )
-    said = capsys.readouterr().out.partition("It should say:\n\n")[2]
+    said = capsys.readouterr().out.partition("Add these lines:\n\n")[2]
     assert said.startswith(f'web:\n  public_url: "http://127.0.0.1:{port}"\n- ')
 
 
@@ -316,13 +321,13 @@ def test_a_key_that_only_the_daemon_knows_does_not_hide_the_configuration(
 def test_an_address_that_hangs_is_not_seen_and_link_goes_on(
     start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fluxcaption.cli.link.AMPLE_S", 0.3)
+    monkeypatch.setattr("fluxcaption.cli.link_steps.DELIVERY_TIMEOUT_S", 0.3)
     fake = start()
     fake.install_webhook()
     is_over = threading.Event()
 
     def hang(_: BaseHTTPRequestHandler) -> None:
-        # Meanwhile somebody else changes what the plugin does.
+        # The configuration of the plugin is changed by another program during the test.
         fake.webhook["SlackOptions"] = [{"WebhookName": "new"}]
         is_over.wait(20)
 
@@ -330,7 +335,7 @@ def test_an_address_that_hangs_is_not_seen_and_link_goes_on(
         code, config = linked(fake, tmp_path, "--public-url", url)
         is_over.set()
     assert code == 1
-    assert f"not seen: the server called {url}" in capsys.readouterr().out
+    assert f"not verified: the server called {url}" in capsys.readouterr().out
     assert config.is_file()
     assert fake.webhook["GenericOptions"][0]["NotificationTypes"] == ["ItemAdded", "ItemDeleted"]
     assert fake.webhook["SlackOptions"] == [{"WebhookName": "new"}]
@@ -371,10 +376,10 @@ def test_nothing_is_changed_that_was_not_agreed_to(start: Start, tmp_path: Path)
     assert "Traceback" not in result.output
     assert not [exchange for exchange in fake.received if exchange.method != "GET"]
     assert not config.parent.exists()
-    assert "not seen" not in result.output
+    assert "verified" not in result.output
 
     result = answered("n\n" + "y\n" * 20, "link", fake.url, *options)
-    assert "proved" in result.output
+    assert "verified" in result.output
     assert fake.keys == []
     wanted = load_settings(config).server
     assert wanted.type == "jellyfin"
@@ -404,7 +409,7 @@ def test_a_login_without_a_key_links_nothing(start: Start, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("user", "password", "cause"),
-    [("root", "wrong", "does not accept this name and password"), ("kid", "x", "kid is no administrator")],
+    [("root", "wrong", "rejected the login of root"), ("kid", "x", "kid is not an administrator")],
 )
 def test_a_login_that_does_not_do_is_told_apart(
     user: str, password: str, cause: str, start: Start, tmp_path: Path
@@ -463,7 +468,7 @@ def test_the_first_forecast_is_made_as_if_something_translated(
     fake = start()
     _, config = linked(fake, tmp_path)
     said = capsys.readouterr().out
-    assert "nothing translates yet: set translation.backends" in said
+    assert "translation.backends is empty, so nothing is translated" in said
     assert "de: 1 listen" in said
     text = config.read_text(encoding="utf-8")
     assert "# translation:" in text
@@ -504,8 +509,8 @@ def test_a_sound_connection_has_nothing_to_mend(
     ("check", "prepare", "server", "fix"),
     [
         ("address", lambda fake: None, {"url": "http://127.0.0.1:9"}, "check that the server runs"),
-        ("address", lambda fake: setattr(fake, "is_starting", True), {}, "wait until it has started"),
-        ("service", lambda fake: None, {"path": "/nothing"}, "server.url must be the address"),
+        ("address", lambda fake: setattr(fake, "is_starting", True), {}, "wait until the server has started"),
+        ("service", lambda fake: None, {"path": "/nothing"}, "set server.url to the address in the browser"),
         ("key", lambda fake: None, {"api_key": "0" * 32}, "fluxcaption link"),
         ("version", lambda fake: setattr(fake, "version_text", "10.11.7"), {}, "update Jellyfin to 10.11.8"),
         ("webhook", lambda fake: None, {}, "run fluxcaption link"),
@@ -514,7 +519,7 @@ def test_a_sound_connection_has_nothing_to_mend(
             "path_map",
             lambda fake: None,
             {"path_map": [{"server": "/media", "local": "/nowhere"}]},
-            "each pair of server.path_map",
+            "each pair must name the same folder",
         ),
         ("viewers", lambda fake: None, {}, "Smart"),
         ("public_url", lambda fake: None, {}, "under which Jellyfin can call"),
@@ -585,7 +590,7 @@ def destination(url: str) -> dict[str, Any]:
 
 
 def through_a_proxy(request: BaseHTTPRequestHandler) -> None:
-    """One that takes the Authorization header away."""
+    """Answer like Jellyfin behind a proxy that removes the Authorization header."""
     public = b'{"ProductName": "Jellyfin Server", "Version": "10.11.11", "Id": "1", "ServerName": "s"}'
     if request.path.startswith("/System/Info/Public"):
         reply(200, "application/json", public)(request)
@@ -596,18 +601,22 @@ def through_a_proxy(request: BaseHTTPRequestHandler) -> None:
 @pytest.mark.parametrize(
     ("answer", "check", "text"),
     [
-        (reply(200, "application/json", b"[]"), "address", "not what Jellyfin answers"),
-        (reply(200, "application/json", b"{}"), "service", "something else answers"),
-        (reply(200, "text/html", b"<html>photos</html>"), "service", "something else answers"),
-        (reply(404, "text/html", b""), "service", "the base path in server.url is wrong"),
+        (reply(200, "application/json", b"[]"), "address", "does not have the form of a Jellyfin answer"),
+        (reply(200, "application/json", b"{}"), "service", "the address does not lead to Jellyfin"),
+        (reply(200, "text/html", b"<html>photos</html>"), "service", "the address does not lead to Jellyfin"),
+        (reply(404, "text/html", b""), "service", "base path in server.url right?"),
         (
             reply(302, "text/html", b"", Location="/jellyfin/web/?a=b"),
             "base path",
-            "it redirects to /jellyfin/web/:",
+            "the server redirects to /jellyfin/web/:",
         ),
-        (reply(401, "text/html", b"", **{"WWW-Authenticate": "Basic"}), "proxy", "wants a login of its own"),
-        (through_a_proxy, "proxy", "takes the Authorization header away"),
-        (lambda request: request.connection.close(), "address", "does server.url begin with https://"),
+        (reply(401, "text/html", b"", **{"WWW-Authenticate": "Basic"}), "proxy", "requires a login"),
+        (through_a_proxy, "proxy", "removes the Authorization header"),
+        (
+            lambda request: request.connection.close(),
+            "address",
+            "does server.url have to begin with https://",
+        ),
     ],
 )
 def test_what_answers_instead_of_jellyfin_is_told_apart(
@@ -692,8 +701,8 @@ async def test_the_running_daemon_says_whether_the_event_arrived(
             fake.webhook["GenericOptions"] = [destination(f"http://127.0.0.1:{port}")]
             code, found = await asyncio.to_thread(findings, config, capsys)
             assert (code, found["public_url"]["severity"]) == (0, "ok"), found
-            # What does not come is not waited for as long as a household would.
-            monkeypatch.setattr("fluxcaption.cli.doctor.AMPLE_S", 0.3)
+            # The event does not arrive, so the wait is cut short.
+            monkeypatch.setattr("fluxcaption.cli.doctor.DELIVERY_TIMEOUT_S", 0.3)
             fake.webhook["GenericOptions"] = [destination("http://127.0.0.1:9")]
             code, found = await asyncio.to_thread(findings, config, capsys)
             assert (code, found["public_url"]["severity"]) == (1, "problem")

@@ -76,5 +76,5 @@ async def test_a_film_in_which_nobody_speaks_is_settled_once_for_all(tmp_path: P
     assert again.finished == []
     (tmp_path / "media" / "Tone (2020)").rename(tmp_path / "media" / "Moved (2020)")
     moved = await run_once(wanted, print)
-    assert {job.reason_code for job in moved.finished} <= {"no-speech", "settled"}
+    assert {job.reason_code for job in moved.finished} <= {"no-speech", "skipped"}
     assert not list((tmp_path / "media").rglob("*.srt"))

@@ -120,7 +120,7 @@ async def test_an_answer_with_items_nobody_asked_for_is_refused(tmp_path: Path) 
         items = films(fake, 3, app.clock.now())
         real = fake._rows
         fake._rows = lambda query: list(fake.items.values()) if "ids" in query else real(query)  # type: ignore[method-assign]
-        with pytest.raises(Exception, match="nobody asked for"):
+        with pytest.raises(Exception, match="items that were not requested"):
             await app.server.fetch_item(items[0].id)  # type: ignore[arg-type]
 
 

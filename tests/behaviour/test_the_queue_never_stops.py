@@ -17,7 +17,7 @@ from fluxcaption.pipeline.captioning.transcriber import Transcriber
 from fluxcaption.pipeline.queue.worker_pool import StagePool, WorkerPool
 from fluxcaption.ports.media import MediaLocation
 from fluxcaption.storage.database import Database
-from fluxcaption.storage.jobs import JobTable
+from fluxcaption.storage.job_queue import JobQueueQueries
 from fluxcaption.storage.maintenance import MaintenanceQueries
 from fluxcaption.storage.storage import SqliteStorage
 
@@ -128,7 +128,7 @@ async def test_a_job_whose_record_is_gone_ends_nothing(storage: SqliteStorage) -
         WorkerPool(storage.queue, storage.maintenance, FastClock(), {Stage.ACQUIRE: StagePool(stage.run, 1)})
     ) as pool:
         await stage.has_started(1)
-        await storage.database.write("DELETE FROM jobs WHERE id=?", (stage.started[0].id,))
+        await storage.database.write("DELETE FROM jobs WHERE id=:id", {"id": stage.started[0].id})
         stage.go_on.set()
         await until(lambda: all_are(storage, JobState.DONE))
         assert not pool.done()
@@ -155,8 +155,8 @@ async def test_news_of_a_job_that_cannot_be_passed_on_end_nothing(storage: Sqlit
         assert not pool.done()
 
 
-class FailingJobs(JobTable):
-    """A job table whose records can be told to fail."""
+class FailingQueue(JobQueueQueries):
+    """A job queue whose records can be told to fail."""
 
     records_fail = 0
 
@@ -182,8 +182,8 @@ class Failing(SqliteStorage):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self.failing_jobs = FailingJobs(database)
-        self.jobs = self.queue = self.failing_jobs
+        self.failing_queue = FailingQueue(database)
+        self.queue = self.failing_queue
         self.failing_maintenance = FailingMaintenance(database)
         self.maintenance = self.failing_maintenance
 
@@ -213,7 +213,7 @@ async def test_what_became_of_a_job_is_written_once_the_disk_has_room_even_if_it
 ) -> None:
     storage = await Failing.open(tmp_path)
     assert isinstance(storage, Failing)
-    storage.failing_jobs.records_fail = 1
+    storage.failing_queue.records_fail = 1
     clock = SimulatedClock()
     priority = Priority.BACKLOG
 
@@ -221,7 +221,7 @@ async def test_what_became_of_a_job_is_written_once_the_disk_has_room_even_if_it
         return Outcome.done("made")
 
     async def was_refused() -> bool:
-        return storage.failing_jobs.records_fail == 0
+        return storage.failing_queue.records_fail == 0
 
     await gaps(storage, 1)
     workers = WorkerPool(

@@ -1,14 +1,16 @@
-"""Cloud storage mounted as if it were a disk is known as such, also where a library is full of links into it."""
+"""Mounted cloud storage is recognized, also through links in a library."""
 
 from pathlib import Path
 
 import pytest
+from fluxcaption.folder.atomic_write import write_sidecar
 from fluxcaption.folder.tree import FolderTree
+from fluxcaption.jellyfin.server import JellyfinServer
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.mounts import Mounts
+from fluxcaption.settings import JellyfinConfig
 
-from tests.contract.test_jellyfin_cures import server_of
-from tests.fakes.jellyfin import FakeJellyfin, audio, film
+from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film
 from tests.support.app import READ, clip
 
 KINDS = {
@@ -22,13 +24,13 @@ KINDS = {
 
 @pytest.fixture
 def mounts(tmp_path: Path) -> Mounts:
-    """A table of mounts below the test's folder."""
+    """Return a table of mounts below the test's folder."""
     lines = ["22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw"]
     for number, (name, kind) in enumerate(KINDS.items(), 30):
         folder = tmp_path / name
         folder.mkdir(parents=True)
-        spelt = str(folder).replace(" ", "\\040")
-        lines.append(f"{number} 22 0:{number} / {spelt} rw,relatime shared:{number} - {kind} remote: rw")
+        escaped = str(folder).replace(" ", "\\040")
+        lines.append(f"{number} 22 0:{number} / {escaped} rw,relatime shared:{number} - {kind} remote: rw")
     table = tmp_path / "mountinfo"
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return Mounts(table)
@@ -37,10 +39,17 @@ def mounts(tmp_path: Path) -> Mounts:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("cloud/Film.mkv", True), ("cloud/deep/er/Film.mkv", True), ("my films/Film.mkv", True), ("nas/Film.mkv", False), ("share/Film.mkv", False), ("Film.mkv", False),
-        ("cloud/inner/Film.mkv", False), ("nas/../cloud/Film.mkv", True), ("nas/../Film.mkv", False),
+        ("cloud/Film.mkv", True),
+        ("cloud/deep/er/Film.mkv", True),
+        ("my films/Film.mkv", True),
+        ("nas/Film.mkv", False),
+        ("share/Film.mkv", False),
+        ("Film.mkv", False),
+        ("cloud/inner/Film.mkv", False),
+        ("nas/../cloud/Film.mkv", True),
+        ("nas/../Film.mkv", False),
     ],
-)  # fmt: skip
+)
 def test_a_path_is_where_its_innermost_mount_is(
     path: str, expected: bool, mounts: Mounts, tmp_path: Path
 ) -> None:
@@ -68,8 +77,9 @@ async def test_a_mapped_link_into_the_cloud_is_no_file_of_the_library(mounts: Mo
         for name in ("Linked", "Plain"):
             (tmp_path / "local" / name).mkdir(parents=True)
         (tmp_path / "local" / "Linked" / "Linked.mkv").symlink_to(tmp_path / "cloud" / "a1b2.mkv")
-        server = server_of(fake, path_map=[{"server": "/media/movies", "local": tmp_path / "local"}])
-        server._mounts = mounts
+        path_map = [{"server": "/media/movies", "local": tmp_path / "local"}]
+        wanted = JellyfinConfig.model_validate({"url": fake.url, "api_key": KEY, "path_map": path_map})
+        server = JellyfinServer(wanted, "1", write_sidecar, mounts=mounts)
         (library, *_) = await server.libraries()
         read = {item.name: item async for page in server.items(library) for item in page}
         assert {name: item.sources[0].is_remote for name, item in read.items()} == {
@@ -85,8 +95,7 @@ async def test_a_folder_with_links_into_the_cloud_leaves_them_alone(mounts: Moun
     media = clip(tmp_path / "library", READ)
     (tmp_path / "cloud" / "a1b2.mkv").write_bytes(media.read_bytes())
     (tmp_path / "library" / "Linked.mkv").symlink_to(tmp_path / "cloud" / "a1b2.mkv")
-    tree = FolderTree(tmp_path / "library", MediaFiles())
-    tree._mounts = mounts
+    tree = FolderTree(tmp_path / "library", MediaFiles(), mounts)
     (library,) = await tree.libraries()
     read = {item.name: item.sources[0].is_remote async for page in tree.items(library) for item in page}
     assert read == {READ: False, "Linked": True}

@@ -1,4 +1,4 @@
-"""A folder as a library: odd names, sidecars, and how a file comes to lie beside a film."""
+"""A folder tree as a library: unusual names, sidecars and atomic writing."""
 
 import fcntl
 import os
@@ -15,7 +15,8 @@ from fluxcaption.domain.errors import NameTooLong, ServiceUnreachable
 from fluxcaption.domain.jobs import JobState
 from fluxcaption.domain.media import AudioTrack, Item, SubtitleTrack
 from fluxcaption.domain.units import Ms
-from fluxcaption.folder.tree import FolderTree, give_owner_of, write_file
+from fluxcaption.folder.atomic_write import copy_owner_and_mode, write_file
+from fluxcaption.folder.tree import FolderTree
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.ports.media import MediaLocation
 
@@ -26,7 +27,7 @@ CUE = "1\n00:00:01,000 --> 00:00:02,000\nword\n"
 
 
 class CountingMedia(MediaFiles):
-    """Says which files were opened to see their tracks."""
+    """A media reader that records the names of the probed files."""
 
     def __init__(self) -> None:
         self.probed: list[str] = []
@@ -52,7 +53,7 @@ async def items_of(library: FolderTree) -> Sequence[Item]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that anybody may use, while the process has no rights of root."""
+    """Yield a folder that every user may write to, while the process runs without the rights of root."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)
@@ -76,7 +77,7 @@ async def test_a_name_that_is_no_text_is_skipped_with_its_reason_and_the_others_
     assert [(job.title, job.state) for job in report.finished] == [(READ, JobState.DONE)]
     async with tree(tmp_path / "media") as library:
         odd = next(item for item in await items_of(library) if item.name != READ)
-    assert (odd.name, "rename the file" in odd.broken) == ("caf�", True)
+    assert (odd.name, "rename it" in odd.broken) == ("caf�", True)
 
 
 async def test_a_sidecar_whose_name_is_no_text_covers_and_is_no_source(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ async def test_a_folder_that_cannot_be_read_is_named_and_its_films_are_not_taken
         inside.chmod(0o000)
         with pytest.raises(
             ServiceUnreachable,
-            match=f"{inside} gave no usable answer: Permission denied: may the daemon read it",
+            match=f"{inside} gave no usable answer: Permission denied: can the daemon read the folder",
         ):
             await items_of(library)
         inside.chmod(0o700)
@@ -153,7 +154,7 @@ async def test_a_pipe_that_is_called_like_a_film_is_no_film(tmp_path: Path) -> N
     assert "it is not a regular file" in item.broken
 
 
-# -- writing ----------------------------------------------------------------------------------------------------------
+# Writing
 
 
 @pytest.mark.parametrize("length", [20, 244, 255])
@@ -189,7 +190,7 @@ def test_a_folder_that_cannot_be_synced_takes_nothing_away(open_folder: Path) ->
     assert [path.name for path in inside.iterdir()] == ["Film.de.srt"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create a file of another user")
 def test_a_sidecar_gets_the_rights_of_its_film_where_its_owner_may_not_be_changed(open_folder: Path) -> None:
     media, sidecar = open_folder / "Film.mkv", open_folder / "Film.de.srt"
     sidecar.write_bytes(b"word")
@@ -198,6 +199,6 @@ def test_a_sidecar_gets_the_rights_of_its_film_where_its_owner_may_not_be_change
     media.write_bytes(b"film")
     media.chmod(0o664)
     os.seteuid(65534)
-    give_owner_of(media, sidecar)
+    copy_owner_and_mode(media, sidecar)
     assert stat.S_IMODE(sidecar.stat().st_mode) == 0o664
     assert sidecar.stat().st_uid == 65534

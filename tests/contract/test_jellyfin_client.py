@@ -1,4 +1,4 @@
-"""What the client of the server does when the server is silent or slow, or wishes to be left alone."""
+"""The Jellyfin client with a server that is silent or slow, or that requests a pause."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,12 +12,12 @@ from fluxcaption.settings import JellyfinConfig
 
 @asynccontextmanager
 async def answering(answer: bytes | None) -> AsyncIterator[tuple[JellyfinClient, list[str]]]:
-    """A client of a server that gives one answer to everything, or none ever; and the paths it was asked for."""
-    request: list[str] = []
+    """Yield a client of a server that gives one answer to every request, or none; and the requested paths."""
+    paths: list[str] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request.append((await reader.readline()).decode().split()[1])
-        if answer is not None and not request[-1].startswith("/slow"):
+        paths.append((await reader.readline()).decode().split()[1])
+        if answer is not None and not paths[-1].startswith("/slow"):
             writer.write(answer)
         else:
             await reader.read()
@@ -29,7 +29,7 @@ async def answering(answer: bytes | None) -> AsyncIterator[tuple[JellyfinClient,
         JellyfinConfig(type="jellyfin", url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), "1"
     )
     try:
-        yield client, request
+        yield client, paths
     finally:
         await client.close()
         server.close()
@@ -49,16 +49,16 @@ def response(status: str, *headers: str) -> bytes:
     ).encode()
 
 
-async def until_asked(request: list[str], count: int) -> None:
+async def wait_for_requests(paths: list[str], count: int) -> None:
     async with asyncio.timeout(10):
-        while len(request) < count:
+        while len(paths) < count:
             await asyncio.sleep(0.01)
 
 
 async def test_closing_breaks_off_a_call_that_the_server_never_answers() -> None:
-    async with answering(None) as (client, request):
+    async with answering(None) as (client, paths):
         call = asyncio.create_task(client.call("GET", "/silent", timeout_s=600))
-        await until_asked(request, 1)
+        await wait_for_requests(paths, 1)
         await client.close()
         async with asyncio.timeout(5):
             with pytest.raises(ServiceUnreachable):
@@ -66,12 +66,12 @@ async def test_closing_breaks_off_a_call_that_the_server_never_answers() -> None
 
 
 async def test_long_calls_hold_up_no_short_ones() -> None:
-    async with answering(response("200 OK")) as (client, request):
+    async with answering(response("200 OK")) as (client, paths):
         long = [
             asyncio.create_task(client.call("GET", "/slow", timeout_s=2000))
             for _ in range(CALL_CONCURRENCY + 1)
         ]
-        await until_asked(request, 1)
+        await wait_for_requests(paths, 1)
         async with asyncio.timeout(5):
             assert (await client.call("GET", "/quick")).status == 200
         await client.close()
@@ -80,7 +80,7 @@ async def test_long_calls_hold_up_no_short_ones() -> None:
 
 @pytest.mark.parametrize("status", ["503 Service Unavailable", "429 Too Many Requests"])
 @pytest.mark.parametrize(
-    ("wish", "seconds"),
+    ("header", "seconds"),
     [
         ("Retry-After: 120", 120),
         ("Retry-After: soon", 10),
@@ -90,10 +90,10 @@ async def test_long_calls_hold_up_no_short_ones() -> None:
     ],
 )
 async def test_how_long_a_server_wishes_to_be_left_alone_is_passed_on(
-    status: str, wish: str, seconds: float
+    status: str, header: str, seconds: float
 ) -> None:
-    async with answering(response(status, wish)) as (client, _):
-        with pytest.raises(ServiceUnreachable) as told:
+    async with answering(response(status, header)) as (client, _):
+        with pytest.raises(ServiceUnreachable) as raised:
             await client.call("GET", "/items")
-        assert told.value.retry_after_s == seconds
-        assert not told.value.was_sent
+        assert raised.value.retry_after_s == seconds
+        assert not raised.value.was_sent

@@ -33,7 +33,7 @@ from fluxcaption.domain.deliveries import DeliveryState
 from fluxcaption.domain.errors import ItemGone, KeyRejected, ServiceUnreachable, WriteRefused
 from fluxcaption.domain.jobs import JobState
 from fluxcaption.domain.units import ItemId, ServerId
-from fluxcaption.folder.tree import write_sidecar
+from fluxcaption.folder.atomic_write import write_sidecar
 from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.server import JellyfinServer
 from fluxcaption.settings import JellyfinConfig as Settings
@@ -254,7 +254,7 @@ async def test_an_untrusted_certificate_is_refused_until_it_is_named() -> None:
     fake.tls = context
     async with fake:
         server = server_of(fake)
-        with pytest.raises(ServiceUnreachable, match="certificate is not trusted"):
+        with pytest.raises(ServiceUnreachable, match="certificate not trusted"):
             await server.connect()
         await server.close()
         trusting = server_of(fake, ca_file=str(CERTIFICATE))
@@ -346,8 +346,8 @@ async def test_a_size_limit_of_a_proxy_is_told_where_no_folder_is_mapped(tmp_pat
 @pytest.mark.parametrize(
     ("comes", "goes", "told"),
     [
-        ("cs", "", "a file that came at that moment may have gone instead"),
-        ("", "bg", "a file that is not ours vanished"),
+        ("cs", "", "a file that was added in the same moment may have been deleted instead"),
+        ("", "bg", "a file of another origin disappeared"),
     ],
 )
 async def test_a_file_of_somebody_that_vanishes_in_place_of_ours_is_told_loudly(
@@ -533,7 +533,7 @@ async def test_an_answer_that_drips_holds_up_nobody_longer_than_its_time() -> No
         calls = [client.call("GET", "/System/Info", timeout_s=0.3) for _ in range(4)]
         for error in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(error, ServiceUnreachable)
-            assert "did not answer in time" in str(error)
+            assert "no answer in time" in str(error)
     await client.close()
     dripping.close()
     await asyncio.gather(*(connection for connection in connections if connection))
@@ -561,6 +561,6 @@ async def test_one_item_that_nobody_can_read_holds_up_no_others(caplog: pytest.L
             ("2", True),
             ("3", False),
         ]
-        (said,) = [record for record in caplog.records if "passed over" in record.getMessage()]
+        (said,) = [record for record in caplog.records if "were skipped" in record.getMessage()]
         assert (said.__dict__["items"], said.__dict__["id"]) == (1, "2" * 32)
         await server.close()

@@ -58,6 +58,6 @@ async def windows_transcribed(state: Path) -> int:
 def heard_ms(state: Path) -> tuple[int, int]:
     """Sound that was heard, and sound that is saved; their difference was heard for nothing."""
     with closing(sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True)) as database:
-        heard = database.execute("SELECT media_ms FROM speeds WHERE way='listen'").fetchone()
+        heard = database.execute("SELECT media_ms FROM speeds WHERE activity='listen'").fetchone()
         saved = database.execute("SELECT coalesce(sum(end_ms-start_ms),0) FROM windows").fetchone()
     return (heard[0] if heard else 0), saved[0]

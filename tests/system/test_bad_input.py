@@ -129,7 +129,7 @@ def test_an_unknown_language_is_a_usage_error(tmp_path: Path) -> None:
         ("Film.en.srt", b"", "empty"),
         ("Film.en.srt", b"\x00\x01\x02" * 5000, "not text"),
         ("Film.en.srt", b"just words, no times", "no cues"),
-        ("Film.en.pdf", b"%PDF", "is not a text subtitle format"),
+        ("Film.en.pdf", b"%PDF", "not a text subtitle format"),
         ("Film.en.srt", b"1\n00:00:01,000 --> 00:00:02,000\n" + b"a" * 30_000, "cue of more than"),
         ("Film.en.ttml", b'<!DOCTYPE x [<!ENTITY a "b">]><tt/>', "XML entities"),
         ("Film.en.srt", b"x" * (5 * 2**20), "larger than 4 MiB"),
@@ -177,7 +177,7 @@ def once(tmp_path: Path, *, path: str = "media", free: str = "0B") -> subprocess
 def test_a_missing_library_folder_exits_with_75(tmp_path: Path) -> None:
     result = once(tmp_path, path="nowhere")
     assert result.returncode == 75
-    assert "nowhere gave no usable answer: it is not there" in result.stderr
+    assert "nowhere gave no usable answer: the path does not exist" in result.stderr
     assert "Traceback" not in result.stderr
 
 

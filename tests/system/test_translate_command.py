@@ -53,7 +53,7 @@ async def test_the_language_is_read_from_the_name_as_servers_read_it(
     (tmp_path / name).write_text(TEXT)
     code, out, err = await translate(tmp_path / name, fake)
     assert (code, err) == (0, "")
-    assert out.startswith(f"{name} [de]: {written}, translated by ollama tiny")
+    assert out.startswith(f"{name} [de]: {written}, translated by ollama tiny from {name}")
     assert (tmp_path / written).read_text() == TEXT.replace("The man", "Auf Deutsch: The man").replace(
         "Where", "Auf Deutsch: Where"
     )

@@ -25,6 +25,25 @@ class DeliveryState(StrEnum):
     """We removed it ourselves."""
 
 
+FIRST_DELIVERY_STATES = frozenset({DeliveryState.INTENDED, DeliveryState.UPLOADED})
+"""States of a new delivery; `uploaded`: the file of an unrecorded upload was found."""
+
+_ANY_BUT_SEEN = frozenset(DeliveryState) - {DeliveryState.CONFIRMED, DeliveryState.MISSING}
+
+LEGAL_DELIVERY_MOVES: dict[DeliveryState, frozenset[DeliveryState]] = {
+    # A replacement that is refused gives the delivery its earlier state back, whatever that was.
+    DeliveryState.INTENDED: frozenset(DeliveryState),
+    DeliveryState.UPLOADED: frozenset(DeliveryState),
+    DeliveryState.CONFIRMED: frozenset(DeliveryState),
+    DeliveryState.MISSING: frozenset(DeliveryState),
+    # An edited track belongs to the user and is never confirmed; a removed one only after another upload.
+    DeliveryState.EDITED: frozenset(DeliveryState) - {DeliveryState.CONFIRMED},
+    DeliveryState.REFUSED: _ANY_BUT_SEEN,
+    DeliveryState.WITHDRAWN: _ANY_BUT_SEEN,
+}
+"""Moves of a delivery, the one to its own state included: an intent is recorded again with other facts."""
+
+
 class DeliveryStep(StrEnum):
     """Special step a delivery is in, beside its state."""
 

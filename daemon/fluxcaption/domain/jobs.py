@@ -14,7 +14,7 @@ ANY_SKIP_KEY = "*"
 class Stage(StrEnum):
     """Next step of a job; each stage has its own bounded pool."""
 
-    ACQUIRE = "listen"
+    ACQUIRE = "acquire"
     """Get the source text: transcribe an audio track or read a text track."""
     TRANSLATE = "translate"
     UPLOAD = "upload"
@@ -29,7 +29,7 @@ class JobState(StrEnum):
     PARKED = "parked"
     """Waits for a service or resource; the attempt did not count."""
     DONE = "done"
-    SKIPPED = "settled"
+    SKIPPED = "skipped"
     """Decision to make no track; holds until media, target or settings change, or on request."""
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -61,11 +61,11 @@ LEGAL_MOVES: dict[JobState, frozenset[JobState]] = {
 class Priority(StrEnum):
     """Priority of a job, highest first; within a priority the newest item goes first."""
 
-    REQUESTED = "asked"
+    REQUESTED = "requested"
     """Requested by a user."""
-    NEXT_EPISODE = "next"
+    NEXT_EPISODE = "next-episode"
     """Episode after a played one."""
-    LATER_EPISODE = "soon"
+    LATER_EPISODE = "later-episode"
     """Second episode after a played one."""
     NEW = "new"
     """Item that came into the library after the first scan."""
@@ -126,20 +126,20 @@ class Provenance:
     """Origin of a track, which later decides whether a better track replaces it.
 
     Attributes:
-        how: Origin as a sentence.
+        description: Origin as a sentence.
         recognizer: Speech backend and model; empty for a source that was a text track.
         score: Mean confidence of the recognizer, 0 to 1; None without a recognizer.
         translator: Translation backend and model; empty without translation.
     """
 
-    how: str = ""
+    description: str = ""
     recognizer: str = ""
     score: float | None = None
     translator: str = ""
 
     def __str__(self) -> str:
         """Return the sentence."""
-        return self.how
+        return self.description
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""A server's own rooms: keys, plugins, the webhook plugin's settings, tasks, users; for `link`, `doctor` and the daemon's kicks.
+"""Administration routes of the server: keys, plugins, webhook configuration, tasks and users.
+
+Used by `link` and `doctor`, and by the daemon to trigger the webhook tasks.
 
 Source: server contract 1.3, 4.6, 8.4, 9.3, 9.5 and 10.
 """
@@ -11,91 +13,96 @@ from typing import Any
 from fluxcaption.domain.errors import KeyRejected, ServiceUnreachable, UsageError
 from fluxcaption.domain.media import ServerIdentity
 from fluxcaption.domain.units import ServerId
-from fluxcaption.jellyfin.client import SERVICE, JellyfinClient
+from fluxcaption.jellyfin.activity import fetch_activities, fetch_sessions, fetch_tasks
+from fluxcaption.jellyfin.answer import SERVICE
+from fluxcaption.jellyfin.client import JellyfinClient
+from fluxcaption.jellyfin.json_fields import Json, as_object, query_rows
 from fluxcaption.plugin_manifest import WebhookPlugin
 
 KEY_NAME = "FluxCaption"
-PROXY = "a proxy before it"
-NO_JELLYFIN = "something else answers there, or the base path in server.url is wrong"
-INSTALL_S = 180.0
-READY_AFTER_S = 300.0
-FIRST_RUN_S, LOOK_AT_RUN_S = 60.0, 0.5
-"""How long the first run of a task is waited for, and how often it is looked at."""
+PROXY = "a proxy in front of the server"
+NOT_JELLYFIN = "the address does not lead to Jellyfin: are host, port and base path in server.url right?"
+INSTALL_TIMEOUT_S = 180.0
+RESTART_DELAY_S = 0.5
+"""Time between the restart call and the first check, so that the old process does not answer the check."""
 
-Json = Mapping[str, Any]
+RESTART_TIMEOUT_S, RESTART_POLL_INTERVAL_S = 300.0, 1.0
+FIRST_RUN_TIMEOUT_S, TASK_POLL_INTERVAL_S = 60.0, 0.5
+"""Longest wait for the first run of a task, and the interval of the checks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Viewer:
-    """Somebody with an account.
+class User:
+    """A user account of the server.
 
     Attributes:
-        mode: How their subtitles are chosen.
-        languages: Preferred subtitle languages, as the server spells them.
-        configuration: The whole object, to be written back.
+        subtitle_mode: The server's rule for automatic subtitles: Default, Smart, Always, OnlyForced or None.
+        languages: Preferred subtitle languages, in the server's spelling.
+        configuration: The complete configuration object; needed to change one setting.
     """
 
     id: str
     name: str
-    mode: str
+    subtitle_mode: str
     languages: tuple[str, ...]
     configuration: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledPlugin:
-    """A plugin as the server lists it."""
+    """Version and status of a plugin, in the server's spelling."""
 
     version: str
     status: str
 
 
 def upsert_destination(configuration: Json, destination: Json) -> dict[str, Any]:
-    """The plugin's whole configuration with our destination added, or repaired where it is; everything else as it was."""
+    """Return the plugin configuration with a destination added or updated; all other settings are kept.
+
+    An existing destination keeps its position, because a destination affects those after it (9.1).
+    Further destinations of the same name are removed.
+    """
     options: list[dict[str, Any]] = []
     is_placed = False
     for option in configuration.get("GenericOptions") or []:
         if option.get("WebhookName") != destination["WebhookName"]:
             options.append(dict(option))
         elif not is_placed:
-            # In its place: what a destination adds reaches those after it, too (9.1).
             options.append({**option, **destination})
             is_placed = True
     return {**configuration, "GenericOptions": options if is_placed else [*options, dict(destination)]}
 
 
 def find_destination(configuration: Json, name: str) -> Json | None:
-    """Our destination in the plugin's configuration."""
-    return next(
-        (option for option in configuration.get("GenericOptions") or [] if option.get("WebhookName") == name),
-        None,
-    )
+    """Return the destination of that name in the plugin configuration; None if there is none."""
+    destinations = configuration.get("GenericOptions") or []
+    return next((option for option in destinations if option.get("WebhookName") == name), None)
 
 
 class JellyfinAdmin:
-    """What only an administrator's key may do."""
+    """Calls that need the key or login of an administrator. The caller closes the client.
+
+    Every method may raise ServiceUnreachable or KeyRejected.
+    """
 
     def __init__(self, client: JellyfinClient) -> None:
         self._client = client
 
     async def public_info(self) -> ServerIdentity:
-        """Who the server says it is, to anybody.
+        """Return the identity of the server; needs no key.
 
         Raises:
-            ServiceUnreachable: No Jellyfin answers there.
+            ServiceUnreachable: Jellyfin does not answer at this address.
         """
-        url = self._client.url
-        # Jellyfin itself asks nobody for a key here.
+        # Jellyfin itself never requires a login on this route, so 401 and 403 come from a proxy.
         answer = await self._client.call("GET", "/System/Info/Public", expected=frozenset({401, 403, 404}))
         if answer.status in {401, 403}:
-            raise ServiceUnreachable(
-                SERVICE, url, f"{PROXY} wants a login of its own (status {answer.status})"
-            )
+            raise self._unreachable(f"{PROXY} requires a login (status {answer.status})")
         if answer.status == 404 or "json" not in answer.content_type:
-            raise ServiceUnreachable(SERVICE, url, NO_JELLYFIN)
-        info = {name.lower(): value for name, value in answer.mapping(url).items()}
+            raise self._unreachable(NOT_JELLYFIN)
+        info = {name.lower(): value for name, value in answer.mapping().items()}
         if "jellyfin" not in str(info.get("productname", "")).lower():
-            raise ServiceUnreachable(SERVICE, url, NO_JELLYFIN)
+            raise self._unreachable(NOT_JELLYFIN)
         return ServerIdentity(
             ServerId(str(info.get("id", ""))),
             str(info.get("servername", "Jellyfin")),
@@ -103,204 +110,207 @@ class JellyfinAdmin:
         )
 
     async def check_key(self, key: str) -> None:
-        """Make sure that the key is one of an administrator (A1).
+        """Check that the server accepts the key as an administrator's (A1).
 
         Raises:
-            KeyRejected: It is not.
-            ServiceUnreachable: It is, but a proxy keeps it from the server.
+            KeyRejected: The server rejects the key.
+            ServiceUnreachable: The server accepts the key, but a proxy removes it from requests.
         """
         try:
             await self._client.call("GET", "/System/Info")
         except KeyRejected as rejected:
-            nameless = {"Authorization": f'MediaBrowser Client="{KEY_NAME}"'}
+            without_key = {"Authorization": f'MediaBrowser Client="{KEY_NAME}"'}
             try:
-                await self._client.call("GET", "/System/Info", params={"ApiKey": key}, headers=nameless)
+                await self._client.call("GET", "/System/Info", params={"ApiKey": key}, headers=without_key)
             except KeyRejected:
                 raise rejected from None
-            raise ServiceUnreachable(
-                SERVICE, self._client.url, f"{PROXY} takes the Authorization header away"
-            ) from rejected
+            raise self._unreachable(f"{PROXY} removes the Authorization header") from rejected
         await self._client.call("GET", "/Library/VirtualFolders")
 
     async def log_in(self, user: str, password: str) -> str:
-        """Get a token for an administrator; `log_out` ends it.
+        """Return the token of a new administrator session; `log_out` ends the session.
 
         Raises:
-            UsageError: Name and password are wrong, or it is no administrator.
+            UsageError: Name or password is wrong, or the user is not an administrator.
         """
-        body = {"Username": user, "Pw": password}
         answer = await self._client.call(
-            "POST", "/Users/AuthenticateByName", body=body, expected=frozenset({401, 403})
+            "POST",
+            "/Users/AuthenticateByName",
+            body={"Username": user, "Pw": password},
+            expected=frozenset({401, 403}),
         )
         if answer.status in {401, 403}:
             raise UsageError(
-                f"Jellyfin does not accept this name and password: is {user} the name of an account, and not disabled?"
+                f"Jellyfin rejected the login of {user}. "
+                "Check the name and the password, and that the account is not disabled."
             )
-        found = answer.mapping(self._client.url)
-        token = str(found.get("AccessToken", ""))
-        if not ((found.get("User") or {}).get("Policy") or {}).get("IsAdministrator"):
+        login = answer.mapping()
+        token = str(login.get("AccessToken", ""))
+        if not as_object(as_object(login.get("User")).get("Policy")).get("IsAdministrator"):
             await self.log_out(token)
-            raise UsageError(f"{user} is no administrator of Jellyfin: give --user the name of one")
+            raise UsageError(
+                f"{user} is not an administrator of Jellyfin. Give the name of an administrator with --user."
+            )
         return token
 
     async def log_out(self, token: str) -> None:
-        """End a login."""
-        await self._client.call(
-            "POST",
-            "/Sessions/Logout",
-            headers={"Authorization": f'MediaBrowser Token="{token}", Client="{KEY_NAME}"'},
-        )
+        """End the session of a token."""
+        authorization = f'MediaBrowser Token="{token}", Client="{KEY_NAME}"'
+        await self._client.call("POST", "/Sessions/Logout", headers={"Authorization": authorization})
 
     async def ensure_api_key(self) -> str:
-        """The API key that carries our name, made if there is none."""
+        """Return the API key named FluxCaption; create it if it does not exist.
+
+        Raises:
+            KeyRejected: The server does not list the key after its creation.
+        """
         for _ in range(2):
             answer = await self._client.call("GET", "/Auth/Keys")
-            rows = answer.mapping(self._client.url).get("Items") or []
-            if found := next((str(row["AccessToken"]) for row in rows if row.get("AppName") == KEY_NAME), ""):
-                return found
+            for row in query_rows(answer.mapping()):
+                if row.get("AppName") == KEY_NAME:
+                    return str(row["AccessToken"])
             await self._client.call("POST", "/Auth/Keys", params={"app": KEY_NAME})
         raise KeyRejected(SERVICE, self._client.url)
 
     async def plugin(self, plugin: WebhookPlugin) -> InstalledPlugin | None:
-        """The plugin as it is installed; the best one where several versions are listed."""
+        """Return the installed plugin; the active one if the server lists several versions."""
         answer = await self._client.call("GET", "/Plugins")
-        found = [
-            row
-            for row in answer.rows(self._client.url)
-            if str(row.get("Id", "")).replace("-", "").lower() == plugin.id
+        versions = [
+            row for row in answer.rows() if str(row.get("Id", "")).replace("-", "").lower() == plugin.id
         ]
-        found.sort(
-            key=lambda row: (row.get("Status") == "Active", row.get("Status") == "Restart"), reverse=True
-        )
-        return (
-            InstalledPlugin(str(found[0].get("Version", "")), str(found[0].get("Status", "")))
-            if found
-            else None
-        )
+        if not versions:
+            return None
+        preference = {"Active": 0, "Restart": 1}
+        best = min(versions, key=lambda row: preference.get(str(row.get("Status")), 2))
+        return InstalledPlugin(str(best.get("Version", "")), str(best.get("Status", "")))
 
     async def install(self, plugin: WebhookPlugin, version: str) -> str:
-        """Install it from the server's repositories; returns why that failed, empty where it did not."""
-        params = {"assemblyGuid": plugin.guid, "version": version}
+        """Install the plugin from the server's repositories. Return the cause of a failure, empty if none."""
         answer = await self._client.call(
             "POST",
             f"/Packages/Installed/{plugin.name}",
-            params=params,
-            timeout_s=INSTALL_S,
+            params={"assemblyGuid": plugin.guid, "version": version},
+            timeout_s=INSTALL_TIMEOUT_S,
             expected=frozenset({404, 500}),
         )
         if answer.status == 404:
-            return f"the server offers no such plugin: is {plugin.repository_url} among its repositories (Dashboard > Plugins > Repositories)?"
-        return await self._cause_of_failure() if answer.status == 500 else ""
+            return (
+                f"The server does not offer the {plugin.name} plugin. "
+                f"Add {plugin.repository_url} under Dashboard > Plugins > Repositories."
+            )
+        if answer.status == 500:
+            return f"The server could not install the plugin: {await self._installation_failure()}"
+        return ""
 
-    async def _cause_of_failure(self) -> str:
-        """What the activity log says of the latest installation that failed (10.2)."""
-        answer = await self._client.call("GET", "/System/ActivityLog/Entries", params={"limit": "50"})
-        entries = answer.mapping(self._client.url).get("Items") or []
-        cause = next(
-            (
-                str(entry.get("Overview") or entry.get("Name"))
-                for entry in entries
-                if entry.get("Type") == "InstallationFailed"
-            ),
-            "see its log",
-        )
-        return f"the server could not install the plugin: {cause}"
+    async def _installation_failure(self) -> str:
+        """Return the cause of the latest failed installation from the activity log (10.2)."""
+        for entry in await fetch_activities(self._client, {"limit": "50"}):
+            if entry.get("Type") == "InstallationFailed":
+                return str(entry.get("Overview") or entry.get("Name"))
+        return "the cause is in the server's log"
 
     async def enable(self, plugin: WebhookPlugin, installed: InstalledPlugin) -> None:
-        """Let the server load a plugin that was switched off, from its next start on."""
+        """Enable a disabled plugin; the server loads it at its next start."""
         await self._client.call("POST", f"/Plugins/{plugin.id}/{installed.version}/Enable")
 
     async def restart(self) -> None:
-        """Restart the server and wait until it answers again."""
+        """Restart the server and wait until it answers again.
+
+        Raises:
+            ServiceUnreachable: The server did not answer within `RESTART_TIMEOUT_S`.
+        """
         await self._client.call("POST", "/System/Restart")
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(RESTART_DELAY_S)
         loop = asyncio.get_running_loop()
-        until = loop.time() + READY_AFTER_S
+        deadline = loop.time() + RESTART_TIMEOUT_S
         while True:
             try:
                 await self._client.call("GET", "/System/Info")
             except ServiceUnreachable:
-                if loop.time() > until:
+                if loop.time() > deadline:
                     raise
-                await asyncio.sleep(1)
+                await asyncio.sleep(RESTART_POLL_INTERVAL_S)
             else:
                 return
 
     async def configuration(self, plugin: WebhookPlugin) -> dict[str, Any] | None:
-        """The plugin's whole configuration; None while it is not loaded."""
-        answer = await self._client.call(
-            "GET", f"/Plugins/{plugin.id}/Configuration", expected=frozenset({404})
-        )
-        return dict(answer.mapping(self._client.url)) if answer.status == 200 else None
+        """Return the complete configuration of the plugin; None while the plugin is not loaded."""
+        path = f"/Plugins/{plugin.id}/Configuration"
+        answer = await self._client.call("GET", path, expected=frozenset({404}))
+        return dict(answer.mapping()) if answer.status == 200 else None
 
     async def save_configuration(self, plugin: WebhookPlugin, value: Json) -> None:
-        """Write the whole configuration; effective at once."""
+        """Replace the complete configuration of the plugin; effective immediately."""
         await self._client.call("POST", f"/Plugins/{plugin.id}/Configuration", body=value)
 
     async def begin_session(self, device: str, *, timeout_s: float) -> None:
-        """Begin a session under a fresh device id, which the plugin tells its destinations of before the server answers."""
+        """Start a session with a new device id.
+
+        The server answers after the plugin has reported the session to its destinations.
+        """
         authorization = ", ".join(
             part if not part.strip().startswith("DeviceId=") else f'DeviceId="{device}"'
             for part in self._client.authorization().split(", ")
         )
-        await self._client.call(
-            "POST", "/Sessions/Capabilities", headers={"Authorization": authorization}, timeout_s=timeout_s
-        )
+        headers = {"Authorization": authorization}
+        await self._client.call("POST", "/Sessions/Capabilities", headers=headers, timeout_s=timeout_s)
 
     async def trigger_webhook_tasks(self, plugin: WebhookPlugin) -> None:
-        """Have the plugin send its news now, and arm the timers of tasks that have never completed a run (9.3)."""
-        tasks = await self._tasks(plugin)
+        """Start the plugin's tasks, and arm the timers of tasks that have never completed a run (9.3).
+
+        Waits up to `FIRST_RUN_TIMEOUT_S` for the first run of such a task.
+        """
+        tasks = await self._webhook_tasks(plugin)
         for task in tasks:
             await self._client.call("POST", f"/ScheduledTasks/Running/{task['Id']}")
-        waiting = {str(task["Id"]) for task in tasks if not task.get("LastExecutionResult")}
-        until = asyncio.get_running_loop().time() + FIRST_RUN_S
-        while waiting and asyncio.get_running_loop().time() < until:
-            for task in await self._tasks(plugin):
-                # Written any earlier, the timer would be set to an hour once more: it goes by the run that is completed.
-                if task["Id"] in waiting and task.get("LastExecutionResult"):
-                    await self._client.call(
-                        "POST", f"/ScheduledTasks/{task['Id']}/Triggers", body=task.get("Triggers") or []
-                    )
-                    waiting.remove(task["Id"])
-            if waiting:
-                await asyncio.sleep(LOOK_AT_RUN_S)
+        unarmed = {str(task["Id"]) for task in tasks if not task.get("LastExecutionResult")}
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + FIRST_RUN_TIMEOUT_S
+        while unarmed and loop.time() < deadline:
+            for task in await self._webhook_tasks(plugin):
+                # The server computes the timer from the last completed run. Before that run, saving the
+                # triggers would set the timer to an hour again.
+                if task["Id"] in unarmed and task.get("LastExecutionResult"):
+                    triggers = task.get("Triggers") or []
+                    await self._client.call("POST", f"/ScheduledTasks/{task['Id']}/Triggers", body=triggers)
+                    unarmed.remove(task["Id"])
+            if unarmed:
+                await asyncio.sleep(TASK_POLL_INTERVAL_S)
 
-    async def _tasks(self, plugin: WebhookPlugin) -> Sequence[Json]:
-        answer = await self._client.call("GET", "/ScheduledTasks")
-        return [task for task in answer.json(self._client.url) if task.get("Key") in plugin.tasks]
+    async def _webhook_tasks(self, plugin: WebhookPlugin) -> Sequence[Json]:
+        tasks, _ = await fetch_tasks(self._client)
+        return [task for task in tasks if task.get("Key") in plugin.tasks]
 
-    async def viewers(self) -> Sequence[Viewer]:
-        """Everybody with an account."""
-        rows = (await self._client.call("GET", "/Users")).rows(self._client.url)
-        found = []
-        for row in rows:
-            configuration = row.get("Configuration") or {}
-            languages = tuple(
-                part for part in str(configuration.get("SubtitleLanguagePreference") or "").split(",") if part
-            )
-            found.append(
-                Viewer(
-                    str(row["Id"]),
-                    str(row.get("Name", "")),
-                    str(configuration.get("SubtitleMode", "Default")),
-                    languages,
-                    configuration,
-                )
-            )
-        return found
+    async def users(self) -> Sequence[User]:
+        """Return all user accounts."""
+        answer = await self._client.call("GET", "/Users")
+        return [_read_user(row) for row in answer.rows()]
 
-    async def set_mode(self, viewer: Viewer, mode: str) -> bool:
-        """Change how somebody's subtitles are chosen; returns whether the server let us."""
-        body = {**viewer.configuration, "SubtitleMode": mode}
+    async def set_subtitle_mode(self, user: User, mode: str) -> bool:
+        """Change the subtitle mode of a user. Return True if the server allowed it."""
+        body = {**user.configuration, "SubtitleMode": mode}
         try:
-            await self._client.call("POST", "/Users/Configuration", params={"userId": viewer.id}, body=body)
+            await self._client.call("POST", "/Users/Configuration", params={"userId": user.id}, body=body)
         except KeyRejected:
             return False
         return True
 
     async def is_playing(self) -> bool:
-        """Whether something is on."""
-        rows = (await self._client.call("GET", "/Sessions", params={"activeWithinSeconds": "120"})).rows(
-            self._client.url
-        )
-        return any(isinstance(row.get("NowPlayingItem"), Mapping) for row in rows)
+        """Return True if a recently active session has something open in its player."""
+        sessions, _ = await fetch_sessions(self._client)
+        return any(isinstance(session.get("NowPlayingItem"), Mapping) for session in sessions)
+
+    def _unreachable(self, detail: str) -> ServiceUnreachable:
+        return ServiceUnreachable(SERVICE, self._client.url, detail)
+
+
+def _read_user(row: Json) -> User:
+    configuration = as_object(row.get("Configuration"))
+    languages = str(configuration.get("SubtitleLanguagePreference") or "").split(",")
+    return User(
+        id=str(row["Id"]),
+        name=str(row.get("Name", "")),
+        subtitle_mode=str(configuration.get("SubtitleMode", "Default")),
+        languages=tuple(language for language in languages if language),
+        configuration=configuration,
+    )

@@ -1,7 +1,8 @@
-"""The one door of jellyfin-apiclient-python, with the cures its behaviour needs.
+"""The only user of jellyfin-apiclient-python: one HTTP request per call, with explicit errors.
 
-Source: server contract 13 and libraries sheet 6. Left alone it returns None for a 500 as for a 204, repeats a POST as a GET, forgets its token after
-one 401, leaves TLS unchecked and prints the token at DEBUG. So requests go through its session with its headers and our own reading of the status.
+Source: server contract 13 and libraries sheet 6. The library's own request methods return None for a 500 as
+for a 204, repeat a POST as a GET, drop the token after one 401, do not verify TLS and print the token at
+DEBUG. Requests therefore use the library's session and headers directly, and the status is read here.
 """
 
 import asyncio
@@ -10,12 +11,10 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from weakref import WeakSet
 
@@ -25,143 +24,95 @@ from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from fluxcaption.domain.errors import JobError, KeyRejected, ServiceUnreachable
+from fluxcaption.jellyfin.answer import (
+    CERTIFICATE_NOT_TRUSTED,
+    CONNECTION_CLOSED,
+    CONNECTION_REFUSED,
+    NEVER_SENT,
+    NO_ANSWER_IN_TIME,
+    NO_HTTP,
+    NO_TLS,
+    REDIRECTS,
+    SERVICE,
+    STARTING,
+    UNKNOWN_HOST,
+    Answer,
+    AnswerTooLarge,
+)
 from fluxcaption.settings import JellyfinConfig
 
-SERVICE = "Jellyfin"
 CALL_CONCURRENCY = 2
-"""The server's database does not like more (contract 12)."""
+"""Parallel requests; the server's database slows down with more (contract 12)."""
 
-LONG_S = 120.0
-"""Calls that may be silent longer (extractions of embedded text) have a thread of their own, so that they hold up no others."""
+MAX_SHORT_CALL_TIMEOUT_S = 120.0
+"""Calls with a longer timeout (extractions of embedded text) run on a separate thread, so that they do not
+block short calls."""
 
-UNKNOWN_NAME, REFUSED = "its name is not known here", "the connection is refused"
-NEVER_SENT = frozenset({UNKNOWN_NAME, REFUSED})
-NOT_IN_TIME = "it did not answer in time"
-NOT_TRUSTED = "its certificate is not trusted"
-NO_TLS = "it does not speak TLS there: does server.url begin with http:// instead?"
-HUNG_UP = "it hung up without an answer"
-NO_HTTP = "what answers there does not speak HTTP: is the port in server.url right, and https:// or http://?"
-REDIRECTS = "it redirects"
-PAGE = "it answered with a page instead of data: is the base path in server.url right?"
-STARTING = "it is starting, or does not let this address in"
-CONNECT_S = 10.0
-LEFT_ALONE_S = 10.0
-"""How long a server that answers with an error is left alone by those who can wait."""
-MAX_BYTES = 64 * 2**20
-CHUNK = 64 * 1024
+CONNECT_TIMEOUT_S = 10.0
+MIN_RETRY_AFTER_S = 10.0
+"""Shortest pause after an error status, before background work calls the server again."""
+
+MAX_ANSWER_BYTES = 64 * 2**20
+CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the server said.
+class _Request:
+    """One HTTP request; the fields are those of `JellyfinClient.call`."""
 
-    Attributes:
-        status: Below 400, or one of those the caller asked to see.
-    """
-
-    status: int
-    content_type: str
-    body: bytes
+    method: str
+    path: str
+    params: Mapping[str, str]
+    body: object
     headers: Mapping[str, str]
-
-    @property
-    def retry_after_s(self) -> float:
-        """How long the server wishes to be left alone; 0 where it does not say."""
-        wish = self.headers.get("Retry-After", "")
-        if wish.isdecimal():
-            return float(wish)
-        try:
-            return (
-                max(0.0, (parsedate_to_datetime(wish) - datetime.now(UTC)).total_seconds()) if wish else 0.0
-            )
-        except (ValueError, TypeError):
-            return 0.0
-
-    def json(self, url: str) -> Any:
-        """The body as JSON.
-
-        Raises:
-            ServiceUnreachable: It is something else, as from a wrong base path or a page of a proxy.
-        """
-        if "json" in self.content_type:
-            try:
-                return json.loads(self.body)
-            except (ValueError, RecursionError) as error:
-                raise ServiceUnreachable(SERVICE, url, "its answer is damaged") from error
-        raise ServiceUnreachable(SERVICE, url, PAGE)
-
-    def mapping(self, url: str) -> Mapping[str, Any]:
-        """The body as a JSON object.
-
-        Raises:
-            ServiceUnreachable: It is something else.
-        """
-        value = self.json(url)
-        if not isinstance(value, Mapping):
-            raise ServiceUnreachable(SERVICE, url, "its answer is not what Jellyfin answers")
-        return value
-
-    def rows(self, url: str) -> Sequence[Mapping[str, Any]]:
-        """The body as a JSON list of objects.
-
-        Raises:
-            ServiceUnreachable: It is something else.
-        """
-        value = self.json(url)
-        if not isinstance(value, list) or not all(isinstance(row, Mapping) for row in value):
-            raise ServiceUnreachable(SERVICE, url, "its answer is not what Jellyfin answers")
-        return value
+    timeout_s: float
+    expected: frozenset[int]
+    max_bytes: int
 
 
-class AnswerTooLarge(ServiceUnreachable):
-    """The answer is larger than what was asked for can be."""
-
-
-class _Sockets:
-    """The sockets of one client, so that calls under way can be broken off."""
+class _OpenSockets:
+    """The open sockets of one client, so that running requests can be aborted."""
 
     def __init__(self) -> None:
-        self._open: WeakSet[socket.socket] = WeakSet()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
 
-    def connection(self, kind: type[Any]) -> type[Any]:
-        """That class of connection, with its sockets noted here."""
-        sockets = self._open
+    def tracked(self, connection_class: type[Any]) -> type[Any]:
+        """Return a subclass of a connection class that registers its socket here."""
+        sockets = self._sockets
 
-        class Noted(kind):  # type: ignore[misc]
+        class TrackedConnection(connection_class):  # type: ignore[misc]
             def connect(self) -> None:
                 super().connect()
                 sockets.add(self.sock)
 
-        return Noted
+        return TrackedConnection
 
-    def break_off(self) -> None:
-        """Whoever waits for one of them waits no longer."""
-        for waiting in list(self._open):
+    def abort_all(self) -> None:
+        """Shut all sockets down, so that blocked reads return with an error."""
+        for open_socket in list(self._sockets):
             with suppress(OSError):
-                waiting.shutdown(socket.SHUT_RDWR)
+                open_socket.shutdown(socket.SHUT_RDWR)
 
 
 class _Adapter(HTTPAdapter):
-    """Opens connections whose sockets can be broken off, and repeats nothing."""
+    """Transport adapter without retries, whose connections can be aborted."""
 
-    def __init__(self, sockets: _Sockets) -> None:
+    def __init__(self, sockets: _OpenSockets) -> None:
         self._sockets = sockets
         super().__init__(max_retries=0)
 
-    def init_poolmanager(self, *options: Any, **more: Any) -> None:
-        """Make the pools."""
-        super().init_poolmanager(*options, **more)
+    def init_poolmanager(self, *options: Any, **keyword_options: Any) -> None:
+        """Create connection pools whose sockets are tracked."""
+        super().init_poolmanager(*options, **keyword_options)
         pools: dict[str, Any] = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
         self.poolmanager.pool_classes_by_scheme = {
-            scheme: type(
-                pool.__name__, (pool,), {"ConnectionCls": self._sockets.connection(pool.ConnectionCls)}
-            )
+            scheme: type(pool.__name__, (pool,), {"ConnectionCls": self._sockets.tracked(pool.ConnectionCls)})
             for scheme, pool in pools.items()
         }
 
 
 class JellyfinClient:
-    """Blocking requests on two threads of its own, and one for long calls; one library client for each thread."""
+    """Blocking requests on two threads, and on a third one for long calls; one library client per thread."""
 
     def __init__(self, settings: JellyfinConfig, version: str) -> None:
         self._settings = settings
@@ -172,7 +123,7 @@ class JellyfinClient:
         self._long_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jellyfin-long")
         self._local = threading.local()
         self._opened: list[Any] = []
-        self._sockets = _Sockets()
+        self._sockets = _OpenSockets()
 
     async def call(
         self,
@@ -184,125 +135,109 @@ class JellyfinClient:
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
         expected: frozenset[int] = frozenset(),
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int = MAX_ANSWER_BYTES,
     ) -> Answer:
-        """Make one request, never repeated by itself.
+        """Send one request. It is never repeated automatically.
 
         Args:
             method: GET, HEAD, POST or DELETE.
             path: Below the base path, with a leading slash.
             params: Query.
             body: Sent as JSON.
-            headers: Beside those of every request.
-            timeout_s: Longest silence before the answer, and longest time for all of it.
-            expected: Statuses of 400 and above that the caller reads itself.
-            max_bytes: A longer answer is refused.
+            headers: Added to the headers of every request; override them.
+            timeout_s: Longest wait for the first byte, and longest time for the whole answer.
+            expected: Statuses of 400 and above that are returned instead of raised.
+            max_bytes: Size limit of the answer.
 
         Raises:
-            ServiceUnreachable: No answer, an error of the server, a redirect, or a page instead of data.
-            KeyRejected: The key is not accepted, or may not do this.
+            ServiceUnreachable: No answer, an error status, a redirect, or a page instead of data.
+            AnswerTooLarge: The answer exceeds `max_bytes`.
+            KeyRejected: Status 401 or 403.
         """
-        threads = self._threads if timeout_s <= LONG_S else self._long_thread
-        return await asyncio.get_running_loop().run_in_executor(
-            threads,
-            lambda: self._call(method, path, params, body, headers or {}, timeout_s, expected, max_bytes),
-        )
+        request = _Request(method, path, params or {}, body, headers or {}, timeout_s, expected, max_bytes)
+        threads = self._threads if timeout_s <= MAX_SHORT_CALL_TIMEOUT_S else self._long_thread
+        return await asyncio.get_running_loop().run_in_executor(threads, self._send, request)
 
     def authorization(self) -> str:
-        """The header value for those who fetch media themselves; a secret."""
-        return str(self._client().http._get_default_headers()["Authorization"])
+        """Return the value of the Authorization header, for streams that other code opens; a secret."""
+        return str(self._thread_client().http._get_default_headers()["Authorization"])
 
     async def close(self) -> None:
-        """Let connections and threads go; a call that still waits for the server is broken off."""
+        """Close connections and threads; abort requests that are still waiting for the server."""
         for threads in (self._threads, self._long_thread):
             threads.shutdown(wait=False, cancel_futures=True)
-        self._sockets.break_off()
+        self._sockets.abort_all()
         for client in self._opened:
             client.http.session.close()
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None,
-        body: object,
-        more_headers: Mapping[str, str],
-        timeout_s: float,
-        expected: frozenset[int],
-        max_bytes: int,
-    ) -> Answer:
-        client = self._client()
-        headers = {
-            **client.http._get_default_headers(),
-            "Accept": "application/json, text/plain, */*",
-            **more_headers,
-        }
-        data = None
-        if body is not None:
-            # A list as JSON makes the library's own call crash.
-            data, headers["Content-Type"] = json.dumps(body), "application/json"
+    def _send(self, request: _Request) -> Answer:
+        """Send one request on this thread and translate every failure."""
         try:
-            with client.http.session.request(
-                method,
-                self.url + path,
-                params=dict(params or {}),
-                data=data,
-                headers=headers,
-                timeout=(CONNECT_S, timeout_s),
-                allow_redirects=False,
-                verify=self.verify,
-                stream=True,
-            ) as response:
-                content = _read(response, max_bytes, time.monotonic() + timeout_s)
-                answer = Answer(
-                    response.status_code, response.headers.get("Content-Type", ""), content, response.headers
-                )
+            answer = self._exchange(request)
         except requests.exceptions.SSLError as error:
             raise ServiceUnreachable(SERVICE, self.url, _tls_cause(error)) from error
         except requests.exceptions.ConnectTimeout as error:
-            raise ServiceUnreachable(SERVICE, self.url, NOT_IN_TIME, was_sent=False) from error
+            raise ServiceUnreachable(SERVICE, self.url, NO_ANSWER_IN_TIME, was_sent=False) from error
         except requests.exceptions.Timeout as error:
-            raise ServiceUnreachable(SERVICE, self.url, NOT_IN_TIME) from error
+            raise ServiceUnreachable(SERVICE, self.url, NO_ANSWER_IN_TIME) from error
         except requests.exceptions.RequestException as error:
-            cause = _cause(error, self.url)
+            cause = _connection_cause(error, self.url)
             raise ServiceUnreachable(SERVICE, self.url, cause, was_sent=cause not in NEVER_SENT) from error
         except (OSError, ValueError) as error:
-            # A certificate file that is gone, a name no address can have: the library lets these through.
+            # requests does not wrap a missing certificate file or an invalid host name.
             raise ServiceUnreachable(SERVICE, self.url, str(error), was_sent=False) from error
-        if (failure := self._failure(answer)) is not None and answer.status not in expected:
+        if answer.status not in request.expected and (failure := self._failure(answer)) is not None:
             raise failure
         return answer
 
+    def _exchange(self, request: _Request) -> Answer:
+        """Send one request and read the answer; errors are those of requests."""
+        client = self._thread_client()
+        headers = {
+            **client.http._get_default_headers(),
+            "Accept": "application/json, text/plain, */*",
+            **request.headers,
+        }
+        data = None
+        if request.body is not None:
+            # The library's own call crashes on a JSON list, so the body is encoded here.
+            data, headers["Content-Type"] = json.dumps(request.body), "application/json"
+        with client.http.session.request(
+            request.method,
+            self.url + request.path,
+            params=dict(request.params),
+            data=data,
+            headers=headers,
+            timeout=(CONNECT_TIMEOUT_S, request.timeout_s),
+            allow_redirects=False,
+            verify=self.verify,
+            stream=True,
+        ) as response:
+            content = _read_body(response, request.max_bytes, time.monotonic() + request.timeout_s)
+            content_type = response.headers.get("Content-Type", "")
+            return Answer(self.url, response.status_code, content_type, content, response.headers)
+
     def _failure(self, answer: Answer) -> JobError | None:
+        """Return the error that a status stands for; None for a success."""
         status = answer.status
+        if status < 300:
+            return None
         if status in {401, 403}:
             return KeyRejected(SERVICE, self.url)
-        if 300 <= status < 400:
-            place = answer.headers.get("Location", "elsewhere").partition("?")[0]
-            return ServiceUnreachable(
-                SERVICE,
-                self.url,
-                f"{REDIRECTS} to {place}: is the base path in server.url right, and http or https?",
-            )
-        if status == 503:
-            return ServiceUnreachable(
-                SERVICE,
-                self.url,
-                STARTING,
-                was_sent=False,
-                retry_after_s=max(LEFT_ALONE_S, answer.retry_after_s),
-            )
-        if status >= 400:
-            return ServiceUnreachable(
-                SERVICE,
-                self.url,
-                f"status {status}",
-                was_sent=status != 429,
-                retry_after_s=max(LEFT_ALONE_S, answer.retry_after_s),
-            )
-        return None
+        if status < 400:
+            location = answer.headers.get("Location", "elsewhere").partition("?")[0]
+            detail = f"{REDIRECTS} to {location}: are the base path and http or https in server.url right?"
+            return ServiceUnreachable(SERVICE, self.url, detail)
+        return ServiceUnreachable(
+            SERVICE,
+            self.url,
+            STARTING if status == 503 else f"status {status}",
+            was_sent=status not in {429, 503},
+            retry_after_s=max(MIN_RETRY_AFTER_S, answer.retry_after_s),
+        )
 
-    def _client(self) -> Any:
+    def _thread_client(self) -> Any:
+        """Return this thread's library client; create it at the first call."""
         client = getattr(self._local, "client", None)
         if client is None:
             client = self._local.client = _new_client(self._settings, self._version)
@@ -318,15 +253,10 @@ def _new_client(settings: JellyfinConfig, version: str) -> Any:
     for name in ("Jellyfin", "JELLYFIN"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
+        # At DEBUG the library prints the token.
         logger.setLevel(logging.WARNING)
     client = LibraryClient()
-    device = (
-        "".join(
-            sign if (sign.isascii() and sign.isalnum()) or sign in "-." else "-"
-            for sign in socket.gethostname()
-        )
-        or "host"
-    )
+    device = _device_name()
     client.config.app("FluxCaption", version, device, f"fluxcaption-{device}")
     key = settings.api_key.get_secret_value() if settings.api_key else ""
     client.config.auth(settings.url.rstrip("/"), None, token=key, ssl=True)
@@ -337,43 +267,54 @@ def _new_client(settings: JellyfinConfig, version: str) -> Any:
     return client
 
 
-def _read(response: requests.Response, max_bytes: int, deadline: float) -> bytes:
+def _device_name() -> str:
+    """Return this machine's name in characters that a header may carry."""
+    return (
+        "".join(
+            character if (character.isascii() and character.isalnum()) or character in "-." else "-"
+            for character in socket.gethostname()
+        )
+        or "host"
+    )
+
+
+def _read_body(response: requests.Response, max_bytes: int, deadline: float) -> bytes:
+    """Return the body within the limits; errors of urllib3 become those of requests."""
     try:
-        return _bounded(response, max_bytes, deadline)
+        return _read_chunks(response, max_bytes, deadline)
     except urllib3.exceptions.TimeoutError as error:
         raise requests.exceptions.ReadTimeout(str(error)) from error
     except urllib3.exceptions.HTTPError as error:
         raise requests.exceptions.ConnectionError(str(error)) from error
 
 
-def _bounded(response: requests.Response, max_bytes: int, deadline: float) -> bytes:
-    """The body, read as it comes: one that drips holds its thread no longer than one that stays away."""
-    parts: list[bytes] = []
+def _read_chunks(response: requests.Response, max_bytes: int, deadline: float) -> bytes:
+    """Return the body, chunk by chunk, so that a slow answer cannot occupy the thread beyond the deadline."""
+    chunks: list[bytes] = []
     size = 0
-    while chunk := response.raw.read1(CHUNK, decode_content=True):
+    while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
         size += len(chunk)
         if time.monotonic() > deadline:
             raise urllib3.exceptions.TimeoutError(f"the answer was not complete after {size} bytes")
         if size > max_bytes:
-            raise AnswerTooLarge(
-                SERVICE, response.url.split("?", 1)[0], f"its answer has more than {max_bytes} bytes"
-            )
-        parts.append(chunk)
-    return b"".join(parts)
+            url = response.url.split("?", 1)[0]
+            raise AnswerTooLarge(SERVICE, url, f"the answer is larger than {max_bytes} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
-def _cause(error: requests.exceptions.RequestException, url: str) -> str:
+def _connection_cause(error: requests.exceptions.RequestException, url: str) -> str:
     text = str(error)
     if "Name or service not known" in text or "NameResolution" in text or "getaddrinfo" in text:
-        return UNKNOWN_NAME
+        return UNKNOWN_HOST
     if "refused" in text:
-        return REFUSED
+        return CONNECTION_REFUSED
     if "BadStatusLine" in text:
         return NO_HTTP
     if "RemoteDisconnected" in text or "reset by peer" in text:
-        return HUNG_UP + (
-            ": does server.url begin with https:// instead?" if url.startswith("http://") else ""
-        )
+        if url.startswith("http://"):
+            return f"{CONNECTION_CLOSED}: does server.url have to begin with https://?"
+        return CONNECTION_CLOSED
     return type(error).__name__
 
 
@@ -381,7 +322,7 @@ def _tls_cause(error: requests.exceptions.SSLError) -> str:
     text = str(error)
     if "certificate verify failed" in text:
         reason = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0]
-        return f"{NOT_TRUSTED} ({reason}): set server.ca_file (link: --ca-file)"
+        return f"{CERTIFICATE_NOT_TRUSTED} ({reason}): set server.ca_file (link: --ca-file)"
     if "WRONG_VERSION_NUMBER" in text or "UNEXPECTED_EOF" in text or "RECORD_LAYER_FAILURE" in text:
         return NO_TLS
-    return f"TLS with it failed ({text.partition('SSLError(')[2] or text})"
+    return f"TLS handshake failed ({text.partition('SSLError(')[2] or text})"

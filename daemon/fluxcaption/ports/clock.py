@@ -1,17 +1,17 @@
-"""Source of time."""
+"""Protocol of the clock."""
 
 from datetime import datetime
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where time comes from; tests hand in their own."""
+    """Source of the time of day, of elapsed time and of pauses; tests pass a clock of their own."""
 
     def now(self) -> datetime:
-        """The time of day, UTC, with zone."""
+        """Return the time of day, UTC, with its time zone."""
 
     def monotonic(self) -> float:
-        """Seconds that never jump."""
+        """Return seconds since an arbitrary moment; they never jump."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""

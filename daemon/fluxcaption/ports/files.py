@@ -1,23 +1,28 @@
-"""Atomic file writing."""
+"""Protocols of functions that write files as a whole or not at all."""
 
 from pathlib import Path
 from typing import Protocol
 
 
 class FileWriter(Protocol):
-    """Writes a file so that nobody ever sees half of it."""
+    """A function that writes one file; readers see the old or the new content, never a part."""
 
     def __call__(self, target: Path, content: bytes, /) -> None:
-        """Write or replace it; blocking.
+        """Write or replace a file; blocks.
 
         Raises:
             WriteRefused: The folder cannot be written.
-            DiskLow: There is no room.
+            DiskLow: There is no room for the file.
         """
 
 
 class SidecarWriter(Protocol):
-    """Writes a file beside a media file."""
+    """A function that writes one file beside a media file."""
 
     def __call__(self, media: Path, name: str, content: bytes, /) -> None:
-        """Write or replace it, with the media's owner and rights; blocking, raises as a FileWriter does."""
+        """Write or replace the file `name` beside `media`, with the owner and mode of the media file; blocks.
+
+        Raises:
+            WriteRefused: The folder cannot be written.
+            DiskLow: There is no room for the file.
+        """

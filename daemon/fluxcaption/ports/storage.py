@@ -1,4 +1,11 @@
-"""Persistent state of the daemon."""
+"""Protocols of the stored state, one for each subject.
+
+Every writing method is a transaction of its own, and its change survives the end of the process. The change
+of a method marked "Durable: returns after fsync" also survives a loss of power; changes of other methods in
+the last seconds before it may be lost. A cancelled caller does not interrupt its transaction.
+
+Every writing method may raise DiskLow, and every method StateError if the database is damaged or unreadable.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +13,8 @@ from datetime import datetime
 from typing import Protocol
 
 from fluxcaption.domain.backlog import BacklogProgress
-from fluxcaption.domain.deliveries import Delivery, DeliveryState
-from fluxcaption.domain.events import Event
+from fluxcaption.domain.deliveries import Delivery, DeliveryState, DeliveryStep
+from fluxcaption.domain.events import Event, EventKind
 from fluxcaption.domain.forecast import ItemCount
 from fluxcaption.domain.gaps import SourceHistory
 from fluxcaption.domain.jobs import Job, JobState, NewJob, Outcome, Priority, Provenance, Stage
@@ -20,14 +27,15 @@ from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, JobId, Ms
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """What is remembered of an item between passes.
+    """An item as the last scan stored it.
 
     Attributes:
-        row: Small number of its own, for compact sets.
-        basis: Names what its decisions rested on when it was read.
-        look_again: It is read in full however unchanged it seems.
-        missed_since: When a complete pass first did not see it.
-        count: What it added to the tally when it was read; None where that was not remembered yet.
+        row: Small number of the item, for compact sets.
+        etag: Etag of the item when it was read.
+        decision_inputs_hash: Hash of everything else that its decisions rested on.
+        needs_reread: True if the item is read in full by the next scan even though it is unchanged.
+        missed_since: Time of the first complete scan that missed it; None while it is listed.
+        count: Share of the item in the tally of the library; None if it was stored without one.
     """
 
     row: int
@@ -35,22 +43,24 @@ class ItemRecord:
     library: str
     etag: str
     decision_inputs_hash: str
-    look_again: bool
+    needs_reread: bool
     missed_since: datetime | None
     count: ItemCount | None
 
 
 @dataclass(frozen=True, slots=True)
 class TrackFact:
-    """What reading one track told, at one state of its item.
+    """Facts read from one text track.
 
     Attributes:
-        track: The track's key.
-        revision: Etag of the item it was read at.
-        media: Revision of the media its language was told or its times were compared at; empty while neither was done.
-        language: Of its text; None when that could not be told.
-        misfit: Why it is no source; empty when it fits.
-        is_compared: Whether it was laid beside the sound.
+        track: Key of the track.
+        revision: Etag of the item when the track was read.
+        language: Language of the text; None if it was not detected.
+        cues_hash: Hash of the cues; empty if they were not read.
+        unusable_reason: Reason why the track cannot be a source; empty if it can.
+        is_compared: True if its times were compared with the audio.
+        media: Revision of the media at which the language was detected or the times were compared; else
+            empty.
     """
 
     track: str
@@ -66,12 +76,15 @@ class Jobs(Protocol):
     """Jobs by id, item and media source."""
 
     async def add(self, new: Sequence[NewJob], now: datetime) -> int:
-        """Queue gaps and say how many were new.
+        """Queue jobs for gaps. Return the number of jobs that are new or were started again.
 
-        One job for each (server, media source, target). A gap that has an open job moves it up if its tier goes first, and one that a person asks
-        for makes it due now, in the way that is asked for; one whose job is done or settled starts it again at LISTEN, since it would not be a
-        gap if that still held; a failed one after growing pauses; one that a person cancelled, or that ended the process too often, only when
-        asked for.
+        There is one job for each server, media source and target. For a gap that has a job already:
+
+        - An open job takes the priority of the gap if that is higher. A gap requested by a user makes the job
+          due now; if it is requested in another way than before, the job starts again at its first stage.
+        - A job that is done, skipped or cancelled by the program starts again.
+        - A failed job starts again after growing pauses. One that was cancelled by a user or crashed the
+          process too often starts again only if a user requests it.
         """
 
     async def update_progress(
@@ -85,10 +98,10 @@ class Jobs(Protocol):
         upload_attempts: int | None = None,
         confirm_attempts: int | None = None,
     ) -> None:
-        """Remember what a stage found, before it ends; what is not named stays."""
+        """Store facts that a stage found before it ends; facts that are None stay as they are."""
 
     async def get(self, job_id: JobId) -> Job | None:
-        """One job."""
+        """Return a job, None if there is none with this id."""
 
     async def page(
         self,
@@ -98,140 +111,186 @@ class Jobs(Protocol):
         limit: int = 100,
         before: JobId | None = None,
     ) -> Sequence[Job]:
-        """Jobs, newest id first, one page."""
+        """Return one page of jobs, highest id first.
 
-    async def retry(self, job_id: JobId, now: datetime) -> Job | None:
-        """Queue a job that ended or waits, as asked for; None when there is none."""
-
-    async def cancel(self, job_id: JobId, now: datetime) -> Job | None:
-        """Cancel an open job; a running one ends as cancelled when its stage reports."""
+        Args:
+            states: States of the jobs; empty: all.
+            item_id: Item of the jobs; None: all.
+            limit: Largest number of jobs on the page.
+            before: Only jobs with a lower id.
+        """
 
     async def of_source(self, server_id: ServerId, source_id: SourceId) -> Sequence[Job]:
-        """All jobs of one media source."""
-
-    async def release_waiting_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
-        """Finished tracks of a media source that wait for each other look again now."""
+        """Return all jobs of one media source, lowest id first."""
 
     async def position(self, job: Job) -> int:
-        """How many jobs of its stage go before it."""
+        """Return the number of jobs of the same stage that are claimed before a job."""
+
+    async def retry(self, job_id: JobId, now: datetime) -> Job | None:
+        """Queue a job that ended or waits as requested by a user, and forget an earlier skip of its media.
+
+        A failed or waiting job goes on with its stage, any other starts again at the first one. A running job
+        is not changed.
+
+        Returns:
+            The job afterwards; None if there is none with this id.
+        """
+
+    async def cancel(self, job_id: JobId, now: datetime) -> Job | None:
+        """Cancel an open job; the outcome of one that is running is then not stored.
+
+        Returns:
+            The job afterwards, unchanged if it had ended before; None if there is none with this id.
+        """
+
+    async def release_waiting_uploads(self, server_id: ServerId, source_id: SourceId, now: datetime) -> int:
+        """Make uploads of a media source due now that wait for another language. Return their number."""
 
 
 class JobQueue(Protocol):
-    """The queue as the worker pool sees it."""
+    """Jobs as the worker pool claims and ends them."""
 
     async def claim(self, stage: Stage, now: datetime, lowest: Priority | None = None) -> Job | None:
-        """Take the first due job of a stage and count the attempt, in one transaction: by tier, newest first; with `lowest`, none of a later tier."""
+        """Mark the first due job of a stage as running and count the attempt. Return None if nothing is due.
+
+        The order is priority, then newest item. Each job goes to one claimer only.
+
+        Args:
+            stage: Stage of the job.
+            now: Present time.
+            lowest: Lowest priority to claim; None: all.
+        """
 
     async def record(self, job: Job, outcome: Outcome, now: datetime) -> Job | None:
-        """Write what became of a claimed job; done and settled are promises. One that ends with nothing made has its item read again by the next complete pass.
+        """Store the outcome of a claimed job. Durable if the job is done or skipped: returns after fsync.
+
+        A job that ends without a track has its item read again by the next complete scan. A job that was
+        requested in another way while it ran starts again at its first stage, whatever the outcome.
 
         Returns:
-            The job as it stands; one that was cancelled meanwhile stays so. None where this claim holds no longer: nothing is written.
+            The job afterwards, still cancelled if it was cancelled meanwhile. None if this claim no longer
+            holds; nothing was stored then.
 
         Raises:
-            ValueError: The move is not legal.
+            ValueError: A running job cannot go to the state of the outcome.
         """
 
     async def counts(self) -> Mapping[tuple[Stage, JobState], int]:
-        """How many jobs stand where."""
+        """Return the number of jobs by stage and state, without zeros."""
 
     async def next_due(self, after: datetime | None = None) -> datetime | None:
-        """When the first waiting job is due; with `after`, of those that are due later than that."""
+        """Return when the first waiting job is due, of those due later than `after`; None if none waits."""
 
     async def requeue_interrupted(self, now: datetime, *, by_crash: bool = True) -> int:
-        """Stages that were running are due again; after a crash each is counted that got no further since the last one, and the third ends the job."""
+        """Queue the jobs that were running when the process ended. Return their number.
+
+        Args:
+            now: Present time.
+            by_crash: True if the process did not stop by itself. Each job without progress since its last
+                crash then counts one more crash; after the third the job fails.
+        """
 
     async def unpark(self, code: str, now: datetime) -> int:
-        """Jobs parked for that reason are due now."""
+        """Make jobs due now that are parked for a reason code. Return their number."""
 
 
 class Backlog(Protocol):
-    """Held jobs of the existing library."""
+    """Held jobs of the existing library, released title (media source) by title."""
 
     async def progress(self, now: datetime) -> BacklogProgress:
-        """Whether titles (media sources) of the backlog were ever begun and finished, and how many were begun today."""
+        """Return how much of the backlog was started and finished."""
 
     async def release(self, titles: int, newest_first: bool, now: datetime) -> int:
-        """Make all held jobs of the next titles due, and say how many titles that were."""
+        """Make all held jobs of the next titles due. Return the number of titles."""
 
     async def release_all(self, now: datetime) -> int:
-        """Make every held job due now, whatever the day's share."""
+        """Make every held job due now. Return the number of jobs."""
 
 
 class EventInbox(Protocol):
     """Webhook events that are not processed yet."""
 
-    async def add(self, server_id: ServerId, kind: str, item_id: ItemId, now: datetime) -> int:
-        """Storage an event as a promise; a repeat of one not handled yet, or only lately, is the same event, open again."""
+    async def add(self, server_id: ServerId, kind: EventKind, item_id: ItemId, now: datetime) -> int:
+        """Store an event. Durable: returns after fsync.
+
+        Returns:
+            Id of the open event. A repeat of an open event, or of one handled within the last ten minutes,
+            has the id of the earlier one, which is open again.
+        """
 
     async def due(self, now: datetime, limit: int = 100) -> Sequence[Event]:
-        """Events that are due and not handled yet, oldest first."""
+        """Return open events that are due, oldest first."""
 
     async def reschedule(self, event_id: int, until: datetime) -> None:
-        """Look at an event again later; the looks are counted."""
+        """Make an event due again at a later moment, and count the attempt."""
 
     async def close(self, event_ids: Sequence[int], now: datetime) -> None:
-        """Events were handled."""
+        """Mark events as handled."""
 
 
 class ItemIndex(Protocol):
     """Items as the last scan read them."""
 
     async def records(self, server_id: ServerId, ids: Sequence[ItemId]) -> Mapping[ItemId, ItemRecord]:
-        """What is known of some items, by id."""
+        """Return the records of items by id; unknown ids are left out."""
 
     async def save(self, items: Sequence[tuple[Item, bool, ItemCount]], decision_inputs_hash: str) -> None:
-        """Remember items as they were read on that basis, each with whether it is looked at again however unchanged; equal rows are left alone."""
+        """Store items as they were read; rows without a change are not written.
+
+        Args:
+            items: Each item with True if the next scan needs to read it again, and its share in the tally.
+            decision_inputs_hash: Hash of everything else that the decisions rest on.
+        """
 
     async def recheck_failed(self, now: datetime) -> int:
-        """Items whose job failed long enough ago are read in full by the next pass, however unchanged."""
+        """Mark items for a full read whose job failed long enough ago. Return their number."""
 
     async def rows(
         self, server_id: ServerId, after_row: int, limit: int
     ) -> Sequence[tuple[int, datetime | None]]:
-        """A page of the rows of a server's items, in order, each with when a complete pass first did not see it."""
+        """Return one page of rows, lowest first: number, and time since which scans miss the item."""
 
     async def mark_missed(self, rows: Sequence[int], now: datetime) -> None:
-        """Items that a complete pass did not see, for the first time."""
+        """Store that a complete scan missed items; an earlier time stays."""
 
     async def mark_seen(self, rows: Sequence[int]) -> None:
-        """Items that were missed by an earlier pass and are there after all."""
+        """Store that items are no longer missed."""
 
     async def forget(self, rows: Sequence[int]) -> None:
-        """Items that are gone for good; what was made for them stays known by the media."""
+        """Delete the records of items; deliveries and transcripts of their media stay."""
 
     async def next_episodes(self, server_id: ServerId, item_id: ItemId, count: int) -> Sequence[ItemId]:
-        """The episodes that follow one in its series, in order."""
+        """Return the episodes that follow an episode in its series, in order."""
 
     async def find(self, text: str, limit: int = 20) -> Sequence[tuple[ItemId, str]]:
-        """Items whose name has a text in it: id and name."""
+        """Return id and name of items whose name contains a text, in order of their names."""
 
 
 class PlaybackLog(Protocol):
-    """Playback times of items."""
+    """Latest playback time of each item."""
 
     async def save(self, server_id: ServerId, seen: Sequence[tuple[ItemId, SourceId, datetime]]) -> None:
-        """Remember what was played, and when last."""
+        """Store playback times; an earlier time does not replace a later one."""
 
     async def since(
         self, server_id: ServerId, since: datetime
     ) -> Sequence[tuple[ItemId, SourceId, datetime]]:
-        """What was played since then, latest first."""
+        """Return the items played since a moment, latest first, at most 200."""
 
 
 class TrackFacts(Protocol):
-    """Facts read from subtitle and audio tracks."""
+    """Facts read from text tracks, and samples of speech in audio tracks."""
 
     async def facts(self, server_id: ServerId, source_id: SourceId) -> Sequence[TrackFact]:
-        """What reading the tracks of a media source has told."""
+        """Return the facts about the text tracks of a media source."""
 
     async def save_fact(self, server_id: ServerId, source_id: SourceId, fact: TrackFact) -> None:
-        """Remember what reading a track told."""
+        """Store the fact about a track in place of an earlier one."""
 
     async def speech_samples(
         self, server_id: ServerId, source_id: SourceId, revision: str, ordinal: int
     ) -> Sequence[SpeechSample] | None:
-        """Where somebody speaks in some stretches of a sound track of that file, if they were listened to."""
+        """Return the speech samples of an audio track at this media revision, None if none were taken."""
 
     async def save_speech_samples(
         self,
@@ -241,78 +300,82 @@ class TrackFacts(Protocol):
         ordinal: int,
         heard: Sequence[SpeechSample],
     ) -> None:
-        """Remember it, in the place of an older one."""
+        """Store the speech samples of an audio track in place of earlier ones."""
 
 
 class MediaIdentities(Protocol):
     """Fingerprints of media files."""
 
     async def get(self, server_id: ServerId, source_id: SourceId, revision: str) -> MediaIdentity | None:
-        """What was read of that file at that revision."""
+        """Return the identity that was read at this revision of the media, None if it was not."""
 
     async def save(self, server_id: ServerId, source: MediaSource, identity: MediaIdentity) -> None:
-        """Remember it, with where the file lies."""
+        """Store the identity of a media source at its present revision and path."""
 
 
 class Transcripts(Protocol):
-    """Transcripts and the sketches that find them again."""
+    """Transcripts, and the sketches by which a sound is found again in another file."""
 
     async def get(self, key: TranscriptKey) -> SavedTranscript | None:
-        """What was heard of a sound so far, following renamed fingerprints."""
+        """Return the transcript of a sound or its alias as far as it was saved, None if there is none."""
 
     async def open(self, key: TranscriptKey, duration_ms: Ms) -> SavedTranscript:
-        """The same, made if there is none."""
+        """Return the transcript of a sound or its alias; create it if there is none."""
 
     async def save_window(
         self, transcript_id: int, window: TranscribedWindow, language: LanguageTag | None
     ) -> None:
-        """Checkpoint one heard window; the same start again replaces it."""
+        """Store one window, in place of one with the same start, and the language if it is known."""
 
     async def finish(self, transcript_id: int, language: LanguageTag) -> None:
-        """Everything was heard."""
+        """Mark a transcript as complete."""
 
     async def save_sketch(
         self, fingerprint: Fingerprint, ordinal: int, duration_ms: Ms, sketch: bytes
     ) -> None:
-        """Remember what six stretches of a sound look like."""
+        """Store the sketch of a sound, in place of an earlier one."""
 
     async def sketches(self, duration_ms: Ms, tolerance_ms: int) -> Sequence[tuple[Fingerprint, int, bytes]]:
-        """Sketches of sounds of about that length: fingerprint, audio ordinal, sketch."""
+        """Return fingerprint, audio ordinal and sketch of each sound of about this length."""
 
     async def alias_sound(
         self, fingerprint: Fingerprint, ordinal: int, known: Fingerprint, known_ordinal: int
     ) -> None:
-        """From now on the first is looked up as the second."""
+        """Make one sound stand for another: its transcripts are looked up there from now on."""
 
 
 class Translations(Protocol):
-    """Translations by source text."""
+    """Translations by source text, language pair, model and glossary."""
 
     async def find(self, key: TranslationKey, texts: Collection[str]) -> Mapping[str, str]:
-        """Earlier translations by source text."""
+        """Return earlier translations by source text; texts without one are left out."""
 
     async def save(self, key: TranslationKey, texts: Mapping[str, str]) -> None:
-        """Checkpoint one batch."""
+        """Store translations by source text, in one transaction."""
 
 
 class Documents(Protocol):
-    """Documents by content hash."""
+    """Documents (source cues, finished tracks, replaced tracks) by the hash of their bytes."""
 
     async def put(self, content: bytes) -> ContentHash:
-        """Keep bytes by their hash."""
+        """Store a document. Return its reference."""
 
     async def get(self, ref: ContentHash) -> bytes | None:
-        """Bytes by their hash."""
+        """Return a document, None if it is not kept any more."""
 
 
 class Deliveries(Protocol):
-    """Deliveries: one row for each media source and target."""
+    """Deliveries: one for each server, media source and target."""
 
     async def record_intent(self, delivery: Delivery) -> None:
-        """Promise what is about to be done, before it is done; the delivery is then as given."""
+        """Store a delivery as given, in place of an earlier one. Durable: returns after fsync.
+
+        Raises:
+            ValueError: The delivery cannot go to that state (`LEGAL_DELIVERY_MOVES`).
+        """
 
     async def get(self, server_id: ServerId, source_id: SourceId, target: LanguageTag) -> Delivery | None:
-        """The latest intent for a target."""
+        """Return the delivery of a target, None if there never was one."""
 
     async def find(
         self,
@@ -322,12 +385,23 @@ class Deliveries(Protocol):
         states: Collection[DeliveryState] = (),
         uploaded_since: datetime | None = None,
     ) -> Sequence[Delivery]:
-        """Deliveries, oldest first; of one item by its id or that of a version."""
+        """Return deliveries, oldest intent first.
+
+        Args:
+            server_id: Server of the deliveries.
+            item_id: Id of their item or of their media source; None: all.
+            states: Their states; empty: all.
+            uploaded_since: Earliest time of the upload, or of the intent if its answer was lost; None: any.
+        """
 
     async def mark_uploaded(
         self, server_id: ServerId, source_id: SourceId, target: LanguageTag, now: datetime
     ) -> None:
-        """The upload was answered."""
+        """Store that the server answered the upload.
+
+        Raises:
+            ValueError: The delivery cannot go to that state.
+        """
 
     async def mark_confirmed(
         self,
@@ -338,21 +412,37 @@ class Deliveries(Protocol):
         media_revision: str,
         now: datetime,
     ) -> None:
-        """The track was seen where it belongs, for that revision of the media; a promise."""
+        """Store that the server lists the track; forget the replaced one. Durable: returns after fsync.
+
+        Raises:
+            ValueError: The delivery cannot go to that state.
+        """
 
     async def mark_missing(
         self, server_id: ServerId, tracks: Sequence[tuple[SourceId, LanguageTag]], now: datetime
     ) -> None:
-        """Confirmed tracks that a complete pass did not list; the passes are counted."""
+        """Store that a complete scan did not list tracks, and count the scan.
+
+        Deliveries that are neither confirmed nor edited nor missing already stay as they are.
+        """
 
     async def set_state(
         self, server_id: ServerId, source_id: SourceId, target: LanguageTag, state: DeliveryState
     ) -> None:
-        """What became of a track of ours; a promise. Nothing is put back any more."""
+        """Store the end of a delivery; forget its step and the replaced one. Durable: returns after fsync.
+
+        Raises:
+            ValueError: The delivery cannot go to that state.
+        """
+
+    async def set_step(
+        self, server_id: ServerId, source_id: SourceId, target: LanguageTag, step: DeliveryStep
+    ) -> None:
+        """Store the step of a delivery."""
 
 
 class Skips(Protocol):
-    """Decisions that nothing is to be made."""
+    """Decisions to make nothing, by media, target language and settings."""
 
     async def remember(
         self,
@@ -363,59 +453,74 @@ class Skips(Protocol):
         reason: str,
         now: datetime,
     ) -> None:
-        """Remember that nothing is to be made of this media in this language with these settings; a promise."""
+        """Store a decision to make nothing. Durable: returns after fsync.
+
+        Args:
+            fingerprint: Media of the decision.
+            target: Target language of the decision.
+            skip_key: Key of the settings under which the decision holds; `ANY_SKIP_KEY`: all.
+            code: Stable word for the reason.
+            reason: Sentence for the user.
+            now: Present time.
+        """
 
     async def reason(
         self, fingerprint: Fingerprint, target: LanguageTag, skip_key: str
     ) -> tuple[str, str] | None:
-        """Code and reason of such a decision."""
+        """Return code and reason of a decision that holds under these settings, None if there is none."""
 
     async def forget(self, fingerprint: Fingerprint, target: LanguageTag) -> None:
-        """A person asked: forget the decision."""
+        """Delete the decisions about a target, whatever their settings."""
 
 
 class History(Protocol):
-    """Queries and updates over several tables."""
+    """History of media sources over several subjects."""
 
     async def load(self, items: Sequence[Item], skip_key: str) -> Mapping[SourceId, SourceHistory]:
-        """What is remembered about every media source of some items of one server; one that nothing is known of is left out."""
+        """Return the history of the media sources of one server's items; sources without any are left out."""
 
     async def rebind_moved_media(self, items: Sequence[Item]) -> int:
-        """Where a file that was known by path and size has a new id, everything about it moves there; returns how many moved."""
+        """Move everything stored about a media source to its new id. Return the number of moved sources.
+
+        A media source has moved if another id is stored for its path and size.
+        """
 
 
 class StateValues(Protocol):
-    """Small named values of the daemon itself."""
+    """Small named values of the daemon, such as the cursor of scans."""
 
     async def get(self, name: str) -> str | None:
-        """A small fact about the daemon itself, such as a scan cursor."""
+        """Return a value, None if it was never set."""
 
     async def set(self, name: str, value: str) -> None:
-        """Remember it."""
+        """Store a value; an equal one is not written again."""
 
 
 class Speeds(Protocol):
-    """Measured processing speeds."""
+    """Measured processing speeds by activity."""
 
     async def record(self, activity: str, media_ms: Ms, took_ms: Ms) -> None:
-        """Add a measurement: so much media took so long."""
+        """Add a measurement to the sums of an activity; old measurements lose weight."""
 
     async def get(self, activity: str) -> float | None:
-        """Seconds of media done in a second, over the recent measurements."""
+        """Return seconds of media per second of work, None if nothing was measured."""
 
 
 class Maintenance(Protocol):
-    """Clean-up over several tables."""
+    """Clean-up over several subjects."""
 
     async def clamp_future_times(self, now: datetime) -> None:
-        """What was written by a clock that went ahead counts as written now; cheap where there is nothing of that kind."""
+        """Replace times that lie further ahead than any delay by the present time.
+
+        Such times were written before the clock of the machine was set back.
+        """
 
     async def prune(self, now: datetime) -> None:
-        """Let go of what can never be used again: old events, what was watched long ago, texts of jobs that ended; transcripts and translations stay."""
+        """Delete old events, old playback times and documents of finished jobs; keep transcripts."""
 
 
 class Storage(Protocol):
-    """The state of the daemon, by subject. Every method of every subject may raise DiskLow."""
+    """The state of the daemon, by subject; for composition roots only."""
 
     @property
     def jobs(self) -> Jobs:
@@ -423,7 +528,7 @@ class Storage(Protocol):
 
     @property
     def queue(self) -> JobQueue:
-        """The queue as the worker pool sees it."""
+        """Jobs as the worker pool claims and ends them."""
 
     @property
     def backlog(self) -> Backlog:
@@ -439,11 +544,11 @@ class Storage(Protocol):
 
     @property
     def playback(self) -> PlaybackLog:
-        """Playback times of items."""
+        """Latest playback time of each item."""
 
     @property
     def tracks(self) -> TrackFacts:
-        """Facts read from subtitle and audio tracks."""
+        """Facts read from text tracks, and samples of speech in audio tracks."""
 
     @property
     def identities(self) -> MediaIdentities:
@@ -451,7 +556,7 @@ class Storage(Protocol):
 
     @property
     def transcripts(self) -> Transcripts:
-        """Transcripts and the sketches that find them again."""
+        """Transcripts and sketches of sounds."""
 
     @property
     def translations(self) -> Translations:
@@ -459,28 +564,28 @@ class Storage(Protocol):
 
     @property
     def documents(self) -> Documents:
-        """Documents by content hash."""
+        """Documents by the hash of their bytes."""
 
     @property
     def deliveries(self) -> Deliveries:
-        """Deliveries: one row for each media source and target."""
+        """Deliveries: one for each server, media source and target."""
 
     @property
     def skips(self) -> Skips:
-        """Decisions that nothing is to be made."""
+        """Decisions to make nothing."""
 
     @property
     def history(self) -> History:
-        """Queries and updates over several tables."""
+        """History of media sources over several subjects."""
 
     @property
     def state_values(self) -> StateValues:
-        """Small named values of the daemon itself."""
+        """Small named values of the daemon."""
 
     @property
     def speeds(self) -> Speeds:
-        """Measured processing speeds."""
+        """Measured processing speeds by activity."""
 
     @property
     def maintenance(self) -> Maintenance:
-        """Clean-up over several tables."""
+        """Clean-up over several subjects."""

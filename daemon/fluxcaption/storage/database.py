@@ -1,47 +1,83 @@
-"""One SQLite file: a writer, a reader, migrations, and one fsync for all promises that wait; the door of aiosqlite.
+"""Connections to the SQLite state file, transactions and migrations; the only module that imports aiosqlite.
 
-Source of the settings: libraries sheet, SQLite (WAL, 73 µs a checkpoint with NORMAL, 2.3 ms a promise with FULL).
+A `transaction` survives the end of the process, a `durable_transaction` also the loss of power. Durable
+transactions that wait at the same time share one fsync.
+
+Source of the settings: libraries sheet, SQLite
+(WAL, 73 µs a checkpoint with NORMAL, 2.3 ms a promise with FULL).
 """
 
 import asyncio
 import errno
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 
 from fluxcaption.domain.errors import DiskLow, StateError
 
 Result = TypeVar("Result")
-Rows = Iterable[sqlite3.Row]
-Body = Callable[[aiosqlite.Connection], Awaitable[Any]]
+Row = sqlite3.Row
+Connection = aiosqlite.Connection
+Body = Callable[[Connection], Awaitable[Result]]
+"""The statements of one transaction; a body never commits by itself."""
+
+Values = Mapping[str, object]
+"""Named parameters of a statement, without the colon."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 DATABASE = "fluxcaption.sqlite3"
-_FULL_CODES = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"}
+_DISK_FULL_ERRORS = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A durable transaction that was not started yet, and the future of its caller."""
+
+    body: Body[Any]
+    future: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """Result or error of a durable transaction, and the future of its caller."""
+
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
 
 
 class Database:
-    """Connections to one state file; every transaction is whole or not at all, cancelled callers included."""
+    """A writing and a reading connection to one state file.
 
-    def __init__(self, path: Path, writer: aiosqlite.Connection | None, reader: aiosqlite.Connection) -> None:
+    A transaction is committed as a whole or not at all. A cancelled caller does not interrupt its
+    transaction.
+    """
+
+    def __init__(self, path: Path, writer: Connection | None, reader: Connection) -> None:
         self._path = path
         self._writer = writer
         self._reader = reader
         self._lock = asyncio.Lock()
         self._synchronous = ""
-        self._waiting: list[tuple[Body, asyncio.Future[Any]]] = []
+        self._waiting: list[_Waiting] = []
         self._committer: asyncio.Task[None] | None = None
-        self._checkpoints: set[asyncio.Task[Any]] = set()
+        self._transactions: set[asyncio.Task[Any]] = set()
 
     @classmethod
-    async def open(cls, state: Path, *, read_only: bool = False) -> "Database":
-        """Open the file below the state directory, migrated to this program's schema."""
+    async def open(cls, state: Path, *, read_only: bool = False) -> Self:
+        """Open the file below the state directory; create or migrate it first unless `read_only`.
+
+        Raises:
+            StateError: The file cannot be opened, is damaged, or its schema is not the one of this program.
+            DiskLow: There is no room for the file.
+        """
         path = state / DATABASE
-        opened: list[aiosqlite.Connection] = []
+        opened: list[Connection] = []
         try:
             writer = None
             if not read_only:
@@ -66,107 +102,120 @@ class Database:
         return cls(path, writer, reader)
 
     async def close(self) -> None:
-        """Write what waits and close; an unclosed connection would hang the interpreter's exit."""
+        """Finish waiting transactions and close both connections; open ones block the interpreter's exit."""
         while unfinished := [
-            task for task in (*self._checkpoints, self._committer) if task is not None and not task.done()
+            task for task in (*self._transactions, self._committer) if task is not None and not task.done()
         ]:
             await asyncio.wait(unfinished)
         for connection in (self._writer, self._reader):
             if connection is not None:
                 await connection.close()
 
-    async def read(self, query: str, values: Iterable[object] = ()) -> list[sqlite3.Row]:
-        """Rows of a query, outside any transaction."""
+    async def read(self, query: str, values: Values | None = None) -> list[Row]:
+        """Return the rows of a query, read outside of any transaction."""
         try:
-            return list(await self._reader.execute_fetchall(query, tuple(values)))
+            return list(await self._reader.execute_fetchall(query, dict(values or {})))
         except sqlite3.Error as error:
             raise _translated(self._path, error) from error
 
-    async def checkpoint(self, body: Callable[[aiosqlite.Connection], Awaitable[Result]]) -> Result:
-        """Run a transaction that may be lost with the machine's power, not with the process."""
-        task = asyncio.create_task(self._transaction(body, "NORMAL"), name="checkpoint")
-        self._checkpoints.add(task)
-        task.add_done_callback(self._checkpoints.discard)
+    async def transaction(self, body: Body[Result]) -> Result:
+        """Run a transaction; its change is lost only if the power fails within seconds after the return.
+
+        Raises:
+            DiskLow: There is no room for the change.
+            StateError: The file cannot be written.
+        """
+        task = asyncio.create_task(self._run(body, "NORMAL"), name="transaction")
+        self._transactions.add(task)
+        task.add_done_callback(self._transactions.discard)
         return await asyncio.shield(task)
 
-    async def promise(self, body: Callable[[aiosqlite.Connection], Awaitable[Result]]) -> Result:
-        """Run a transaction that is on disk for good when this returns; those that wait at one time share one fsync."""
+    async def durable_transaction(self, body: Body[Result]) -> Result:
+        """Run a transaction. Durable: returns after fsync; transactions that wait at the same time share one.
+
+        Raises:
+            DiskLow: There is no room for the change.
+            StateError: The file cannot be written.
+        """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((body, future))
+        self._waiting.append(_Waiting(body, future))
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit_waiting(), name="committer")
         return await asyncio.shield(future)
 
-    async def write(self, statement: str, values: Iterable[object] = ()) -> int:
-        """Run one statement as a checkpoint. Return the number of changed rows."""
-        return await self.checkpoint(_one_statement(statement, values))
+    async def write(self, statement: str, values: Values | None = None) -> int:
+        """Run one statement as a transaction. Return the number of changed rows."""
+        return await self.transaction(_one_statement(statement, values))
 
-    async def write_durably(self, statement: str, values: Iterable[object] = ()) -> int:
-        """Run one statement as a promise. Return the number of changed rows."""
-        return await self.promise(_one_statement(statement, values))
+    async def write_durably(self, statement: str, values: Values | None = None) -> int:
+        """Run one statement as a durable transaction. Return the number of changed rows."""
+        return await self.durable_transaction(_one_statement(statement, values))
+
+    async def write_many(self, statement: str, rows: Iterable[Values]) -> None:
+        """Run one statement for each row of values, all in one transaction; without rows do nothing."""
+        if not (rows := [dict(row) for row in rows]):
+            return
+
+        async def body(connection: Connection) -> None:
+            await connection.executemany(statement, rows)
+
+        await self.transaction(body)
 
     async def _commit_waiting(self) -> None:
+        """Run waiting durable transactions in batches until none is left."""
         while self._waiting:
-            batch: list[tuple[Body, asyncio.Future[Any]]] = []
-            outcomes: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
-
-            async def run_all(
-                connection: aiosqlite.Connection,
-                batch: list[tuple[Body, asyncio.Future[Any]]] = batch,
-                outcomes: list[tuple[asyncio.Future[Any], Any, Exception | None]] = outcomes,
-            ) -> None:
-                # Taken under the lock: whoever came while an earlier transaction ran shares this fsync.
-                batch += self._waiting
-                self._waiting.clear()
-                if len(batch) == 1:
-                    # Nobody else's work to keep when it fails: the whole transaction goes.
-                    outcomes.append((batch[0][1], await batch[0][0](connection), None))
-                    return
-                for body, future in batch:
-                    await connection.execute("SAVEPOINT one")
-                    try:
-                        outcomes.append((future, await body(connection), None))
-                    except Exception as error:
-                        if not connection.in_transaction:
-                            # A full disk makes SQLite undo everybody's work, not only this one's.
-                            raise
-                        await connection.execute("ROLLBACK TO one")
-                        outcomes.append((future, None, error))
-                    await connection.execute("RELEASE one")
-
+            batch: list[_Waiting] = []
+            ended: list[_Ended] = []
             try:
-                await self._transaction(run_all, "FULL")
+                await self._run(self._batch(batch, ended), "FULL")
             except Exception as error:
-                outcomes = (
-                    [(future, None, error) for _, future in batch]
-                    if len(batch) == 1
-                    else [await self._alone(body, future) for body, future in batch]
-                )
-                if not batch:
-                    outcomes = [(future, None, error) for _, future in self._waiting]
-                    self._waiting.clear()
-            for future, result, failure in outcomes:
-                if future.done():
-                    continue
-                if failure is None:
-                    future.set_result(result)
+                if len(batch) == 1:
+                    ended = [_Ended(batch[0].future, error=error)]
+                elif batch:
+                    ended = [await self._run_alone(waiting) for waiting in batch]
                 else:
-                    future.set_exception(
-                        _translated(self._path, failure) if isinstance(failure, sqlite3.Error) else failure
-                    )
+                    # The transaction did not even begin.
+                    ended = [_Ended(waiting.future, error=error) for waiting in self._waiting]
+                    self._waiting.clear()
+            for one in ended:
+                self._report(one)
 
-    async def _alone(
-        self, body: Body, future: asyncio.Future[Any]
-    ) -> tuple[asyncio.Future[Any], Any, Exception | None]:
-        """One promise of a batch that came to nothing as a whole, made by itself."""
+    def _batch(self, batch: list[_Waiting], ended: list[_Ended]) -> Body[None]:
+        """Return a transaction that runs everything that waits when it begins; it fills both lists."""
+
+        async def body(connection: Connection) -> None:
+            # Taken under the lock: what was added while an earlier transaction ran shares this fsync.
+            batch.extend(self._waiting)
+            self._waiting.clear()
+            if len(batch) == 1:
+                # No other work has to be kept when this one fails: the whole transaction is rolled back.
+                ended.append(_Ended(batch[0].future, await batch[0].body(connection)))
+                return
+            for waiting in batch:
+                ended.append(await _run_in_savepoint(connection, waiting))
+
+        return body
+
+    async def _run_alone(self, waiting: _Waiting) -> _Ended:
+        """Run one durable transaction of a batch that failed as a whole."""
         try:
-            return future, await self._transaction(body, "FULL"), None
+            return _Ended(waiting.future, await self._run(waiting.body, "FULL"))
         except Exception as error:
-            return future, None, error
+            return _Ended(waiting.future, error=error)
 
-    async def _transaction(
-        self, body: Callable[[aiosqlite.Connection], Awaitable[Result]], synchronous: str
-    ) -> Result:
+    def _report(self, ended: _Ended) -> None:
+        """Give the caller of a durable transaction its result or error."""
+        if ended.future.done():
+            return
+        if ended.error is None:
+            ended.future.set_result(ended.result)
+        elif isinstance(ended.error, sqlite3.Error):
+            ended.future.set_exception(_translated(self._path, ended.error))
+        else:
+            ended.future.set_exception(ended.error)
+
+    async def _run(self, body: Body[Result], synchronous: str) -> Result:
+        """Run one transaction on the writing connection, with the given value of `PRAGMA synchronous`."""
         if self._writer is None:
             raise StateError("the state was opened for reading only")
         async with self._lock:
@@ -188,16 +237,38 @@ class Database:
             return result
 
 
-def _one_statement(
-    statement: str, values: Iterable[object]
-) -> Callable[[aiosqlite.Connection], Awaitable[int]]:
-    async def body(connection: aiosqlite.Connection) -> int:
-        return (await connection.execute(statement, tuple(values))).rowcount
+async def fetch_all(connection: Connection, statement: str, values: Values | None = None) -> list[Row]:
+    """Run a statement inside a transaction and return its rows."""
+    return list(await connection.execute_fetchall(statement, dict(values or {})))
+
+
+async def _run_in_savepoint(connection: Connection, waiting: _Waiting) -> _Ended:
+    """Run one transaction of a batch so that its failure undoes nothing else.
+
+    Raises:
+        Exception: The failure ended the whole batch.
+    """
+    await connection.execute("SAVEPOINT one")
+    try:
+        ended = _Ended(waiting.future, await waiting.body(connection))
+    except Exception as error:
+        if not connection.in_transaction:
+            # A full disk makes SQLite roll back the whole batch.
+            raise
+        await connection.execute("ROLLBACK TO one")
+        ended = _Ended(waiting.future, error=error)
+    await connection.execute("RELEASE one")
+    return ended
+
+
+def _one_statement(statement: str, values: Values | None) -> Body[int]:
+    async def body(connection: Connection) -> int:
+        return (await connection.execute(statement, dict(values or {}))).rowcount
 
     return body
 
 
-async def _prepare(connection: aiosqlite.Connection, *, is_reader: bool = False) -> None:
+async def _prepare(connection: Connection, *, is_reader: bool = False) -> None:
     connection.row_factory = sqlite3.Row
     await connection.execute("PRAGMA busy_timeout=5000")
     await connection.execute("PRAGMA foreign_keys=ON")
@@ -205,11 +276,14 @@ async def _prepare(connection: aiosqlite.Connection, *, is_reader: bool = False)
         await connection.execute("PRAGMA journal_mode=WAL")
 
 
-async def migrate(connection: aiosqlite.Connection, path: Path, folder: Path = MIGRATIONS) -> None:
-    """Bring the schema up to date, each step in one transaction; an older file is copied first.
+async def migrate(connection: Connection, path: Path, folder: Path = MIGRATIONS) -> None:
+    """Bring the schema up to date, one transaction for each step.
+
+    A file of an earlier schema is first copied to `<name>.before-<newest schema>` beside it.
 
     Raises:
-        StateError: The file is of a newer program.
+        StateError: The file was written by a newer program.
+        ValueError: A migration script ends in the middle of a statement.
     """
     scripts = _scripts(folder)
     version, newest = await _version(connection, path, max(scripts)), max(scripts)
@@ -225,7 +299,7 @@ async def migrate(connection: aiosqlite.Connection, path: Path, folder: Path = M
             await connection.execute(f"PRAGMA user_version={number}")
             await connection.execute("COMMIT")
         except BaseException:
-            # A full disk has rolled it back already.
+            # After SQLITE_FULL the transaction is rolled back already.
             with suppress(sqlite3.Error):
                 await connection.execute("ROLLBACK")
             raise
@@ -235,27 +309,33 @@ def _scripts(folder: Path = MIGRATIONS) -> dict[int, Path]:
     return {int(script.name.split("_", 1)[0]): script for script in sorted(folder.glob("[0-9]*.sql"))}
 
 
-async def _version(connection: aiosqlite.Connection, path: Path, newest: int) -> int:
+async def _version(connection: Connection, path: Path, newest: int) -> int:
     (row,) = await connection.execute_fetchall("PRAGMA user_version")
     version = int(row[0])
     if version > newest:
         raise StateError(
-            f"{path} was written by a newer FluxCaption (schema {version}, this one knows {newest}): install that version again, or restore a backup"
+            f"{path} was written by a newer FluxCaption (schema {version}, this one knows {newest}):"
+            " install that version again, or restore a backup"
         )
     return version
 
 
-async def _check_version(connection: aiosqlite.Connection, path: Path) -> None:
-    """A file that is only read is not migrated: it must be of this program."""
+async def _check_version(connection: Connection, path: Path) -> None:
+    """Raise StateError unless the file has this program's schema: a reader does not migrate it."""
     newest = max(_scripts())
     if (version := await _version(connection, path, newest)) < newest:
         raise StateError(
-            f"{path} was written by an older FluxCaption (schema {version}, this one knows {newest}): start the daemon once, which brings it up to date"
+            f"{path} was written by an older FluxCaption (schema {version}, this one knows {newest}):"
+            " start the daemon once, which brings it up to date"
         )
 
 
 def statements(script: str) -> Iterable[str]:
-    """The statements of a script, one by one: `executescript` would commit in between."""
+    """Yield the statements of a script one by one: `executescript` would commit before it begins.
+
+    Raises:
+        ValueError: The script ends in the middle of a statement.
+    """
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
@@ -267,8 +347,9 @@ def statements(script: str) -> Iterable[str]:
 
 
 def _translated(path: Path, error: Exception) -> Exception:
+    """Return the program's own error for one of SQLite or the operating system."""
     name = getattr(error, "sqlite_errorname", "")
-    if name in _FULL_CODES or getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
+    if name in _DISK_FULL_ERRORS or getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
         return DiskLow(str(path.parent))
     if name in {"SQLITE_CORRUPT", "SQLITE_NOTADB"}:
         return StateError(

@@ -3,71 +3,83 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import aiosqlite
-
 from fluxcaption.domain.events import Event, EventKind
 from fluxcaption.domain.units import ItemId, ServerId
-from fluxcaption.storage.database import Database
+from fluxcaption.storage.database import Connection, Database, Row, fetch_all
 from fluxcaption.storage.rows import as_ms, as_time
 
-REPEATED_WITHIN = timedelta(minutes=10)
-"""An event that comes again this soon after it was handled is the same one; the plugin sends doubles within minutes."""
+REPEAT_INTERVAL = timedelta(minutes=10)
+"""An event repeated this soon after it was handled is the same event: the webhook plugin sends some twice."""
+
+# One statement and so one round trip to the database's thread: every webhook request waits for it.
+_ADD = """
+    INSERT INTO events (id, server_id, kind, item_id, received_at)
+    VALUES (
+        (SELECT max(id) FROM events
+            WHERE server_id = :server_id AND kind = :kind AND item_id = :item_id
+                AND coalesce(handled_at, :now) > :repeats_since),
+        :server_id, :kind, :item_id, :now)
+    ON CONFLICT (id) DO UPDATE SET
+        due_at = iif(handled_at IS NULL, due_at, 0),
+        attempts = iif(handled_at IS NULL, attempts, 0),
+        handled_at = NULL
+    RETURNING id
+"""
+
+_DUE = """
+    SELECT id, server_id, kind, item_id, received_at, attempts FROM events
+    WHERE handled_at IS NULL AND due_at <= :now
+    ORDER BY id LIMIT :limit
+"""
+
+_RESCHEDULE = "UPDATE events SET due_at = :due_at, attempts = attempts + 1 WHERE id = :id"
+
+_CLOSE = "UPDATE events SET handled_at = :now WHERE id = :id"
+
+
+def _event(row: Row) -> Event:
+    return Event(
+        id=row["id"],
+        server_id=ServerId(row["server_id"]),
+        kind=EventKind(row["kind"]),
+        item_id=ItemId(row["item_id"]),
+        received_at=as_time(row["received_at"]),
+        attempts=row["attempts"],
+    )
 
 
 class EventTable:
-    """Webhook events that are not processed yet."""
+    """Webhook events until they are processed, and for some time afterwards."""
 
     def __init__(self, database: Database) -> None:
-        self._db = database
+        self._database = database
 
-    async def add(self, server_id: ServerId, kind: str, item_id: ItemId, now: datetime) -> int:
-        """Store an event as a promise; a repeat of one not handled yet, or only lately, is the same event, open again."""
+    async def add(self, server_id: ServerId, kind: EventKind, item_id: ItemId, now: datetime) -> int:
+        """Store an event. Durable: returns after fsync. Return the id of the open event."""
+        values = {
+            "server_id": server_id,
+            "kind": kind,
+            "item_id": item_id,
+            "now": as_ms(now),
+            "repeats_since": as_ms(now - REPEAT_INTERVAL),
+        }
 
-        async def body(connection: aiosqlite.Connection) -> int:
-            # One round trip to the database's thread: this is the way of every acknowledgement.
-            rows = list(
-                await connection.execute_fetchall(
-                    "INSERT INTO events (id, server_id, kind, item_id, received_at) VALUES ((SELECT max(id) FROM events"
-                    " WHERE server_id=?1 AND kind=?2 AND item_id=?3 AND coalesce(handled_at, ?4)>?5), ?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET"
-                    " due_at=iif(handled_at IS NULL, due_at, 0), looks=iif(handled_at IS NULL, looks, 0), handled_at=NULL RETURNING id",
-                    (server_id, kind, item_id, as_ms(now), as_ms(now - REPEATED_WITHIN)),
-                )
-            )
-            return int(rows[0]["id"])
+        async def body(connection: Connection) -> int:
+            (row,) = await fetch_all(connection, _ADD, values)
+            return int(row["id"])
 
-        return await self._db.promise(body)
+        return await self._database.durable_transaction(body)
 
     async def due(self, now: datetime, limit: int = 100) -> Sequence[Event]:
-        """Events that are due and not handled yet, oldest first."""
-        rows = await self._db.read(
-            "SELECT * FROM events WHERE handled_at IS NULL AND due_at<=? ORDER BY id LIMIT ?",
-            (as_ms(now), limit),
-        )
-        return [
-            Event(
-                row["id"],
-                ServerId(row["server_id"]),
-                EventKind(row["kind"]),
-                ItemId(row["item_id"]),
-                as_time(row["received_at"]),
-                row["looks"],
-            )
-            for row in rows
-        ]
+        """Return open events that are due, oldest first."""
+        return [_event(row) for row in await self._database.read(_DUE, {"now": as_ms(now), "limit": limit})]
 
     async def reschedule(self, event_id: int, until: datetime) -> None:
-        """Look at an event again later; the looks are counted."""
-        await self._db.write("UPDATE events SET due_at=?, looks=looks+1 WHERE id=?", (as_ms(until), event_id))
+        """Make an event due again at a later moment, and count the attempt."""
+        await self._database.write(_RESCHEDULE, {"id": event_id, "due_at": as_ms(until)})
 
     async def close(self, event_ids: Sequence[int], now: datetime) -> None:
-        """Events were handled."""
-        if not event_ids:
-            return
-
-        async def body(connection: aiosqlite.Connection) -> None:
-            await connection.executemany(
-                "UPDATE events SET handled_at=? WHERE id=?",
-                [(as_ms(now), event_id) for event_id in event_ids],
-            )
-
-        await self._db.checkpoint(body)
+        """Mark events as handled."""
+        await self._database.write_many(
+            _CLOSE, [{"id": event_id, "now": as_ms(now)} for event_id in event_ids]
+        )

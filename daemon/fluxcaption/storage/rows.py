@@ -1,7 +1,7 @@
-"""How values are spelled in the database, both ways."""
+"""Conversions between values of the domain and columns of the database."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -10,45 +10,50 @@ from fluxcaption.domain.language import LanguageTag
 
 
 def as_ms(moment: datetime) -> int:
-    """A moment as whole milliseconds since 1970."""
+    """Return a moment as whole milliseconds since 1970, UTC."""
     return int(moment.timestamp() * 1000)
 
 
-def as_time(ms: int) -> datetime:
-    """And back."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
-def maybe_time(ms: int | None) -> datetime | None:
-    """And back, where there may be none."""
-    return None if ms is None else as_time(ms)
-
-
-def provenance_text(provenance: Provenance) -> str:
-    """How a track was made, as JSON; empty where that is not known."""
-    return json.dumps(asdict(provenance), ensure_ascii=False) if provenance != Provenance() else ""
-
-
-def provenance_of(text: str) -> Provenance:
-    """And back."""
-    return Provenance(**json.loads(text)) if text else Provenance()
-
-
-def tag_of(text: str) -> LanguageTag:
-    """Our own spelling taken apart; unlike a foreign one it needs no normalising."""
-    language, *rest = text.split("-")
-    return LanguageTag(
-        language,
-        next((part for part in rest if len(part) == 4), ""),
-        next((part for part in rest if len(part) != 4), ""),
-    )
-
-
-def maybe_ms(moment: datetime | None) -> int | None:
+def optional_ms(moment: datetime | None) -> int | None:
     """Return a moment as whole milliseconds since 1970, None for None."""
     return None if moment is None else as_ms(moment)
 
 
-def marks(values: Collection[object]) -> str:
-    """Return one question mark for each value, for `IN (…)`."""
-    return ",".join("?" * len(values))
+def as_time(ms: int) -> datetime:
+    """Return the moment, in UTC, of whole milliseconds since 1970."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def optional_time(ms: int | None) -> datetime | None:
+    """Return the moment, in UTC, of whole milliseconds since 1970, None for None."""
+    return None if ms is None else as_time(ms)
+
+
+def as_json_list(values: Iterable[str | int]) -> str:
+    """Return values as one parameter for `IN (SELECT value FROM json_each(:name))`."""
+    return json.dumps(list(values))
+
+
+def provenance_to_json(provenance: Provenance) -> str:
+    """Return a provenance as JSON, empty if nothing is known."""
+    return json.dumps(asdict(provenance), ensure_ascii=False) if provenance != Provenance() else ""
+
+
+def provenance_from_json(text: str) -> Provenance:
+    """Return the provenance that `provenance_to_json` wrote."""
+    return Provenance(**json.loads(text)) if text else Provenance()
+
+
+def parse_tag(text: str) -> LanguageTag:
+    """Return the tag that `str(tag)` wrote; unlike a foreign spelling it needs no normalization."""
+    language, *subtags = text.split("-")
+    return LanguageTag(
+        language,
+        next((subtag for subtag in subtags if len(subtag) == 4), ""),
+        next((subtag for subtag in subtags if len(subtag) != 4), ""),
+    )
+
+
+def parse_optional_tag(text: str | None) -> LanguageTag | None:
+    """Return the tag that `str(tag)` wrote, None if there is none."""
+    return parse_tag(text) if text else None

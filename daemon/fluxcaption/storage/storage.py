@@ -1,4 +1,4 @@
-"""The state directory: one database, one object for each subject."""
+"""The stored state: one database, one object for each subject."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from fluxcaption.storage.events import EventTable
 from fluxcaption.storage.history import HistoryQueries
 from fluxcaption.storage.identities import IdentityTable
 from fluxcaption.storage.items import ItemTable
+from fluxcaption.storage.job_queue import JobQueueQueries
 from fluxcaption.storage.jobs import JobTable
 from fluxcaption.storage.maintenance import MaintenanceQueries
 from fluxcaption.storage.playback import PlaybackTable
@@ -22,11 +23,12 @@ from fluxcaption.storage.translations import TranslationTable
 
 
 class SqliteStorage:
-    """The state of the daemon, by subject; every object works on the one database."""
+    """The state of the daemon, by subject; all objects share one database."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.jobs = JobTable(database)
+        self.queue = JobQueueQueries(database)
         self.backlog = BacklogQueries(database)
         self.events = EventTable(database)
         self.items = ItemTable(database)
@@ -42,11 +44,15 @@ class SqliteStorage:
         self.state_values = StateValueTable(database)
         self.speeds = SpeedTable(database)
         self.maintenance = MaintenanceQueries(database)
-        self.queue = self.jobs
 
     @classmethod
     async def open(cls, state: Path, *, read_only: bool = False) -> "SqliteStorage":
-        """Open the database below the state directory; create or migrate it first unless `read_only`."""
+        """Open the database below the state directory; create or migrate it first unless `read_only`.
+
+        Raises:
+            StateError: The file cannot be opened, is damaged, or its schema is not the one of this program.
+            DiskLow: There is no room for the file.
+        """
         return cls(await Database.open(state, read_only=read_only))
 
     async def close(self) -> None:

@@ -1,9 +1,9 @@
-"""Answers that no server should give: one item is passed over with its reason, and nothing breaks."""
+"""Fields of unexpected types: the item is skipped with a reason, and nothing raises an error."""
 
 from typing import Any
 
 import pytest
-from fluxcaption.jellyfin.parse import UNREADABLE, read_item, read_libraries
+from fluxcaption.jellyfin.parse import EPOCH, UNREADABLE, read_item, read_libraries, read_time
 
 ID = "1" * 32
 AUDIO = {"Type": "Audio", "Index": 1, "Language": "eng", "Codec": "aac"}
@@ -18,8 +18,8 @@ FIELDS = ("Id", "Path", "Size", "RunTimeTicks", "Protocol", "ETag", "MediaStream
 WRONG: tuple[Any, ...] = (None, 5, 1.5, True, "", "text", [], [None], [5], {}, {"Name": 1})
 
 
-def item(source: dict[str, Any], **more: Any) -> dict[str, Any]:
-    whole = {
+def item(source: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    complete_source = {
         "Id": ID,
         "Path": "/media/Film.mkv",
         "Size": 5,
@@ -32,8 +32,8 @@ def item(source: dict[str, Any], **more: Any) -> dict[str, Any]:
         "Name": "Film",
         "Type": "Movie",
         "ServerId": "2" * 32,
-        "MediaSources": [{**whole, **source}],
-        **more,
+        "MediaSources": [{**complete_source, **source}],
+        **fields,
     }
 
 
@@ -63,24 +63,31 @@ def test_no_field_of_any_kind_breaks_the_reading_of_an_item(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "reason"),
     [
-        ({"MediaStreams": "none"}, "MediaStreams is no list"),
-        ({"MediaStreams": [AUDIO, None]}, "MediaStreams is no list of objects"),
-        ({"Size": "large"}, "Size is no whole number"),
-        ({"RunTimeTicks": []}, "RunTimeTicks is no whole number"),
+        ({"MediaStreams": "none"}, "MediaStreams is not a list"),
+        ({"MediaStreams": [AUDIO, None]}, "MediaStreams is not a list of objects"),
+        ({"Size": "large"}, "Size is not a whole number"),
+        ({"RunTimeTicks": []}, "RunTimeTicks is not a whole number"),
     ],
 )
 def test_an_item_that_is_described_wrongly_is_passed_over_with_its_reason(
-    source: dict[str, Any], told: str
+    source: dict[str, Any], reason: str
 ) -> None:
     read = read_item(item(source))
     assert read.skipped.startswith(UNREADABLE)
-    assert told in read.skipped
-    assert read.is_probe_pending, "it is looked at again"
+    assert reason in read.skipped
+    assert read.is_probe_pending, "the next scan reads the item again"
     assert [(part.id, part.audio, part.subtitles) for part in read.sources] == [(ID, (), ())]
 
 
 def test_what_a_server_leaves_out_is_no_word() -> None:
     read = read_item(item({"Path": None}, Name=None, SeriesName=None))
     assert (read.name, read.series, read.sources[0].path) == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    "text", [None, 5, "", "soon", "2025-13-01T00:00:00Z", "2025-02-30T00:00:00.1234567Z"]
+)
+def test_a_time_that_cannot_be_read_is_1970(text: object) -> None:
+    assert read_time(text) == EPOCH

@@ -1,4 +1,4 @@
-"""From the server's path to ours."""
+"""Mapping of server paths to local paths."""
 
 from pathlib import Path
 

@@ -21,13 +21,10 @@ from fluxcaption.pipeline.planner import Planner
 from fluxcaption.ports.clock import Clock
 from fluxcaption.ports.files import FileWriter
 from fluxcaption.ports.media import MediaLocation, MediaReader
-from fluxcaption.ports.subtitles import SubtitleCodec
+from fluxcaption.ports.subtitles import MAX_SUBTITLE_BYTES, SubtitleCodec
 
 SERVER_ID = ServerId("files")
 """Stands for the server of items that belong to no library."""
-
-MAX_SUBTITLE_BYTES = 4 * 2**20
-"""Size of the largest subtitle file that the codec accepts."""
 
 WRITABLE_FORMATS = frozenset({"srt", "vtt", "ass", "ssa"})
 """Formats that a translation keeps; others become SubRip."""

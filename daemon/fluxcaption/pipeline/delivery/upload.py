@@ -519,7 +519,7 @@ class Deliverer:
             job.server_id, job.source_id, job.target, ours.path or "", known.media_revision, self._clock.now()
         )
         if known.content_hash == job.track_ref:
-            return Outcome.done(", ".join(filter(None, (ours.file_name, job.provenance.how))))
+            return Outcome.done(", ".join(filter(None, (ours.file_name, job.provenance.description))))
         # What is there is an earlier track, sent by an earlier job or put back by this one.
         if not job.upload_attempts:
             return Outcome.next(Stage.UPLOAD)

@@ -253,7 +253,7 @@ class Scanner:
                 elif (
                     (record.etag, record.decision_inputs_hash, record.library)
                     != (glance.etag, run.decision_inputs_hash, library.name)
-                    or record.look_again
+                    or record.needs_reread
                     or record.count is None
                 ):
                     changed.append(glance.id)
