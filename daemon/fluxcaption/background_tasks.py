@@ -201,7 +201,7 @@ class BackgroundTasks:
             await self._update_playback()
 
     async def _update_playback(self) -> None:
-        """Preempt running jobs if playback started, and continue them if playback ended."""
+        """Stop the jobs that must yield if playback started, and wake the workers if it ended."""
         if await self._app.server_monitor.poll_playback():
             self._app.workers.preempt()
             self._app.workers.wake()

@@ -44,8 +44,6 @@ from fluxcaption.web.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
-CONTROL_SOCKET = "control.sock"
-
 OUTCOME_WORDS = {
     JobState.DONE: "done",
     JobState.SKIPPED: "skipped",
@@ -271,7 +269,7 @@ class Daemon:
         web = WebServer(route_table(api, webhook))
         stack.push_async_callback(web.close)
         await web.listen(self._settings.web.listen)
-        await web.listen_on_socket(self._settings.state / CONTROL_SOCKET)
+        await web.listen_on_socket(self._settings.control_socket)
         return web
 
 

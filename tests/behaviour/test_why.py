@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -119,6 +120,7 @@ def test_a_name_with_control_characters_stays_on_its_line(tmp_path: Path) -> Non
             text=True,
             timeout=60,
             check=False,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
         )
         said = made.stdout + made.stderr
         assert shown in said, arguments

@@ -1,6 +1,7 @@
 """The two commands a newcomer types first, on the clips that are shipped."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,13 +17,15 @@ HEARD = "A Day in the Garden (2026)"
 READ = "The Blue House (2026)"
 
 
-def fluxcaption(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def fluxcaption(*arguments: str | Path, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command; commands on single files need a `cache` folder, to leave the user's own alone."""
     return subprocess.run(
         [sys.executable, "-m", "fluxcaption", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)} if cache is not None else None,
     )
 
 
@@ -90,29 +93,11 @@ def test_a_second_run_has_nothing_to_do(demo: Path) -> None:
 
 def test_caption_hears_a_single_file_without_configuration(tmp_path: Path) -> None:
     media = CONFIG / "demo" / "library" / HEARD / f"{HEARD}.mkv"
-    command = [
-        sys.executable,
-        "-m",
-        "fluxcaption",
-        "caption",
-        str(media),
-        "--to",
-        "es",
-        "--output",
-        str(tmp_path),
-        "--model",
-        "miniature",
-        "--translator",
-        "miniature",
-    ]
-    made = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-        env={"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"},
-    )
+    made = fluxcaption(
+        "caption", media, "--to", "es", "--output", tmp_path,
+        "--model", "miniature", "--translator", "miniature",
+        cache=tmp_path / "cache",
+    )  # fmt: skip
     assert made.returncode == 0, made.stderr
     cues = Pysubs2Codec().read("a.srt", (tmp_path / f"{HEARD}.fluxcaption.es.srt").read_bytes()).cues
     assert len(cues) >= 15
@@ -124,7 +109,9 @@ def test_translate_keeps_the_format(tmp_path: Path) -> None:
         "WEBVTT\n\nNOTE mine\n\nfirst\n00:01.000 --> 00:02.500 line:10%\n<i>The man opens the door.</i>\n",
         encoding="utf-8",
     )
-    made = fluxcaption("translate", source, "--to", "de", "--translator", "miniature")
+    made = fluxcaption(
+        "translate", source, "--to", "de", "--translator", "miniature", cache=tmp_path / "cache"
+    )
     assert made.returncode == 0, made.stderr
     text = (tmp_path / "Film.fluxcaption.de.vtt").read_text(encoding="utf-8")
     assert (

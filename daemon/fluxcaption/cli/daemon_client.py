@@ -1,12 +1,10 @@
 """Requests to the running daemon over its control socket."""
 
 import socket
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from fluxcaption.daemon import CONTROL_SOCKET
 from fluxcaption.domain.errors import FluxCaptionError, ParkedError
 from fluxcaption.settings import Settings
 
@@ -20,7 +18,7 @@ def is_running(settings: Settings) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(CONNECT_TIMEOUT_S)
         try:
-            connection.connect(str(_socket_path(settings)))
+            connection.connect(str(settings.control_socket))
         except OSError:
             return False
         return True
@@ -33,8 +31,7 @@ async def call_daemon(settings: Settings, method: str, path: str, body: object =
         ParkedError: A service that the request needs is unreachable (503).
         FluxCaptionError: The daemon answered with another error, or not at all.
     """
-    socket_path = _socket_path(settings)
-    connector = aiohttp.UnixConnector(path=str(socket_path))
+    connector = aiohttp.UnixConnector(path=str(settings.control_socket))
     try:
         async with (
             aiohttp.ClientSession(connector=connector, timeout=REQUEST_TIMEOUT) as session,
@@ -47,9 +44,6 @@ async def call_daemon(settings: Settings, method: str, path: str, body: object =
             return value
     except aiohttp.ClientError as error:
         raise FluxCaptionError(
-            f"the daemon does not answer on {socket_path} ({error}): check its log and run the command again"
+            f"the daemon does not answer on {settings.control_socket} ({error}): "
+            "check its log and run the command again"
         ) from error
-
-
-def _socket_path(settings: Settings) -> Path:
-    return settings.state / CONTROL_SOCKET

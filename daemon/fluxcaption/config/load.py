@@ -90,7 +90,7 @@ def _check_machine(settings: Settings, source: YamlSource) -> None:
     if isinstance(server, JellyfinConfig) and server.ca_file is not None:
         _check_ca_file(server.ca_file, source)
     _check_timezone(settings.schedule.timezone, source)
-    if len(str(settings.state / "control.sock").encode()) > MAX_SOCKET_PATH_BYTES:
+    if len(bytes(settings.control_socket)) > MAX_SOCKET_PATH_BYTES:
         source.add_problem(
             ("state",),
             "is too long for a socket: the path must have at most "

@@ -84,7 +84,9 @@ class Schedule(Section):
     timezone: str = Field("auto", description="auto: the time zone of this machine; or Europe/Berlin.")
     while_playing: Literal["pause", "slow", "ignore"] = Field(
         "pause",
-        description="Local work during playback: pause (but requested items and the next episode), slow, ignore.",
+        description=(
+            "Local work during playback: pause (except requested items and the next episode), slow, ignore."
+        ),
     )
     pause: tuple[Annotated[str, Field(pattern=PAUSE_PATTERN)], ...] = Field(
         (), description="Hours without speech recognition, such as 18:00-23:30."
@@ -150,6 +152,11 @@ class Settings(Section):
     web: Web = Web()
     log: Log = Log()
     state: Path = Field(Path("/var/lib/fluxcaption"), description="Folder of the database and work files.")
+
+    @property
+    def control_socket(self) -> Path:
+        """Return the path of the running daemon's control socket."""
+        return self.state / "control.sock"
 
     @model_validator(mode="after")
     def _reject_foreign_targets_without_understood(self) -> "Settings":

@@ -113,7 +113,7 @@ class Api:
         return _json_response(JobView.of(job))
 
     async def pause(self, request: web.Request) -> web.Response:
-        """Pause the queue; running jobs finish."""
+        """Pause the queue: no job starts except manual requests."""
         await self._control.set_paused(True)
         return web.json_response({"paused": True})
 
