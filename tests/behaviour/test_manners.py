@@ -112,7 +112,7 @@ async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_pat
 
 @pytest.mark.parametrize("version", ["10.10.7", "10.11.11", "12.0.0"])
 async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: str, tmp_path: Path) -> None:
-    """What the contract says of each mode (4.6): only Default, and Always on 10.10, take a file in a language the viewer did not ask for."""
+    """What notes/jellyfin-server.md J22 says of each mode: only Default, and Always on 10.10, take a file in a language the viewer did not ask for."""
     from tests.behaviour.test_delivery_is_exactly_once import ready
     from tests.behaviour.test_scans_are_the_truth import storage_of
 

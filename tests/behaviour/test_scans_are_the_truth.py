@@ -167,7 +167,7 @@ async def test_a_finished_library_stays_finished_through_upgrades_and_new_ids(
         for version in ("10.11.11", "12.0.0"):
             fake.version_text = version
             for item in items:
-                item.touch(clock.now())  # As by the first scan of a new version (3.6).
+                item.touch(clock.now())  # As by the first scan of a new version (J16).
             await a_day_goes_by()
         fake.change_all_ids()
         await a_day_goes_by()

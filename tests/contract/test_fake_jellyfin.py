@@ -24,7 +24,7 @@ NOT_SERVED = {
     r"GET /UserViews": "needs a user; libraries are read from /Library/VirtualFolders",
     r"\w+ /Items/\w+/PlaybackInfo": "makes the server probe; streams are read from /Items",
     r"\w+ /Items/\w+/(Download|File)": "the static stream is read instead",
-    r"GET /Audio/.*": "ignores which sound is asked for (contract 6)",
+    r"GET /Audio/.*": "ignores which sound is asked for (notes/jellyfin-server.md J28)",
     r"GET /Videos/\w+/stream\.mkv": "transcodes; the static stream is read instead",
     r"\w+ /Startup/.*": "the wizard",
     r"POST /Library/VirtualFolders": "adds a library",
@@ -46,13 +46,13 @@ DIFFERENT = {
     ("subtitle-fetch", "js"): "the same",
     ("subtitle-fetch", "json"): "the same",
     ("subtitle-fetch", "ass from ass"): "the same: the text of the film stands for the file",
-    ("errors", "item with userId"): "one item by its own route has every field; it is never read so (1.4)",
-    ("errors", "bad id in list"): "the root folders; only that nobody asked for them matters (3.3)",
+    ("errors", "item with userId"): "one item by its own route has every field; it is never read so (J3)",
+    ("errors", "bad id in list"): "the root folders; only that nobody asked for them matters (J10)",
     ("queries", "no valid id in the list"): "the same",
     ("queries", "empty list"): "the same",
-    ("errors", "hasSubtitles=false"): "never asked: it loads the whole library (3.3)",
+    ("errors", "hasSubtitles=false"): "never asked: it loads the whole library (J8)",
     ("queries", "hasSubtitles=false"): "the same",
-    ("errors", "subtitleLanguages=deu"): "never asked: 12 alone knows it (3.3)",
+    ("errors", "subtitleLanguages=deu"): "never asked: 12 alone knows it (J8)",
     ("queries", "subtitleLanguages=deu"): "the same",
 }
 PUT_THERE_UNRECORDED = (".da.srt", ".fluxcaption.bg.srt")
@@ -140,7 +140,7 @@ def rows_in(exchanges: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def as_stored(stream: dict[str, Any], path: str) -> dict[str, Any]:
-    """An embedded stream as it is in the file: a Matroska file holds the bibliographic code, whatever a server makes of it (4.4)."""
+    """An embedded stream as it is in the file: a Matroska file holds the bibliographic code, whatever a server makes of it (J19)."""
     stored = {name: part for name, part in stream.items() if name != "Index"}
     if path.endswith(".mkv") and "Language" in stored:
         stored["Language"] = {t: b for b, t in B_TO_T.items()}.get(stored["Language"], stored["Language"])
@@ -225,7 +225,7 @@ class Replay:
                 "",
             )
             if "PrimaryVersionId" not in row and row["Type"] == "Video" and "/movies/" in row["Path"]:
-                home = ""  # a second version or part: below no library (3.3)
+                home = ""  # a second version or part: below no library (J8)
             # A version has its files, whichever item tells of it.
             known = {
                 source.id: source.sidecars for item in self.fake.items.values() for source in item.sources
@@ -340,7 +340,7 @@ class Replay:
         elif isinstance(real["body"], str) and (size := re.fullmatch(r"<(\d+) bytes>", real["body"])):
             problem = None if len(content) == int(size[1]) else f"{size[1]} bytes, the fake {len(content)}"
         elif isinstance(real["body"], str) and media != "application/json":
-            # A byte order mark before what was converted says nothing (5.1).
+            # A byte order mark before what was converted says nothing (J24).
             problem = differs(real["body"].lstrip("\ufeff"), content.decode())
         elif media == "application/json":
             problem = differs(real["body"], json.loads(content))

@@ -1,6 +1,6 @@
-"""What of the server's behaviour would break a naive client, each with its cure held to (server contract 0.4 and 13).
+"""What of the server's behaviour would break a naive client, each with its cure held to (notes/jellyfin-server.md and notes/libraries.md).
 
-The eleven points of 0.4, and what goes red without the cure of each:
+The eleven points, and what goes red without the cure of each:
 
 1. An item by key needs the list route: `test_an_item_is_read_with_a_key_and_the_header_every_version_takes`.
 2. A sidecar renumbers every stream: `test_a_deletion_follows_the_path_though_every_index_has_moved`.

@@ -21,72 +21,73 @@ DOCUMENTS = {
     "12.0.0": "openapi-12.0.0-2026-06.json",
 }
 needs_contract = pytest.mark.skipif(
-    not CONTRACT.is_dir(), reason="the Jellyfin contract is not beside this checkout (set JELLYFIN_CONTRACT)"
+    not CONTRACT.is_dir(),
+    reason="recorded exchanges of real servers are not beside this checkout (set JELLYFIN_CONTRACT)",
 )
 
 TEXT = "Error processing request."
 
 HIDDEN = {
-    "GET /health": "2: a route that the documents do not list",
+    "GET /health": "J5: a route that the documents do not list",
 }
 STATUSES = {
-    ("GET /Items/{itemId}", 400): "1.4: with a key and no user",
-    ("GET /Items", 400): "1.5: a value that is none of its parameter's",
-    ("POST /Items/{itemId}/Refresh", 400): "1.5: a bad id in the route",
+    ("GET /Items/{itemId}", 400): "J3: with a key and no user",
+    ("GET /Items", 400): "J4: a value that is none of its parameter's",
+    ("POST /Items/{itemId}/Refresh", 400): "J4: a bad id in the route",
     (
         "POST /Videos/{itemId}/Subtitles",
         400,
-    ): "7.1: a missing field, a format or a language that is not taken",
-    ("DELETE /Videos/{itemId}/Subtitles/{index}", 400): "7.7: an index of no external subtitle",
+    ): "J29: a missing field, a format or a language that is not taken",
+    ("DELETE /Videos/{itemId}/Subtitles/{index}", 400): "J38: an index of no external subtitle",
     (
         "GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}",
         400,
-    ): "5.1: an unknown item or format",
+    ): "J24: an unknown item or format",
     (
         "GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}",
         404,
-    ): "5.1: the file is gone from the disk",
-    ("GET /Videos/{itemId}/stream", 206): "6: a range of the static stream",
-    ("GET /Videos/{itemId}/stream", 404): "6: an unknown id",
-    ("GET /Videos/{itemId}/stream", 416): "6: a range past the end",
-    ("HEAD /Videos/{itemId}/stream", 206): "6: a range of the static stream",
-    ("HEAD /Videos/{itemId}/stream", 404): "6: an unknown id",
-    ("HEAD /Videos/{itemId}/stream", 416): "6: a range past the end",
-    ("POST /Users/AuthenticateByName", 401): "1.3: a wrong password, as 1.5 says it",
-    ("POST /ScheduledTasks/{taskId}/Triggers", 404): "1.5: an unknown task",
+    ): "J24: the file is gone from the disk",
+    ("GET /Videos/{itemId}/stream", 206): "J28: a range of the static stream",
+    ("GET /Videos/{itemId}/stream", 404): "J28: an unknown id",
+    ("GET /Videos/{itemId}/stream", 416): "J28: a range past the end",
+    ("HEAD /Videos/{itemId}/stream", 206): "J28: a range of the static stream",
+    ("HEAD /Videos/{itemId}/stream", 404): "J28: an unknown id",
+    ("HEAD /Videos/{itemId}/stream", 416): "J28: a range past the end",
+    ("POST /Users/AuthenticateByName", 401): "J2: a wrong password, as J4 says it",
+    ("POST /ScheduledTasks/{taskId}/Triggers", 404): "J4: an unknown task",
 }
-"""Statuses of a route that its document does not name, each with its section of the server contract."""
+"""Statuses of a route that its document does not name, each with its fact in notes/jellyfin-server.md."""
 
 ANYWHERE = {
-    302: ("1.5: a wrong base path", {""}),
-    401: ("1.5: no body", {""}),
-    403: ("1.5: no body", {""}),
-    500: ("1.5: whatever the server did not foresee", {"text/plain"}),
-    413: ("12: a proxy before the server, for what is too large for it", {"text/html", "text/plain"}),
-    502: ("12: a proxy before a server that is away", {"text/html", "text/plain"}),
-    503: ("2: start-up pages; 1.5: an address that is not let in", {"text/html", ""}),
+    302: ("J4: a wrong base path", {""}),
+    401: ("J4: no body", {""}),
+    403: ("J4: no body", {""}),
+    500: ("J4: whatever the server did not foresee", {"text/plain"}),
+    413: ("J6: a proxy before the server, for what is too large for it", {"text/html", "text/plain"}),
+    502: ("J6: a proxy before a server that is away", {"text/html", "text/plain"}),
+    503: ("J5: start-up pages; J4: an address that is not let in", {"text/html", ""}),
 }
 """Statuses that every route may answer with, and the media types they come in."""
 
 BODIES = {
-    ("GET /System/Ping", 200): "2: documented as text, answered as a JSON string",
-    ("POST /Users/Configuration", 403): "1.5: a JSON string where the document has a problem",
+    ("GET /System/Ping", 200): "J5: documented as text, answered as a JSON string",
+    ("POST /Users/Configuration", 403): "J4: a JSON string where the document has a problem",
     (
         "GET /Plugins/{pluginId}/Configuration",
         200,
-    ): "appendix C: the members of a plugin's configuration are its own",
+    ): "J44: the members of a plugin's configuration are its own",
     (
         "GET /System/Info/Public",
         200,
-    ): "2: the set-up server of 10.11 and later spells its keys in another way (checked only where it does not)",
+    ): "J5: the set-up server of 10.11 and later spells its keys in another way (checked only where it does not)",
     (
         "GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}",
         200,
-    ): "5.1: the media type is the track's, not text/*",
+    ): "J24: the media type is the track's, not text/*",
 }
 """Answers whose body is another than its document says."""
 
-EVERYWHERE = {"apikey": "1.1: the key as a query parameter of any route"}
+EVERYWHERE = {"apikey": "J1: the key as a query parameter of any route"}
 """Query parameters that no document names."""
 
 
@@ -262,7 +263,7 @@ def _format(name: str, is_right: Callable[[Any], bool]) -> None:
     FORMATS.checks(name)(is_right)
 
 
-# Ids are sent and answered as 32 hex digits or dashed (3.1).
+# Ids are sent and answered as 32 hex digits or dashed (J15).
 _format(
     "uuid",
     lambda value: (
@@ -292,7 +293,7 @@ def _operation(version: str, method: str, route: str) -> tuple[dict[str, Any] | 
 
 
 def _is_below_another_base(exchange: Exchange, version: str) -> bool:
-    """A request below a wrong base path, which the server sends away (1.5)."""
+    """A request below a wrong base path, which the server sends away (J4)."""
     inside = "/" + exchange.path.lstrip("/").partition("/")[2]
     return exchange.status in {302, 404} and _operation(version, exchange.method, inside)[0] is not None
 

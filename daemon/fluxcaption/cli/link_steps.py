@@ -28,7 +28,7 @@ SUBTITLE_MODES = {
     "OnlyForced": "only forced subtitles play automatically",
     "None": "no subtitles play automatically",
 }
-"""Effect of each subtitle mode on external tracks (contract 4.6)."""
+"""Effect of each subtitle mode on external tracks (notes/jellyfin-server.md J22)."""
 
 
 @dataclass(frozen=True, slots=True)

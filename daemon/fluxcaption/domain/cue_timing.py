@@ -1,6 +1,6 @@
 """Cue timing: how long a cue stays visible, and the pause before the next one.
 
-Source of the numbers: subtitle craft sheet, section 1 (Netflix timing; 2 frames at 24 fps are 83 ms).
+Source of the numbers: notes/subtitle-craft.md C1 to C6 (Netflix timing; 2 frames at 24 fps are 83 ms).
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Language tags: one canonical spelling, and the rule by which a track in one language serves another.
 
-Source: the result tables of the server contract (sections 4.4 and 4.5) and the measured behavior of
+Source: notes/jellyfin-server.md J19 to J21 and the measured behavior of
 langcodes 3.5. langcodes alone misreads `cht`, `pob`, `tl` and the long names that servers use.
 """
 
@@ -49,7 +49,7 @@ _FURTHER_NAMES = {
     "fa": ("farsi",),
     "fil": ("tagalog",),
     "zh": ("mandarin",),
-    # Names that newer servers return instead of a code: they take the hyphen for a region (contract 4.5).
+    # Names that newer servers return instead of a code: they take the hyphen for a region (notes/jellyfin-server.md J20).
     "dum": ("dutch, middle (ca.1050-1350)",),
     "enm": ("english, middle (1100-1500)",),
     "ang": ("english, old (ca.450-1100)",),
@@ -151,7 +151,7 @@ class LanguageTag:
 
         A script or region is followed by the plain code: `zh-Hans.zh`, `es-MX.es`. A server that cannot read
         the full tag takes it for a title and still reads the language. A few tags stand alone: `pt-BR`
-        (contract 4.5).
+        (notes/jellyfin-server.md J20).
         """
         tag = str(self)
         is_plain = tag == self.language or tag in SELF_CONTAINED_FILE_TAGS

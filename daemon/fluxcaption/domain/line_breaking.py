@@ -1,6 +1,6 @@
 """Line breaking: limits of a line in each language, and where a line or cue may end.
 
-Source of the numbers: subtitle craft sheet, section 1 (Netflix general requirements).
+Source of the numbers: notes/subtitle-craft.md C1 to C6 (Netflix general requirements).
 """
 
 from bisect import bisect_left, bisect_right

@@ -7,7 +7,7 @@ from enum import StrEnum
 MIN_MISSING_TIME = timedelta(hours=24)
 """Minimum time between the first complete scan without the track and the conclusion that a user removed it.
 
-A library scan of the server drops good tracks by itself for a while (contract 7.6).
+A library scan of the server drops good tracks by itself for a while (notes/jellyfin-server.md J37).
 """
 
 MIN_MISSING_SCANS = 2

@@ -1,6 +1,6 @@
 """Facts in the file names of sidecars, read the way media servers read them.
 
-Source: server contract, section 7.6: the dot is the only delimiter; tokens are read from right to left.
+Source: notes/jellyfin-server.md J34: the dot is the only delimiter; tokens are read from right to left.
 """
 
 from dataclasses import dataclass

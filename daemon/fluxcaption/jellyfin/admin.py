@@ -2,7 +2,7 @@
 
 Used by `link` and `doctor`, and by the daemon to trigger the webhook tasks.
 
-Source: server contract 1.3, 4.6, 8.4, 9.3, 9.5 and 10.
+Source: notes/jellyfin-server.md J2, J22, J40, J42, J44 and J45.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class InstalledPlugin:
 def upsert_destination(configuration: Json, destination: Json) -> dict[str, Any]:
     """Return the plugin configuration with a destination added or updated; all other settings are kept.
 
-    An existing destination keeps its position, because a destination affects those after it (9.1).
+    An existing destination keeps its position, because a destination affects those after it (J44).
     Further destinations of the same name are removed.
     """
     options: list[dict[str, Any]] = []
@@ -110,7 +110,7 @@ class JellyfinAdmin:
         )
 
     async def check_key(self, key: str) -> None:
-        """Check that the server accepts the key as an administrator's (A1).
+        """Check that the server accepts the key as an administrator's (J5).
 
         Raises:
             KeyRejected: The server rejects the key.
@@ -203,7 +203,7 @@ class JellyfinAdmin:
         return ""
 
     async def _installation_failure(self) -> str:
-        """Return the cause of the latest failed installation from the activity log (10.2)."""
+        """Return the cause of the latest failed installation from the activity log (J45)."""
         for entry in await fetch_activities(self._client, {"limit": "50"}):
             if entry.get("Type") == "InstallationFailed":
                 return str(entry.get("Overview") or entry.get("Name"))
@@ -256,7 +256,7 @@ class JellyfinAdmin:
         await self._client.call("POST", "/Sessions/Capabilities", headers=headers, timeout_s=timeout_s)
 
     async def trigger_webhook_tasks(self, plugin: WebhookPlugin) -> None:
-        """Start the plugin's tasks, and arm the timers of tasks that have never completed a run (9.3).
+        """Start the plugin's tasks, and arm the timers of tasks that have never completed a run (J42).
 
         Waits up to `FIRST_RUN_TIMEOUT_S` for the first run of such a task.
         """

@@ -1,6 +1,6 @@
 """The only user of jellyfin-apiclient-python: one HTTP request per call, with explicit errors.
 
-Source: server contract 13 and libraries sheet 6. The library's own request methods return None for a 500 as
+Source: notes/libraries.md L1 to L5. The library's own request methods return None for a 500 as
 for a 204, repeat a POST as a GET, drop the token after one 401, do not verify TLS and print the token at
 DEBUG. Requests therefore use the library's session and headers directly, and the status is read here.
 """
@@ -42,7 +42,7 @@ from fluxcaption.jellyfin.answer import (
 from fluxcaption.settings import JellyfinConfig
 
 CALL_CONCURRENCY = 2
-"""Parallel requests; the server's database slows down with more (contract 12)."""
+"""Parallel requests; the server's database slows down with more (notes/jellyfin-server.md J6)."""
 
 MAX_SHORT_CALL_TIMEOUT_S = 120.0
 """Calls with a longer timeout (extractions of embedded text) run on a separate thread, so that they do not

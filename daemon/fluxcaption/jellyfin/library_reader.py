@@ -83,7 +83,7 @@ class JellyfinLibraryReader:
         self._folders: list[_LibraryFolder] | None = None
 
     async def libraries(self) -> Sequence[Library]:
-        """Return the libraries of films, episodes and home videos (3.2).
+        """Return the libraries of films, episodes and home videos (J7).
 
         Also refreshes the collections and series tags that rules refer to.
         """
@@ -102,7 +102,7 @@ class JellyfinLibraryReader:
         return libraries
 
     async def items(self, library: Library, since: datetime | None = None) -> AsyncIterator[Sequence[Item]]:
-        """Read the items of a library page by page, each item once (3.3).
+        """Read the items of a library page by page, each item once (J8).
 
         Args:
             library: One of `libraries`.
@@ -116,7 +116,7 @@ class JellyfinLibraryReader:
             yield await self._finish([self._read_item(row, library.name) for row in rows])
 
     async def item_revisions(self, library: Library) -> AsyncIterator[Sequence[ItemRevision]]:
-        """Read only the ids and Etags of a library, page by page: an eighth of the cost of `items` (3.3)."""
+        """Read only the ids and Etags of a library, page by page: an eighth of the cost of `items` (J8)."""
         async for rows in read_pages(self._client, library.id, LEAN_PAGE_SIZE, {"fields": "Etag"}):
             yield [
                 ItemRevision(ItemId(row["Id"]), read_etag(row, self._collections, self._series_tags))
@@ -132,7 +132,7 @@ class JellyfinLibraryReader:
 
         Raises:
             ServiceUnreachable: The answer contains other items: without a valid id the server ignores the
-                filter (3.3).
+                filter (J8).
         """
         items: list[Item] = []
         for first in range(0, len(ids), IDS_PER_REQUEST):
@@ -149,7 +149,7 @@ class JellyfinLibraryReader:
         return items
 
     async def fetch_item(self, item_id: ItemId) -> Item:
-        """Read one item by the list route, because the route of a single item needs a user (1.4).
+        """Read one item by the list route, because the route of a single item needs a user (J3).
 
         Raises:
             ItemGone: The server does not know the item.
@@ -159,7 +159,7 @@ class JellyfinLibraryReader:
         raise ItemGone(item_id)
 
     async def episodes_of(self, item_id: ItemId) -> Sequence[ItemId]:
-        """Return the items below a series, season or folder; the id itself for any other item (A4)."""
+        """Return the items below a series, season or folder; the id itself for any other item (J46)."""
         if not is_id(item_id):
             return []
         rows = await self._fetch_rows([item_id])
@@ -169,7 +169,7 @@ class JellyfinLibraryReader:
         return [revision.id async for page in self.item_revisions(parent) for revision in page]
 
     async def library_scan(self) -> LibraryScan:
-        """Return the state of the task `RefreshLibrary` (8.4)."""
+        """Return the state of the task `RefreshLibrary` (J40)."""
         tasks, answer = await fetch_tasks(self._client)
         task = next((task for task in tasks if task.get("Key") == LIBRARY_SCAN_TASK), None)
         if task is None:

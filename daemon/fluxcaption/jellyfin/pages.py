@@ -23,7 +23,7 @@ UNREQUESTED_ITEMS = "the answer contains items that were not requested"
 async def read_pages(
     client: JellyfinClient, library_id: str, size: int, params: Mapping[str, str]
 ) -> AsyncIterator[Sequence[Json]]:
-    """Read the rows below a library, series or season, each row once, in pages of at most `size` rows (3.3).
+    """Read the rows below a library, series or season, each row once, in pages of at most `size` rows (J8).
 
     Args:
         client: Connection to the server.

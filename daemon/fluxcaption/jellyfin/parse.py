@@ -1,6 +1,6 @@
 """Conversion of the server's JSON to domain values; pure, and without trust in the type of any field.
 
-Source: server contract 3.2 to 3.5, 4.1 to 4.5.
+Source: notes/jellyfin-server.md J7 to J14, J17 to J20.
 """
 
 import itertools
@@ -47,7 +47,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNREADABLE = "the server's description of this item cannot be parsed"
 PLAYBACK_ACTIVITIES = frozenset({"VideoPlayback", "VideoPlaybackStopped"})
 MAX_CHECK_IN_AGE = timedelta(seconds=90)
-"""A session whose client reported longer ago has ended, although the server still lists it (contract 11)."""
+"""A session whose client reported longer ago has ended, although the server still lists it (notes/jellyfin-server.md J47)."""
 
 TextsById = Mapping[str, tuple[str, ...]]
 """Names or tags by the id of an item or a series."""
@@ -233,7 +233,7 @@ def _embedded_subtitle_ordinals(streams: Sequence[Json]) -> Sequence[int]:
     """Return each stream's position among the file's subtitle streams; valid for embedded subtitles only.
 
     The position comes from `Index`, because a library can hide embedded subtitles from its answers, and only
-    hidden subtitles leave holes in the numbers (3.2, 4.3).
+    hidden subtitles leave holes in the numbers (J7, J18).
     """
     indexes = [
         position if (index := as_int(stream.get("Index"))) is None else index
@@ -309,7 +309,7 @@ def read_date(header: str) -> datetime | None:
 
 
 def read_playing(sessions: Sequence[Json], server_date: str) -> Sequence[Playing]:
-    """Return the playbacks whose client reported within 90 s, by the server's clock (11)."""
+    """Return the playbacks whose client reported within 90 s, by the server's clock (J47)."""
     now = read_date(server_date) or datetime.now(UTC)
     playbacks = []
     for session in sessions:
@@ -324,7 +324,7 @@ def read_playing(sessions: Sequence[Json], server_date: str) -> Sequence[Playing
 
 
 def read_played(activities: Sequence[Json]) -> Sequence[Playing]:
-    """Return the playbacks in the rows of the activity log (11)."""
+    """Return the playbacks in the rows of the activity log (J47)."""
     return [
         Playing(ItemId(str(row["ItemId"])), SourceId(str(row["ItemId"])), read_time(row.get("Date")))
         for row in activities

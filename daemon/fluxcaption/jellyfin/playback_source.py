@@ -21,11 +21,11 @@ class JellyfinPlaybackSource:
         self._client = client
 
     async def playing(self) -> Sequence[Playing]:
-        """Return the playbacks of sessions that reported recently (11)."""
+        """Return the playbacks of sessions that reported recently (J47)."""
         sessions, answer = await fetch_sessions(self._client)
         return read_playing(sessions, answer.headers.get("Date", ""))
 
     async def played_since(self, since: datetime) -> Sequence[Playing]:
-        """Return the playbacks in the activity log since a time (11)."""
+        """Return the playbacks in the activity log since a time (J47)."""
         params = {"minDate": write_time(since), "limit": str(MAX_ACTIVITIES)}
         return read_played(await fetch_activities(self._client, params))

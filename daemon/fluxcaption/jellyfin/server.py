@@ -3,7 +3,7 @@
 `JellyfinServer` connects and delegates; each subject has a module: `library_reader`, `track_reader`,
 `track_writer` and `playback_source`.
 
-Source: server contract, appendix A and the sections named at each method.
+Source: notes/jellyfin-server.md, the facts named at each method.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -65,7 +65,7 @@ class JellyfinServer:
         self._playback = JellyfinPlaybackSource(self._client)
 
     async def connect(self) -> ServerIdentity:
-        """Check address, service, version and key, in this order, so that the error names the cause (A1)."""
+        """Check address, service, version and key, in this order, so that the error names the cause (J5)."""
         identity = await JellyfinAdmin(self._client).public_info()
         version = read_version(identity.version)
         if version < OLDEST_SUPPORTED:
@@ -87,7 +87,7 @@ class JellyfinServer:
         return f"{finding.text}: {finding.fix}" if finding.severity is Severity.PROBLEM else ""
 
     async def trigger_webhook_tasks(self) -> None:
-        """Start the tasks of the webhook plugin, and arm timers that wait an hour after a start (9.3)."""
+        """Start the tasks of the webhook plugin, and arm timers that wait an hour after a start (J42)."""
         await JellyfinAdmin(self._client).trigger_webhook_tasks(webhook_plugin())
 
     # Libraries and items

@@ -18,7 +18,7 @@ ORIGINAL_FORMATS = frozenset({"srt", "vtt", "ass", "ssa", "ttml"})
 
 READ_TIMEOUT_S = 30.0
 EXTRACTION_TIMEOUT_S = 35 * 60.0
-"""Limit for an embedded track: the server first reads the whole media file (contract 5.2)."""
+"""Limit for an embedded track: the server first reads the whole media file (notes/jellyfin-server.md J26)."""
 
 FetchItem = Callable[[ItemId], Awaitable[Item]]
 
@@ -55,7 +55,7 @@ class JellyfinTrackReader:
         return media.parent / name if media is not None else None
 
     async def locate(self, source: MediaSource) -> MediaLocation:
-        """Return the mapped file if it has the right size, otherwise the URL of the static stream (6)."""
+        """Return the mapped file if it has the right size, otherwise the URL of the static stream (J28)."""
         media = await asyncio.to_thread(self._paths.local_file, source)
         if media is not None:
             return MediaLocation(str(media))
@@ -63,11 +63,11 @@ class JellyfinTrackReader:
         return MediaLocation(url, (("Authorization", self._client.authorization()),), self._client.verify)
 
     async def read_text_track(self, item_id: ItemId, source: MediaSource, track: SubtitleTrack) -> bytes:
-        """Return an external track in its own format, or an embedded track as ASS or SubRip (5.1).
+        """Return an external track in its own format, or an embedded track as ASS or SubRip (J24).
 
-        The track is looked up again first, because its index may have changed (4.3). The server caches an
+        The track is looked up again first, because its index may have changed (J18). The server caches an
         extracted track under an index that moves with every sidecar, and then returns the text of another
-        track (5.3). So an embedded track is not read while the media has sidecars.
+        track (J27). So an embedded track is not read while the media has sidecars.
 
         Raises:
             SubtitleUnreadable: The track is missing, unsafe to read, or larger than 4 MiB.

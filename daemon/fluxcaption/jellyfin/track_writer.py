@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 UPLOAD_TIMEOUT_S = 60.0
 DELETE_TIMEOUT_S = 120.0
-"""Longest waits for an answer (contract 12)."""
+"""Longest waits for an answer (notes/jellyfin-server.md J6)."""
 
 
 class JellyfinTrackWriter:
@@ -53,7 +53,7 @@ class JellyfinTrackWriter:
         return self._mode != "sidecar" and self.version != REFUSES_ALL_UPLOADS
 
     async def upload(self, source: MediaSource, track: FinishedTrack) -> None:
-        """Upload a track, or write it as a sidecar if uploads are disabled or impossible (7.1 to 7.4).
+        """Upload a track, or write it as a sidecar if uploads are disabled or impossible (J29 to J32).
 
         With `server.write: auto`, a refused upload to a mapped folder is replaced by a sidecar.
 
@@ -140,7 +140,7 @@ class JellyfinTrackWriter:
         return True
 
     async def refresh(self, item_id: ItemId) -> None:
-        """Request the lightest refresh that lists a new sidecar (7.8); a missing item is not an error."""
+        """Request the lightest refresh that lists a new sidecar (J39); a missing item is not an error."""
         params = {
             "metadataRefreshMode": "ValidationOnly",
             "imageRefreshMode": "None",
@@ -153,7 +153,7 @@ class JellyfinTrackWriter:
         """Delete one external track; a track that is already gone is not an error.
 
         A mapped file is deleted by its path. Otherwise the server deletes by an index that is read again
-        first, and the tracks before and after are compared (7.7, A6).
+        first, and the tracks before and after are compared (J38).
 
         Raises:
             WriteRefused: The server could not delete the track, or still lists it.

@@ -122,7 +122,7 @@ async def verify_webhook_delivery(
     if not await _subscribe(admin, [*event_types, "SessionStart"]):
         return None
     try:
-        # In parallel: while our address hangs, the server does not answer until its own call times out (9.2).
+        # In parallel: while our address hangs, the server does not answer until its own call times out (J41).
         _, is_delivered = await asyncio.gather(
             _begin_session(admin, device, timeout_s), wait_for_device(device)
         )

@@ -3,7 +3,7 @@
 A `transaction` survives the end of the process, a `durable_transaction` also the loss of power. Durable
 transactions that wait at the same time share one fsync.
 
-Source of the settings: libraries sheet, SQLite
+Source of the settings: notes/libraries.md L16
 (WAL, 73 µs a checkpoint with NORMAL, 2.3 ms a promise with FULL).
 """
 

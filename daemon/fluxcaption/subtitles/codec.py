@@ -1,7 +1,7 @@
 """Reading and writing of subtitle files; all limits are checked before a file is parsed.
 
 SubRip, WebVTT and ASS are read and rewritten line by line, so that only the texts of the cues change. The
-writers of pysubs2 lose styles, positions, notes and comments (libraries sheet, surprise 16). The library
+writers of pysubs2 lose styles, positions, notes and comments (notes/libraries.md L20). The library
 reads the other formats, which are written as SubRip.
 """
 

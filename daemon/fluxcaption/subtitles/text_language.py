@@ -13,7 +13,7 @@ MIN_PROBABILITY = 0.8
 
 
 class TextLanguageDetector:
-    """TextLanguage with a model of 93 MB (libraries sheet) that is loaded with the first text."""
+    """TextLanguage with a model of 93 MB that is loaded with the first text."""
 
     def __init__(self) -> None:
         self._identifier: Any = None

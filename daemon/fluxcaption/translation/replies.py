@@ -1,6 +1,6 @@
 """Parsing of replies of language models; each translation is accepted or rejected on its own.
 
-Source of the faults that are checked for: translation sheet, fault menu.
+Source of the faults that are checked for: notes/faults.md F23.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The route of Jellyfin's webhook: stores each event; only the ids in a payload are used.
 
-Source: server contract 9.2 to 9.4: at most once, any content type, dashed or undashed ids, templates or all
+Source: notes/jellyfin-server.md J41 to J43: at most once, any content type, dashed or undashed ids, templates or all
 properties.
 """
 
@@ -159,7 +159,7 @@ def read_payload(body: bytes, content_type: str) -> dict[str, object]:
     if _depth(text) > MAX_DEPTH:
         raise ValueError("the body is nested too deeply: send a flat object")
     try:
-        # Not strict, because templates insert names and overviews unescaped, line breaks included (9.4).
+        # Not strict, because templates insert names and overviews unescaped, line breaks included (J43).
         payload = json.loads(text, strict=False)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError("the body is not JSON: check the destination's template") from error

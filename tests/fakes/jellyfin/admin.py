@@ -1,4 +1,4 @@
-"""The rooms of a server beside its library: sessions, tasks, users, keys, plugins, the webhook plugin, start-up (contract 1, 4.6, 8 to 11)."""
+"""The rooms of a server beside its library: sessions, tasks, users, keys, plugins, the webhook plugin, start-up (notes/jellyfin-server.md J1, J22, J40 to J47)."""
 
 import asyncio
 import base64
@@ -92,7 +92,7 @@ class Task:
     """A scheduled task; never completed as long as it has no end.
 
     Attributes:
-        is_armed: Whether its timer goes by its interval; one that was set before any run was completed waits an hour (contract 9.3).
+        is_armed: Whether its timer goes by its interval; one that was set before any run was completed waits an hour (notes/jellyfin-server.md J42).
         takes_s: How long a run takes.
     """
 
@@ -118,7 +118,7 @@ def select_audio(streams: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def select_subtitle(user: User, streams: list[dict[str, Any]], version: Version) -> int | None:
-    """The track that plays by itself for a user (contract 4.6)."""
+    """The track that plays by itself for a user (notes/jellyfin-server.md J22)."""
     subtitles = [stream for stream in streams if stream["Type"] == "Subtitle"]
     audio = select_audio(streams) or {}
     wanted = [language for language in user.languages.split(",") if language]
@@ -195,7 +195,7 @@ class AdminRoutes:
         ]
         self.offered: list[str] = ["17.0.0.0", "18.0.0.0", "21.0.0.0"]
         self.installation_fails = ""
-        """Why the next installations end with 500 (contract 10.2); empty: they do not."""
+        """Why the next installations end with 500 (notes/jellyfin-server.md J45); empty: they do not."""
         self.webhook_is_loaded = True
         self.webhook: dict[str, Any] = json.loads(json.dumps(EMPTY_WEBHOOK))
         self.is_starting = False
@@ -248,7 +248,7 @@ class AdminRoutes:
         task.state, task.started = "Running", self.now()
 
     def end_library_scan(self, *, drops: float = 0.0) -> int:
-        """The scan ends; with `drops`, that share of the tracks that came during it is listed no more until a refresh (contract 7.6)."""
+        """The scan ends; with `drops`, that share of the tracks that came during it is listed no more until a refresh (notes/jellyfin-server.md J37)."""
         task = self.tasks["RefreshLibrary"]
         task.state, task.ended = "Idle", self.now()
         dropped = 0
@@ -535,7 +535,7 @@ class AdminRoutes:
         if guid(request.match_info["pluginId"]) != WEBHOOK or not self._webhook_is_active:
             return not_found()
         body = json.loads(await request.read())
-        # A wrongly cased key is dropped without a word (contract 9.5).
+        # A wrongly cased key is dropped without a word (notes/jellyfin-server.md J44).
         self.webhook = {name: body.get(name, default) for name, default in EMPTY_WEBHOOK.items()}
         return web.Response(status=204)
 
@@ -621,7 +621,7 @@ class AdminRoutes:
     # -- webhooks ---------------------------------------------------------------------------------------------------
 
     async def deliver(self, kind: str, values: dict[str, Any]) -> None:
-        """Send an event to every destination that wants it: once, and never again (contract 9.2)."""
+        """Send an event to every destination that wants it: once, and never again (notes/jellyfin-server.md J41)."""
         payload = {
             "ServerId": SERVER_ID,
             "ServerName": "fake",
@@ -657,7 +657,7 @@ class AdminRoutes:
 
 
 def starting_page(request: web.Request, version: Version, version_text: str) -> web.Response | None:
-    """What a server that is starting answers; None for what it answers as usual (contract 2)."""
+    """What a server that is starting answers; None for what it answers as usual (notes/jellyfin-server.md J5)."""
     path = request.path.lower()
     if path.endswith("/health"):
         return None

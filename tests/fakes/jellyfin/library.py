@@ -81,7 +81,7 @@ PUNCTUATION = " _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$"
 
 
 def culture_order(name: str) -> tuple[list[tuple[int, str]], str]:
-    """How a server sorts paths: signs, then digits, then letters, case last (contract 4.4)."""
+    """How a server sorts paths: signs, then digits, then letters, case last (notes/jellyfin-server.md J19)."""
     ranks = [(PUNCTUATION.find(sign), sign) if sign in PUNCTUATION else (100, sign) for sign in name.lower()]
     return ranks, name.swapcase()
 
@@ -100,7 +100,7 @@ class Source:
     sidecars: dict[str, bytes] = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)
     in_metadata: set[str] = field(default_factory=set)
-    """Sidecars that lie in the server's metadata folder instead of beside the media (contract 7.3)."""
+    """Sidecars that lie in the server's metadata folder instead of beside the media (notes/jellyfin-server.md J31)."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -125,7 +125,7 @@ class Source:
         }
 
     def all_streams(self, version: Version) -> list[dict[str, Any]]:
-        """External tracks first, then the embedded ones, numbered by position; what the library hides leaves holes (contract 4.3)."""
+        """External tracks first, then the embedded ones, numbered by position; what the library hides leaves holes (notes/jellyfin-server.md J18)."""
         streams = []
         for name in sorted(self.sidecars, key=lambda name: (name in self.in_metadata, culture_order(name))):
             if name in self.unlisted:

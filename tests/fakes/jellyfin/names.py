@@ -1,4 +1,4 @@
-"""How a server reads file names and languages, by version (server contract 4.5, 7.6)."""
+"""How a server reads file names and languages, by version (notes/jellyfin-server.md J20, J34)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A Jellyfin that behaves as the server contract says for the routes in use, over a real socket.
+"""A Jellyfin that behaves as notes/jellyfin-server.md says for the routes in use, over a real socket.
 
 It imports nothing of the product, keeps what it received and can be told to break.
 """
@@ -30,7 +30,7 @@ from tests.fakes.jellyfin.names import FORMATS, Version
 
 KEY = "5f0c1a7e2b9d4863a1b2c3d4e5f60718"
 OLD_PREFIXES = ("/emby", "/mediabrowser")
-"""Paths of the servers Jellyfin comes from; 12 knows them no more (contract 1.2)."""
+"""Paths of the servers Jellyfin comes from; 12 knows them no more (notes/jellyfin-server.md J1)."""
 
 PLACEHOLDER = "0" * 31 + "1"
 _TIMES = {
@@ -78,7 +78,7 @@ class Fault:
     nonsense: Any = None
     """JSON that no server would send; it is not kept among the exchanges."""
     late: timedelta = timedelta(0)
-    """So long after an upload its track is listed (contract 7.5)."""
+    """So long after an upload its track is listed (notes/jellyfin-server.md J33)."""
     times: int = 1
 
 
@@ -137,7 +137,7 @@ class FakeJellyfin(AdminRoutes):
 
     @property
     def _has_placeholder(self) -> bool:
-        """The id `0…01` is a row of the database on 10.11 alone (contract 1.5)."""
+        """The id `0…01` is a row of the database on 10.11 alone (notes/jellyfin-server.md J4)."""
         return (10, 11, 0) <= self.version < (12, 0, 0)
 
     def add(self, *items: FakeItem) -> None:
@@ -277,7 +277,7 @@ class FakeJellyfin(AdminRoutes):
         return self._keep(request, route, body, response)
 
     def _failure(self, status: int) -> web.Response:
-        """How a server spells that status (contract 1.5)."""
+        """How a server spells that status (notes/jellyfin-server.md J4)."""
         if status == 503:
             return starting(self.version)
         return web.Response(status=status) if status in {401, 403} else answer_text(status)
@@ -490,7 +490,7 @@ class FakeJellyfin(AdminRoutes):
         )
 
     def _answers_from_memory(self, query: dict[str, str]) -> bool:
-        """Without `collapseBoxSetItems=false` a key's query loads everything and forgets its cursor and switches (contract 3.3)."""
+        """Without `collapseBoxSetItems=false` a key's query loads everything and forgets its cursor and switches (notes/jellyfin-server.md J8)."""
         return (
             query.get("collapseboxsetitems", "true").lower() != "false"
             and not {"userid", "ids"} & set(query)
@@ -745,7 +745,7 @@ class FakeJellyfin(AdminRoutes):
         return web.Response(body=content, headers={"Content-Type": content_type})
 
     def _extracted(self, source: Source, ordinal: int) -> bytes:
-        """What the first request cut out stays cached by index and format, though indexes move with every sidecar (contract 5.3)."""
+        """What the first request cut out stays cached by index and format, though indexes move with every sidecar (notes/jellyfin-server.md J27)."""
 
         def text_of(number: int) -> bytes:
             return self.embedded.get((source.id, number), b"1\n00:00:00,000 --> 00:00:00,900\nline 1\n")

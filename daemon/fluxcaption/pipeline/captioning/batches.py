@@ -10,7 +10,7 @@ from fluxcaption.domain.units import UnitId
 from fluxcaption.ports.translation import Translator
 
 MAX_BATCH_SIZE = 20
-"""Units in one request: up to 20 paragraphs are translated more or less reliably (translation sheet)."""
+"""Units in one request: up to 20 paragraphs are translated more or less reliably (notes/faults.md F24)."""
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ REFRESH_BATCH_SIZE = 25
 """Items that are refreshed before their tracks are looked for again."""
 
 REFRESH_TIME_S = 10.0
-"""Time that the server gets to refresh a batch of items (0.3 s for one, contract 7.8)."""
+"""Time that the server gets to refresh a batch of items (0.3 s for one, notes/jellyfin-server.md J39)."""
 
 MAX_REFRESHES = 2
 """Complete scans without a track, after each of which its item is refreshed; later ones only count."""

@@ -40,7 +40,7 @@ MAX_WAIT_FOR_LANGUAGE = timedelta(minutes=30)
 MAX_WAIT_FOR_RUNNING_LANGUAGE = timedelta(hours=2)
 """Longest wait for another language that is being made.
 
-Each delivery renumbers the item's tracks (contract 4.6).
+Each delivery renumbers the item's tracks (notes/jellyfin-server.md J23).
 """
 
 REFRESH_BEFORE_UPLOAD_S = CONFIRM_DELAYS[1].total_seconds()

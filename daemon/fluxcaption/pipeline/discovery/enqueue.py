@@ -31,7 +31,7 @@ NEW_ITEM_RETRY_DELAYS = (
     timedelta(minutes=15),
     timedelta(hours=1),
 )
-"""Pauses before the retries for a new item that the server has not listed or probed yet (contract A4).
+"""Pauses before the retries for a new item that the server has not listed or probed yet (notes/jellyfin-server.md J46).
 After the last retry the item is left to the next scan."""
 
 
