@@ -195,7 +195,7 @@ def _answer(exchange: Exchange, name: str, operation: Mapping[str, Any], version
         )
 
 
-# -- values ---------------------------------------------------------------------------------------------------------
+# Values
 
 
 def _scalar(text: str, schema: Mapping[str, Any], version: str) -> list[str]:
