@@ -187,7 +187,7 @@ class FakeJellyfin(AdminRoutes):
 
     @property
     def _has_placeholder(self) -> bool:
-        """Return True if the placeholder is a row of the database: only on 10.11 (notes/jellyfin-server.md J4)."""
+        """Return True if the placeholder is a row of the database: only on 10.11 (J4)."""
         return (10, 11, 0) <= self.version < (12, 0, 0)
 
     def add(self, *items: FakeItem) -> None:
@@ -282,13 +282,8 @@ class FakeJellyfin(AdminRoutes):
             else request.path
         )
         self._show_due_tracks()
-        if not request.path.startswith(self.base + "/"):
-            redirect = web.Response(status=302, headers={"Location": f"{self.base}/web/"})
-            return self._keep(request, route, body, redirect)
-        if self.version >= (12, 0, 0) and request.path.removeprefix(self.base).startswith(OLD_PREFIXES):
-            return self._keep(request, route, body, web.Response(status=404))
-        if self.is_starting and (page := starting_page(request, self.version, self.version_text)) is not None:
-            return self._keep(request, route, body, page)
+        if (answer := self._answer_of_no_route(request)) is not None:
+            return self._keep(request, route, body, answer)
         fault = self._fault(f"{request.method} {route}") or Fault()
         if request.method in {"POST", "DELETE"} and "itemId" in request.match_info:
             self._record_change(request.match_info["itemId"], f"{request.method} {route}")
@@ -315,6 +310,14 @@ class FakeJellyfin(AdminRoutes):
             self._keep(request, route, body, response, "half")
             return await self._send_half(request, response)
         return self._keep(request, route, body, response)
+
+    def _answer_of_no_route(self, request: web.Request) -> web.Response | None:
+        """Return the answer to a wrong base path or of a starting server; None for a usual request."""
+        if not request.path.startswith(self.base + "/"):
+            return web.Response(status=302, headers={"Location": f"{self.base}/web/"})
+        if self.version >= (12, 0, 0) and request.path.removeprefix(self.base).startswith(OLD_PREFIXES):
+            return web.Response(status=404)
+        return starting_page(request, self.version, self.version_text) if self.is_starting else None
 
     @staticmethod
     async def _send_half(request: web.Request, response: web.Response) -> web.StreamResponse:
@@ -571,39 +574,47 @@ class FakeJellyfin(AdminRoutes):
         if parent in self.box_sets:
             return [self.items[part] for part in self.box_sets[parent] if part in self.items]
         if query.get("includeitemtypes", "").lower() == "boxset":
-            return [
-                {
-                    "Name": name,
-                    "ServerId": SERVER_ID,
-                    "Id": box,
-                    "ChannelId": None,
-                    "IsFolder": True,
-                    "Type": "BoxSet",
-                    "MediaType": "Unknown",
-                    "LocationType": "FileSystem",
-                    "ImageBlurHashes": {},
-                }
-                for box, name in self.box_names.items()
-            ]
-        rows = self._sorted_rows(parent) if "parentid" in query else list(self.items.values())
-        if "includeitemtypes" in query:
-            kinds = {kind.lower() for kind in query["includeitemtypes"].split(",")}
-            rows = [row for row in rows if row.kind.lower() in kinds]
-        if "namestartswith" in query:
-            rows = [row for row in rows if row.name.lower().startswith(query["namestartswith"].lower())]
+            return self._box_set_rows()
         ignores_filters = self._ignores_filters(query)
         if "mindatelastsaved" in query and self.version < (10, 11, 0) and not ignores_filters:
             return answer_text(500)
-        for name in ("mindatelastsaved", "mindatelastsavedforuser"):
-            if name in query and not ignores_filters:
-                since = _parse_time(query[name])
-                rows = [row for row in rows if row.saved >= since]
+        rows = self._sorted_rows(parent) if "parentid" in query else list(self.items.values())
+        rows = self._filtered(rows, query, by_time=not ignores_filters)
         if query.get("sortby", "").lower().startswith("datecreated"):
             if "parentid" not in query:
                 rows.sort(key=lambda row: (row.added, row.name))
         elif self.version >= (10, 11, 0) or "sortby" in query:
             rows.sort(key=lambda row: row.name)
         return rows
+
+    @staticmethod
+    def _filtered(rows: list[FakeItem], query: dict[str, str], *, by_time: bool) -> list[FakeItem]:
+        if "includeitemtypes" in query:
+            kinds = {kind.lower() for kind in query["includeitemtypes"].split(",")}
+            rows = [row for row in rows if row.kind.lower() in kinds]
+        if "namestartswith" in query:
+            rows = [row for row in rows if row.name.lower().startswith(query["namestartswith"].lower())]
+        for name in ("mindatelastsaved", "mindatelastsavedforuser"):
+            if name in query and by_time:
+                since = _parse_time(query[name])
+                rows = [row for row in rows if row.saved >= since]
+        return rows
+
+    def _box_set_rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "Name": name,
+                "ServerId": SERVER_ID,
+                "Id": box,
+                "ChannelId": None,
+                "IsFolder": True,
+                "Type": "BoxSet",
+                "MediaType": "Unknown",
+                "LocationType": "FileSystem",
+                "ImageBlurHashes": {},
+            }
+            for box, name in self.box_names.items()
+        ]
 
     def _sorted_rows(self, parent: str) -> list[FakeItem]:
         """Return a library, series or season by date and name; cached unless `is_changing`."""
@@ -679,21 +690,15 @@ class FakeJellyfin(AdminRoutes):
         item_id = guid(request.match_info["itemId"])
         if item_id is None:
             return invalid("itemId", request.match_info["itemId"])
-        try:
-            body = {name.lower(): value for name, value in json.loads(await request.read()).items()}
-        except (ValueError, AttributeError):
-            return invalid("$", "not JSON")
-        for name in ("Language", "Format", "Data"):
-            if not body.get(name.lower()):
-                return invalid(name, "")
+        body = _upload_body(await request.read())
+        if isinstance(body, web.Response):
+            return body
         found = self._source(item_id)
         if found is None:
             return not_found()
         item, source = found
         language, extension = str(body["language"]).lower(), str(body["format"]).lower()
-        if "\0" in language or self.version == (10, 11, 7):
-            return answer_text(400)
-        if self.version >= (10, 11, 7) and (extension not in FORMATS or "/" in language):
+        if not self._accepts(language, extension):
             return answer_text(400)
         if str(body["data"]).startswith("data:"):
             return answer_text(500)
@@ -706,30 +711,39 @@ class FakeJellyfin(AdminRoutes):
             if self.version >= (12, 0, 0):
                 return answer_text(500)
             is_beside = False
-        if request[FAULT].lies or self.lies_about_uploads or "/" in language or "\\" in language:
+        fault = request[FAULT]
+        if fault.lies or self.lies_about_uploads or {"/", "\\"} & set(language):
             return web.Response(status=204)
-        flags = (".forced" if body.get("isforced") else "") + (
-            ".sdh" if body.get("ishearingimpaired") else ""
-        )
-        stem = f"{source.stem}.{language}{flags}"
-        name, number = f"{stem}.{extension}", 0
-        while name in source.sidecars or any(
-            (track.source, track.name) == (source, name) for track in self.hidden
-        ):
-            name, number = f"{stem}.{number}.{extension}", number + 1
+        name = self._free_name(source, f"{source.stem}.{language}{_flags(body)}", extension)
         source.unlisted.discard(name)
         if not is_beside:
             source.in_metadata.add(name)
-        fault = request[FAULT]
         if self.hides_new_tracks or fault.late:
             due = None if self.hides_new_tracks else self.now() + fault.late
             self.hidden.append(HiddenTrack(due, source, name, content))
-            return web.Response(status=204)
+        else:
+            self._write_track(item, source, name, content)
+        return web.Response(status=204)
+
+    def _write_track(self, item: FakeItem, source: Source, name: str, content: bytes) -> None:
         source.sidecars[name] = content
-        if source.file is not None and is_beside:
+        if source.file is not None and name not in source.in_metadata:
             (source.file.parent / name).write_bytes(content)
         item.touch(self.now())
-        return web.Response(status=204)
+
+    def _accepts(self, language: str, extension: str) -> bool:
+        """Return True if this version takes an upload with that language and format (J29, J30)."""
+        if "\0" in language or self.version == (10, 11, 7):
+            return False
+        return self.version < (10, 11, 7) or (extension in FORMATS and "/" not in language)
+
+    def _free_name(self, source: Source, stem: str, extension: str) -> str:
+        """Return the name of the new file; an upload never replaces a file but gets a number."""
+        names = {track.name for track in self.hidden if track.source is source} | set(source.sidecars)
+        name, number = f"{stem}.{extension}", 0
+        while name in names:
+            name, number = f"{stem}.{number}.{extension}", number + 1
+        return name
 
     async def _delete(self, request: web.Request) -> web.Response:
         if (refused := self._guard(request, needs_admin=True)) is not None:
@@ -872,6 +886,21 @@ class FakeJellyfin(AdminRoutes):
             ),
             None,
         )
+
+
+def _upload_body(content: bytes) -> dict[str, Any] | web.Response:
+    """Return the fields of an upload by lower-case name, or the answer to an invalid body."""
+    try:
+        body = {name.lower(): value for name, value in json.loads(content).items()}
+    except (ValueError, AttributeError):
+        return invalid("$", "not JSON")
+    missing = [name for name in ("Language", "Format", "Data") if not body.get(name.lower())]
+    return invalid(missing[0], "") if missing else body
+
+
+def _flags(body: dict[str, Any]) -> str:
+    """Return the part of the file name that the flags of an upload give."""
+    return (".forced" if body.get("isforced") else "") + (".sdh" if body.get("ishearingimpaired") else "")
 
 
 def _stream_at(streams: list[dict[str, Any]], index: str) -> dict[str, Any] | None:
