@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from fluxcaption.domain.units import ItemId, SourceId
 
 QUIET_PERIOD_AFTER_PLAYBACK = timedelta(minutes=10)
-"""Time after playback without changes to the item (notes/jellyfin-server.md J23: a change renumbers tracks)."""
+"""Time after playback without changes to the item (notes/jellyfin-server.md J23)."""
 
-FOLLOWED_FOR = timedelta(hours=48)
+NEXT_EPISODE_PERIOD = timedelta(hours=48)
 """Time after playback of an episode during which its series counts as being watched."""
 
 NEXT_EPISODES = 2
