@@ -552,7 +552,7 @@ async def test_what_a_silent_server_swallowed_is_put_back_and_never_lies_there_t
         )
         (job,) = await app.storage.jobs.page()
         assert (job.state, job.reason_code) == (JobState.FAILED, "not-visible")
-        assert "the earlier track is there again" in job.reason
+        assert "the previous track is listed again" in job.reason
 
 
 async def test_a_replacement_cancelled_midway_does_not_cost_the_track_that_was_there(tmp_path: Path) -> None:
