@@ -23,6 +23,7 @@ from tests.support.libraries import (
     connected_app,
     german_srt,
     own_name,
+    scan_and_work,
     server_with_app,
     uploads,
 )
@@ -53,17 +54,11 @@ async def test_undone_track_is_made_again_on_request(tmp_path: Path) -> None:
         item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
         source = item.sources[0]
         async with connected_app(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as app:
-
-            async def scan_and_work() -> None:
-                await app.scanner.scan(full=True)
-                await app.storage.backlog.release_all(clock.now())
-                await app.workers.run(until_idle=True)
-
-            await scan_and_work()
+            await scan_and_work(app)
             assert len(source.sidecars) == 1
             await app.delivery.undo.remove_own_tracks(SERVER, ItemId(item.id), dry_run=False)
             assert source.sidecars == {}
-            await scan_and_work()
+            await scan_and_work(app)
             assert source.sidecars == {}
             await app.enqueuer.enqueue_requested(ItemId(item.id), [], ManualRequest())
             await app.workers.run(until_idle=True)

@@ -5,7 +5,7 @@ The eleven points, and what goes red without the cure of each:
 1. An item by key needs the list route: `test_an_item_is_read_with_a_key_and_the_header_every_version_takes`.
 2. A sidecar renumbers every stream: `test_a_deletion_follows_the_path_though_every_index_has_moved`.
 3. Embedded text from the server's cache may be another track's: `test_embedded_text_is_not_taken_from_the_servers_cache_once_files_lie_beside_it`.
-4. Codes flip between versions: `test_a_finished_library_stays_finished_through_upgrades_and_new_ids` (behaviour), `test_language` (unit).
+4. Codes flip between versions: `test_finished_library_makes_no_job_after_upgrades_and_new_ids` (behaviour), `test_language` (unit).
 5. Uploads never overwrite, may lie, and 10.11.7 takes none: `test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_and_half_an_hour`,
    `test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_again`, `test_10_11_7_refuses_uploads_and_a_mapped_folder_takes_the_file`.
 6. A read-only folder on 12: `test_a_read_only_folder_on_12_is_told_and_a_mapped_one_is_written_to`.

@@ -1,8 +1,9 @@
 """Fake libraries with the app connected to them: many films without bytes, delivered tracks, demo films."""
 
 import asyncio
+import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,12 +18,13 @@ from fluxcaption.domain.language import LanguageTag
 from fluxcaption.domain.media import Item, MediaIdentity, MediaSource
 from fluxcaption.domain.units import ContentHash, Fingerprint, ItemId, Ms, ServerId
 from fluxcaption.jellyfin.parse import read_item
+from fluxcaption.pipeline.discovery.scan_run import ScanReport
 from fluxcaption.storage.database import Database
 from fluxcaption.storage.storage import SqliteStorage
 from fluxcaption.subtitles.codec import Pysubs2Codec
 
 from tests.fakes.clock import FastClock
-from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, film, new_id, text
+from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.jellyfin.library import SERVER_ID
 from tests.support.app import HEARD, READ, clip, jellyfin, settings
 
@@ -220,6 +222,14 @@ async def server_with_app(
             yield fake, clock, app
 
 
+async def scan_and_work(app: App) -> ScanReport:
+    """Scan the whole library, start its backlog and run all due jobs. Return the report of the scan."""
+    report = await app.scanner.scan(full=True)
+    await app.storage.backlog.release_all(app.clock.now())
+    await app.workers.run(until_idle=True)
+    return report
+
+
 def storage_of(app: App) -> SqliteStorage:
     """Return the storage of an app as the class that has the database."""
     assert isinstance(app.storage, SqliteStorage)
@@ -271,6 +281,39 @@ def uploads(fake: FakeJellyfin) -> list[str]:
         for exchange in fake.received
         if exchange.method == "POST" and exchange.route.endswith("Subtitles")
     ]
+
+
+RowQuery = Callable[[dict[str, str]], Any]
+"""The rows that a fake server lists for the query of a request."""
+
+
+def fail_item_lists(fake: FakeJellyfin, after: int) -> None:
+    """Answer 500 to lists of items, except for the next `after` ones."""
+    before = len(fake.received)
+
+    def fail(request: str) -> Fault | None:
+        answered = sum(exchange.route == "/Items" for exchange in fake.received[before:])
+        return Fault(status=500) if request == "GET /Items" and answered >= after else None
+
+    fake.chaos = fail
+
+
+def intercept_rows(fake: FakeJellyfin, intercept: Callable[[dict[str, str], RowQuery], Any]) -> None:
+    """List the rows that `intercept` returns, given the query and the original function."""
+    original = fake._rows
+    fake._rows = lambda query: intercept(query, original)  # type: ignore[method-assign]
+
+
+def change_before_page(fake: FakeJellyfin, number: int, change: Callable[[], None]) -> None:
+    """Call `change` just before a page of items is listed; pages count from 1."""
+    pages = itertools.count(1)
+
+    def intercept(query: dict[str, str], original: RowQuery) -> Any:
+        if "startindex" in query and next(pages) == number:
+            change()
+        return original(query)
+
+    intercept_rows(fake, intercept)
 
 
 app_beside, beside_a_server, films, words = connected_app, server_with_app, add_films, german_srt
