@@ -306,7 +306,7 @@ async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_a
         upload = app.workers._stages[Stage.UPLOAD].run
         for _ in range(2):
             # The second time as after kill -9 between the server's 204 and our commit: the job is where it was.
-            job = await app.storage.jobs.get(number)  # type: ignore[arg-type]
+            job = await app.storage.jobs.get(number)
             assert job is not None
             outcome = await upload(job)
             assert outcome.stage is Stage.CONFIRM
