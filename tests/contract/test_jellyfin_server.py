@@ -21,10 +21,10 @@ from fluxcaption.jellyfin.server import JellyfinServer
 from fluxcaption.settings import JellyfinConfig
 
 from tests.fakes.jellyfin import KEY, FakeJellyfin, Fault
-from tests.support.libraries import films
+from tests.support.deliveries import HUMAN_SRT
+from tests.support.libraries import add_films
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
-FOREIGN_TEXT = b"1\n00:00:01,000 --> 00:00:02,000\nVon Menschenhand.\n"
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def adapter(url: str, **options: object) -> AsyncIterator[JellyfinServer]:
 @pytest.mark.parametrize("version", ["10.10.7", "10.11.11", "12.0.0"])
 async def test_an_item_is_read_with_the_api_key_on_each_version(version: str) -> None:
     async with FakeJellyfin(version) as fake, adapter(fake.url) as server:
-        (film,) = films(fake, 1, fake.now())
+        (film,) = add_films(fake, 1, fake.now())
         assert (await server.connect()).version == version
         assert (await server.fetch_item(ItemId(film.id))).name == film.name
 
@@ -60,7 +60,7 @@ async def test_an_error_status_is_raised_and_the_request_is_not_repeated(status:
 
 async def test_an_error_of_a_call_without_a_response_body_is_raised() -> None:
     async with FakeJellyfin() as fake, adapter(fake.url) as server:
-        (film,) = films(fake, 1, fake.now())
+        (film,) = add_films(fake, 1, fake.now())
         fake.break_next("POST /Items", Fault(status=500))
         with pytest.raises(ServiceUnreachable):
             await server.refresh(ItemId(film.id))
@@ -68,7 +68,7 @@ async def test_an_error_of_a_call_without_a_response_body_is_raised() -> None:
 
 async def test_a_truncated_response_is_a_failure() -> None:
     async with FakeJellyfin() as fake, adapter(fake.url) as server:
-        (film,) = films(fake, 1, fake.now())
+        (film,) = add_films(fake, 1, fake.now())
         await server.connect()
         fake.break_next("GET /Items", Fault(half_body=True))
         with pytest.raises(ServiceUnreachable):
@@ -129,7 +129,7 @@ async def test_a_missing_certificate_file_makes_the_server_unreachable() -> None
 
 async def test_a_base_path_is_used_and_a_wrong_one_is_reported() -> None:
     async with FakeJellyfin(base="/jellyfin") as fake:
-        (film,) = films(fake, 1, fake.now())
+        (film,) = add_films(fake, 1, fake.now())
         async with adapter(fake.url) as server:
             await server.connect()
             assert (await server.fetch_item(ItemId(film.id))).name == film.name
@@ -158,7 +158,7 @@ async def test_the_client_library_logs_and_prints_nothing(
 
 async def test_an_invalid_item_id_is_never_requested() -> None:
     async with FakeJellyfin() as fake, adapter(fake.url) as server:
-        films(fake, 1, fake.now())
+        add_films(fake, 1, fake.now())
         await server.connect()
         with pytest.raises(ItemGone):
             await server.fetch_item(ItemId("xyz"))
@@ -193,20 +193,20 @@ async def test_an_unreadable_item_does_not_stop_the_listing_of_others(
 
 async def test_a_text_track_is_read_by_its_current_index() -> None:
     async with FakeJellyfin() as fake, adapter(fake.url) as server:
-        (film,) = films(fake, 1, fake.now())
+        (film,) = add_films(fake, 1, fake.now())
         source = film.sources[0]
-        source.sidecars[f"{source.stem}.hu.srt"] = FOREIGN_TEXT
+        source.sidecars[f"{source.stem}.hu.srt"] = HUMAN_SRT
         item = await server.fetch_item(ItemId(film.id))
         track = next(track for track in item.sources[0].subtitles if track.is_external)
         source.sidecars[f"{source.stem}.cs.srt"] = b"1\n00:00:01,000 --> 00:00:02,000\nAnother.\n"
-        assert await server.read_text_track(item.id, item.sources[0], track) == FOREIGN_TEXT
+        assert await server.read_text_track(item.id, item.sources[0], track) == HUMAN_SRT
 
 
 async def test_an_upload_without_a_response_is_not_repeated() -> None:
     async with FakeJellyfin() as fake, adapter(fake.url) as server:
-        (film,) = films(fake, 1, fake.now())
+        (film,) = add_films(fake, 1, fake.now())
         item = await server.fetch_item(ItemId(film.id))
-        track = FinishedTrack(LanguageTag("de"), "fluxcaption", "srt", FOREIGN_TEXT, ContentHash(""))
+        track = FinishedTrack(LanguageTag("de"), "fluxcaption", "srt", HUMAN_SRT, ContentHash(""))
         fake.break_next("POST /Videos", Fault(hang_up=True))
         with pytest.raises(ServiceUnreachable) as caught:
             await server.upload(item.sources[0], track)
@@ -224,13 +224,13 @@ async def test_an_upload_without_a_response_is_not_repeated() -> None:
 
 async def test_a_deletion_finds_its_track_by_path_after_indexes_changed() -> None:
     async with FakeJellyfin() as fake, adapter(fake.url) as server:
-        (film,) = films(fake, 1, fake.now())
+        (film,) = add_films(fake, 1, fake.now())
         source = film.sources[0]
         own_name = f"{source.stem}.fluxcaption.de.srt"
-        source.sidecars[own_name] = FOREIGN_TEXT
+        source.sidecars[own_name] = HUMAN_SRT
         item = await server.fetch_item(ItemId(film.id))
         track = next(track for track in item.sources[0].subtitles if track.file_name == own_name)
-        source.sidecars[f"{source.stem}.cs.srt"] = FOREIGN_TEXT
+        source.sidecars[f"{source.stem}.cs.srt"] = HUMAN_SRT
         await server.delete(item.id, item.sources[0], track)
         assert list(source.sidecars) == [f"{source.stem}.cs.srt"]
 
@@ -246,17 +246,17 @@ async def test_a_foreign_file_that_changes_during_a_deletion_is_logged(
     added: str, removed: str, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with FakeJellyfin() as fake, adapter(fake.url) as server:
-        (film,) = films(fake, 1, fake.now())
+        (film,) = add_films(fake, 1, fake.now())
         source = film.sources[0]
         source.sidecars |= {
-            f"{source.stem}.{suffix}.srt": FOREIGN_TEXT for suffix in ("bg", "fluxcaption.de", "hu")
+            f"{source.stem}.{suffix}.srt": HUMAN_SRT for suffix in ("bg", "fluxcaption.de", "hu")
         }
         item = await server.fetch_item(ItemId(film.id))
         track = next(track for track in item.sources[0].subtitles if "fluxcaption" in track.file_name)
 
         def change_files(name: str) -> Fault | None:
             if name.startswith("DELETE"):
-                source.sidecars |= {f"{source.stem}.{added}.srt": FOREIGN_TEXT} if added else {}
+                source.sidecars |= {f"{source.stem}.{added}.srt": HUMAN_SRT} if added else {}
                 source.sidecars.pop(f"{source.stem}.{removed}.srt", None)
             return None
 

@@ -518,7 +518,7 @@ class FakeJellyfin(AdminRoutes):
         ):
             if name in query and query[name].lower() not in {"true", "false"}:
                 return invalid(name, query[name])
-        rows = self._rows(query)
+        rows = self.rows(query)
         if isinstance(rows, web.Response):
             return rows
         total = len(rows)
@@ -557,7 +557,8 @@ class FakeJellyfin(AdminRoutes):
             and self.version < (12, 0, 0)
         )
 
-    def _rows(self, query: dict[str, str]) -> "list[Any] | web.Response":
+    def rows(self, query: dict[str, str]) -> "list[Any] | web.Response":
+        """Return the items or folders that a query lists, or an error; a test may replace this method."""
         recursive = query.get("recursive", "").lower() == "true"
         if "ids" in query:
             ids = [part.replace("-", "").lower() for part in query["ids"].split(",")]
