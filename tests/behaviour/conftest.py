@@ -1,4 +1,4 @@
-"""Over the whole suite: what the program and the fake servers said to each other is what Jellyfin's own documents allow."""
+"""Check of each exchange with a fake server against the OpenAPI documents of Jellyfin."""
 
 from collections.abc import Iterator
 
@@ -9,27 +9,27 @@ from tests.support.openapi import CONTRACT, DOCUMENTS, violations
 
 
 @pytest.fixture(autouse=True)
-def every_exchange_is_as_the_documents_say() -> Iterator[None]:
+def _check_exchanges() -> Iterator[None]:
+    """Fail a test whose requests or answers the document of the server's version does not allow."""
     MADE.clear()
     yield
     if not CONTRACT.is_dir():
         return
-    found: set[str] = set()
+    problems: set[str] = set()
     checked = 0
     for fake in MADE:
         for exchange in fake.received:
-            document = next(
-                (
-                    version
-                    for version in DOCUMENTS
-                    if version.split(".")[:2] == exchange.version.split(".")[:2]
-                ),
-                None,
-            )
+            document = _document_of(exchange.version)
             if document is not None:
-                found.update(f"{document}: {problem}" for problem in violations(exchange, document))
+                problems.update(f"{document}: {problem}" for problem in violations(exchange, document))
                 checked += 1
     MADE.clear()
     if checked:
         print(f"{checked} exchanges checked against the documents")
-    assert sorted(found) == []
+    assert sorted(problems) == []
+
+
+def _document_of(version: str) -> str | None:
+    """Return the version whose document describes a server version; None if there is none."""
+    release = version.split(".")[:2]
+    return next((document for document in DOCUMENTS if document.split(".")[:2] == release), None)

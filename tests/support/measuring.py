@@ -1,27 +1,27 @@
-"""How far words and times are from what is known."""
+"""Word error rate of a transcript against the spoken words."""
 
 import re
 from collections.abc import Sequence
 
 
 def words_of(text: str) -> list[str]:
-    """Lower-case words without punctuation."""
+    """Return the words of a text in lower case, without punctuation."""
     return re.findall(r"[\w']+", text.lower())
 
 
-def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
-    """Least number of words put in, left out or changed."""
-    row = list(range(len(heard) + 1))
-    for at, word in enumerate(said, 1):
-        before, row[0] = row[0], at
-        for number, other in enumerate(heard, 1):
-            before, row[number] = (
-                row[number],
-                min(row[number] + 1, row[number - 1] + 1, before + (word != other)),
+def word_errors(spoken: Sequence[str], transcribed: Sequence[str]) -> int:
+    """Return the smallest number of inserted, missing or changed words."""
+    distances = list(range(len(transcribed) + 1))
+    for position, word in enumerate(spoken, 1):
+        diagonal, distances[0] = distances[0], position
+        for column, candidate in enumerate(transcribed, 1):
+            diagonal, distances[column] = (
+                distances[column],
+                min(distances[column] + 1, distances[column - 1] + 1, diagonal + (word != candidate)),
             )
-    return row[-1]
+    return distances[-1]
 
 
-def word_error_rate(said: str, heard: str) -> float:
-    """Word errors by words said."""
-    return word_errors(words_of(said), words_of(heard)) / len(words_of(said))
+def word_error_rate(spoken: str, transcribed: str) -> float:
+    """Return the number of word errors divided by the number of spoken words."""
+    return word_errors(words_of(spoken), words_of(transcribed)) / len(words_of(spoken))
