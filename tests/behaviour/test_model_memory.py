@@ -1,19 +1,18 @@
-"""Whatever work loaded a model, its memory goes back to the system when nothing was worked at for a while."""
+"""Models are unloaded after an idle time, and their memory returns to the system."""
 
-import asyncio
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fluxcaption.daemon import Daemon
 from fluxcaption.domain.jobs import JobState
 
 from tests.fakes.clock import SimulatedClock
 from tests.support.app import HEARD, READ, clip, settings
+from tests.support.daemon import app_of, jobs_of, running_daemon
 
-USE_ALL_BUT_THE_RECOGNIZER = """
+PRINT_MB_THAT_UNLOADING_RETURNS = """
 import asyncio
 import numpy
 from fluxcaption.domain.language import LanguageTag
@@ -28,10 +27,15 @@ def rss_mb():
 
 async def main():
     engines = build_engines(
-        LocalSpeech(type="local", model="miniature"), [LocalTranslation(type="local", model="miniature")], threads=1, jobs=1, nice=0
+        LocalSpeech(type="local", model="miniature"),
+        [LocalTranslation(type="local", model="miniature")],
+        threads=1,
+        jobs=1,
+        nice=0,
     )
     engines.text_language.detect("This is a text of more than forty letters, which is written in English.")
-    await engines.translators[0].translate([TextUnit(UnitId("1"), "The man opens the door.")], LanguageTag("en"), LanguageTag("es"))
+    sentence = TextUnit(UnitId("1"), "The man opens the door.")
+    await engines.translators[0].translate([sentence], LanguageTag("en"), LanguageTag("es"))
     engines.detector.speech(numpy.zeros(16_000 * 60, dtype=numpy.float32))
     loaded_mb = rss_mb()
     assert engines.is_loaded
@@ -46,39 +50,33 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("title", [READ, HEARD], ids=["only translated", "heard"])
+@pytest.mark.parametrize("title", [READ, HEARD], ids=["only translated", "transcribed"])
 async def test_all_models_are_unloaded_after_idle_time(title: str, tmp_path: Path) -> None:
     clip(tmp_path / "media", title)
-    wanted = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es"])
+    config = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es"])
     clock = SimulatedClock()
-    daemon = Daemon(wanted, clock=clock)
-    task = asyncio.create_task(daemon.run())
-    async with asyncio.timeout(60):
-        while (
-            daemon.app is None
-            or not (jobs := await daemon.app.storage.jobs.page())
-            or jobs[0].state is not JobState.DONE
-        ):
-            await clock.run_for(timedelta(seconds=1))
-        engines = daemon.app.engines
+    async with running_daemon(config, clock) as daemon:
+
+        async def job_is_done() -> bool:
+            return [job.state for job in await jobs_of(daemon)] == [JobState.DONE]
+
+        await clock.run_until(job_is_done)
+        engines = app_of(daemon).engines
         assert engines.is_loaded
         assert engines.recognizer.is_loaded == (title == HEARD)
         await clock.run_for(timedelta(minutes=4))
-        assert engines.is_loaded, "the next job is spared the loading"
+        assert engines.is_loaded, "the models stay loaded for a job that follows soon"
         await clock.run_for(timedelta(minutes=2))
-        while engines.is_loaded:
-            await clock.run_for(timedelta(seconds=1))
-        daemon.stop()
-        await task
+        await clock.run_until(lambda: not engines.is_loaded)
 
 
-def test_the_memory_of_what_only_reads_and_translates_returns_to_the_system() -> None:
-    made = subprocess.run(
-        [sys.executable, "-c", USE_ALL_BUT_THE_RECOGNIZER],
+def test_memory_of_detection_and_translation_returns_to_the_system() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", PRINT_MB_THAT_UNLOADING_RETURNS],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert made.returncode == 0, made.stderr
-    assert int(made.stdout) >= 60
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout) >= 60
