@@ -14,7 +14,7 @@ from fluxcaption.health import PartState
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film
-from tests.support.app import READ, add_heard_film, add_read_film, jellyfin, settings
+from tests.support.app import CERTIFICATE, READ, add_heard_film, add_read_film, jellyfin, settings
 from tests.support.daemon import (
     SECRET,
     database_of,
@@ -28,8 +28,6 @@ from tests.support.daemon import (
 from tests.support.libraries import beside_a_server, films
 from tests.support.stages import pool_of
 from tests.support.waiting import wait_until
-
-CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 
 
 async def test_fault_in_one_part_is_reported_and_the_part_continues(

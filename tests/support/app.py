@@ -11,6 +11,9 @@ from fluxcaption.storage.storage import SqliteStorage
 
 from tests.fakes.jellyfin import KEY, FakeItem, FakeJellyfin, audio, film, text
 
+CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
+"""A self-signed certificate for 127.0.0.1 with its private key."""
+
 DEMO = Path(__file__).parents[2] / "config" / "demo" / "library"
 
 HEARD = "A Day in the Garden (2026)"
