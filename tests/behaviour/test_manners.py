@@ -13,6 +13,7 @@ from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.jellyfin.admin import User
 from tests.support.app import HEARD, clip
+from tests.support.deliveries import queue_upload
 from tests.support.libraries import app_beside, beside_a_server, films
 
 
@@ -113,9 +114,6 @@ async def test_listening_steps_aside_within_one_decode_and_goes_on_later(tmp_pat
 @pytest.mark.parametrize("version", ["10.10.7", "10.11.11", "12.0.0"])
 async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: str, tmp_path: Path) -> None:
     """What notes/jellyfin-server.md J22 says of each mode: only Default, and Always on 10.10, take a file in a language the viewer did not ask for."""
-    from tests.behaviour.test_delivery_is_exactly_once import ready
-    from tests.behaviour.test_scans_are_the_truth import storage_of
-
     german = "ger" if version == "10.10.7" else "deu"
     async with FakeJellyfin(version) as fake:
         clock = FastClock()
@@ -143,7 +141,7 @@ async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: 
 
             before = {item.id: await plays(item) for item in (with_english, without)}
             for item in (with_english, without):
-                await ready(storage_of(app), item, app)
+                await queue_upload(app, item)
             await app.workers.run(until_idle=True)
             after = {item.id: await plays(item) for item in (with_english, without)}
             for item in (with_english, without):
@@ -172,12 +170,9 @@ async def test_which_track_plays_by_itself_before_and_after_a_delivery(version: 
 
 
 async def test_a_server_that_cannot_say_who_watches_is_delivered_to_later(tmp_path: Path) -> None:
-    from tests.behaviour.test_delivery_is_exactly_once import ready
-    from tests.behaviour.test_scans_are_the_truth import storage_of
-
     async with beside_a_server(tmp_path) as (fake, clock, app):
         (item,) = films(fake, 1, clock.now())
-        await ready(storage_of(app), item, app)
+        await queue_upload(app, item)
         fake.break_next("GET /Sessions", Fault(status=500))
         await app.workers.run(until_idle=True)
         assert item.sources[0].sidecars == {}

@@ -5,7 +5,7 @@ The eleven points, and what goes red without the cure of each:
 1. An item by key needs the list route: `test_an_item_is_read_with_a_key_and_the_header_every_version_takes`.
 2. A sidecar renumbers every stream: `test_a_deletion_follows_the_path_though_every_index_has_moved`.
 3. Embedded text from the server's cache may be another track's: `test_embedded_text_is_not_taken_from_the_servers_cache_once_files_lie_beside_it`.
-4. Codes flip between versions: `test_a_finished_library_stays_finished_through_upgrades_and_new_ids` (behaviour), `test_language` (unit).
+4. Codes flip between versions: `test_finished_library_makes_no_job_after_upgrades_and_new_ids` (behaviour), `test_language` (unit).
 5. Uploads never overwrite, may lie, and 10.11.7 takes none: `test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_and_half_an_hour`,
    `test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_again`, `test_10_11_7_refuses_uploads_and_a_mapped_folder_takes_the_file`.
 6. A read-only folder on 12: `test_a_read_only_folder_on_12_is_told_and_a_mapped_one_is_written_to`.
@@ -38,13 +38,12 @@ from fluxcaption.jellyfin.client import JellyfinClient
 from fluxcaption.jellyfin.server import JellyfinServer
 from fluxcaption.settings import JellyfinConfig as Settings
 
-from tests.behaviour.test_delivery_is_exactly_once import HUMAN, beside_a_folder, posts, ready, work
-from tests.behaviour.test_scans_are_the_truth import storage_of
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeJellyfin, Fault, audio, film, text
 from tests.fakes.jellyfin.library import SERVER_ID
 from tests.support.app import READ, clip, jellyfin, settings
-from tests.support.libraries import app_beside, beside_a_server, films, words
+from tests.support.deliveries import HUMAN_SRT, app_with_mapped_folder, queue_upload, run_jobs
+from tests.support.libraries import add_films, connected_app, german_srt, server_with_app, uploads
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 
@@ -58,7 +57,7 @@ def server_of(fake: FakeJellyfin, **more: object) -> JellyfinServer:
 @pytest.mark.parametrize("version", ["10.10.7", "10.11.11", "12.0.0"])
 async def test_an_item_is_read_with_a_key_and_the_header_every_version_takes(version: str) -> None:
     async with FakeJellyfin(version) as fake:
-        (made,) = films(fake, 1, fake.now())
+        (made,) = add_films(fake, 1, fake.now())
         server = server_of(fake)
         assert (await server.connect()).version == version
         assert (await server.fetch_item(ItemId(made.id))).name == made.name
@@ -67,14 +66,14 @@ async def test_an_item_is_read_with_a_key_and_the_header_every_version_takes(ver
 
 async def test_a_deletion_follows_the_path_though_every_index_has_moved() -> None:
     async with FakeJellyfin() as fake:
-        (made,) = films(fake, 1, fake.now())
+        (made,) = add_films(fake, 1, fake.now())
         source = made.sources[0]
         ours = f"{source.stem}.fluxcaption.de.srt"
-        source.sidecars[ours] = HUMAN
+        source.sidecars[ours] = HUMAN_SRT
         server = server_of(fake)
         item = await server.fetch_item(ItemId(made.id))
         track = next(track for track in item.sources[0].subtitles if track.file_name == ours)
-        source.sidecars[f"{source.stem}.cs.srt"] = HUMAN
+        source.sidecars[f"{source.stem}.cs.srt"] = HUMAN_SRT
         await server.delete(item.id, item.sources[0], track)
         assert list(source.sidecars) == [f"{source.stem}.cs.srt"]
         await server.close()
@@ -98,9 +97,9 @@ async def test_embedded_text_is_not_taken_from_the_servers_cache_once_files_lie_
             [f"{index}.srt" for index in range(6)],
             b"1\n00:00:01,000 --> 00:00:02,000\nThe text of another track.\n",
         )
-        source.sidecars[f"{source.stem}.it.srt"] = HUMAN
+        source.sidecars[f"{source.stem}.it.srt"] = HUMAN_SRT
         assert source.file is not None
-        (source.file.parent / f"{source.stem}.it.srt").write_bytes(HUMAN)
+        (source.file.parent / f"{source.stem}.it.srt").write_bytes(HUMAN_SRT)
         report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
         assert [job.state for job in report.finished] == [JobState.DONE]
         made = source.sidecars[f"{source.stem}.fluxcaption.es.srt"].decode()
@@ -163,12 +162,12 @@ async def test_a_read_only_folder_on_12_is_told_and_a_mapped_one_is_written_to(t
 async def test_the_end_of_a_library_scan_is_polled_and_what_came_during_it_is_looked_at_again(
     tmp_path: Path,
 ) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, app):
-        (item,) = films(fake, 1, clock.now())
+    async with server_with_app(tmp_path) as (fake, clock, app):
+        (item,) = add_films(fake, 1, clock.now())
         assert not await app.server_monitor.poll_library_scan()
         fake.begin_library_scan()
         clock.pass_time(seconds=10)
-        await ready(storage_of(app), item, app)
+        await queue_upload(app, item)
         await app.workers.run(until_idle=True)
         assert not await app.server_monitor.poll_library_scan()
         assert fake.end_library_scan(drops=1.0) == 1
@@ -221,7 +220,7 @@ async def test_a_refused_key_is_told_and_not_forgotten() -> None:
 
 async def test_a_lost_reply_to_an_upload_is_not_followed_by_another_request() -> None:
     async with FakeJellyfin() as fake:
-        (made,) = films(fake, 1, fake.now())
+        (made,) = add_films(fake, 1, fake.now())
         server = server_of(fake)
         item = await server.fetch_item(ItemId(made.id))
         from fluxcaption.domain.language import LanguageTag
@@ -232,7 +231,7 @@ async def test_a_lost_reply_to_an_upload_is_not_followed_by_another_request() ->
         with pytest.raises(ServiceUnreachable) as caught:
             await server.upload(
                 item.sources[0],
-                FinishedTrack(LanguageTag("de"), "fluxcaption", "srt", HUMAN, ContentHash("")),
+                FinishedTrack(LanguageTag("de"), "fluxcaption", "srt", HUMAN_SRT, ContentHash("")),
             )
         assert caught.value.was_sent
         # Not a moment later either: what repeats a request by itself may do so as another kind.
@@ -277,8 +276,8 @@ async def test_a_certificate_file_that_is_gone_is_a_server_out_of_reach() -> Non
 async def test_an_incremental_pass_reads_only_what_was_saved_since(version: str, tmp_path: Path) -> None:
     async with FakeJellyfin(version) as fake:
         clock = FastClock()
-        async with app_beside(fake, tmp_path, clock) as app:
-            items = films(fake, 30, clock.now())
+        async with connected_app(fake, tmp_path, clock) as app:
+            items = add_films(fake, 30, clock.now())
             await app.scanner.scan(full=True)
             clock.pass_time(hours=1)
             items[3].touch(clock.now())
@@ -289,7 +288,7 @@ async def test_an_incremental_pass_reads_only_what_was_saved_since(version: str,
 
 async def test_an_error_where_no_answer_is_expected_is_an_error_too() -> None:
     async with FakeJellyfin() as fake:
-        (made,) = films(fake, 1, fake.now())
+        (made,) = add_films(fake, 1, fake.now())
         server = server_of(fake)
         fake.break_next("POST /Items", Fault(status=500))
         with pytest.raises(ServiceUnreachable):
@@ -298,10 +297,10 @@ async def test_an_error_where_no_answer_is_expected_is_an_error_too() -> None:
 
 
 async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_again(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, app):
-        (item,) = films(fake, 1, clock.now())
+    async with server_with_app(tmp_path) as (fake, clock, app):
+        (item,) = add_films(fake, 1, clock.now())
         fake.hides_new_tracks = True
-        number = await ready(storage_of(app), item, app)
+        number = await queue_upload(app, item)
         from fluxcaption.domain.jobs import Stage
 
         upload = app.workers._stages[Stage.UPLOAD].run
@@ -324,23 +323,23 @@ async def test_what_was_perhaps_sent_before_a_crash_is_looked_for_and_not_sent_a
 
 
 async def test_a_size_limit_of_a_proxy_is_got_round_by_the_mapped_folder(tmp_path: Path) -> None:
-    async with beside_a_folder(tmp_path) as (fake, clock, app, item, file):
+    async with app_with_mapped_folder(tmp_path) as (fake, clock, app, item, file):
         fake.chaos = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
-        await ready(storage_of(app), item, app)
-        await work(app, fake, clock, hours=1)
-        assert file.read_bytes() == words(item.name)
-        assert posts(fake) == 1
+        await queue_upload(app, item)
+        await run_jobs(app, clock, hours=1)
+        assert file.read_bytes() == german_srt(item.name)
+        assert len(uploads(fake)) == 1
 
 
 async def test_a_size_limit_of_a_proxy_is_told_where_no_folder_is_mapped(tmp_path: Path) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, app):
-        (item,) = films(fake, 1, clock.now())
+    async with server_with_app(tmp_path) as (fake, clock, app):
+        (item,) = add_films(fake, 1, clock.now())
         fake.chaos = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
-        await ready(storage_of(app), item, app)
-        await work(app, fake, clock, hours=24)
+        await queue_upload(app, item)
+        await run_jobs(app, clock, hours=24)
         (job,) = await app.storage.jobs.page()
         assert "limits the size" in job.reason
-        assert posts(fake) <= 4
+        assert len(uploads(fake)) <= 4
 
 
 @pytest.mark.parametrize(
@@ -354,16 +353,16 @@ async def test_a_file_of_somebody_that_vanishes_in_place_of_ours_is_told_loudly(
     comes: str, goes: str, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with FakeJellyfin() as fake:
-        (made,) = films(fake, 1, fake.now())
+        (made,) = add_films(fake, 1, fake.now())
         source = made.sources[0]
-        source.sidecars |= {f"{source.stem}.{name}.srt": HUMAN for name in ("bg", "fluxcaption.de", "hu")}
+        source.sidecars |= {f"{source.stem}.{name}.srt": HUMAN_SRT for name in ("bg", "fluxcaption.de", "hu")}
         server = server_of(fake)
         item = await server.fetch_item(ItemId(made.id))
         track = next(track for track in item.sources[0].subtitles if "fluxcaption" in track.file_name)
 
         def somebody_moves_a_file(name: str) -> Fault | None:
             if name.startswith("DELETE"):
-                source.sidecars |= {f"{source.stem}.{comes}.srt": HUMAN} if comes else {}
+                source.sidecars |= {f"{source.stem}.{comes}.srt": HUMAN_SRT} if comes else {}
                 source.sidecars.pop(f"{source.stem}.{goes}.srt", None)
             return None
 
@@ -376,20 +375,20 @@ async def test_a_file_of_somebody_that_vanishes_in_place_of_ours_is_told_loudly(
 
 async def test_a_text_is_read_by_the_number_it_has_now() -> None:
     async with FakeJellyfin() as fake:
-        (made,) = films(fake, 1, fake.now())
+        (made,) = add_films(fake, 1, fake.now())
         source = made.sources[0]
-        source.sidecars[f"{source.stem}.hu.srt"] = HUMAN
+        source.sidecars[f"{source.stem}.hu.srt"] = HUMAN_SRT
         server = server_of(fake)
         item = await server.fetch_item(ItemId(made.id))
         track = next(track for track in item.sources[0].subtitles if track.is_external)
         source.sidecars[f"{source.stem}.cs.srt"] = b"1\n00:00:01,000 --> 00:00:02,000\nAnother.\n"
-        assert await server.read_text_track(item.id, item.sources[0], track) == HUMAN
+        assert await server.read_text_track(item.id, item.sources[0], track) == HUMAN_SRT
         await server.close()
 
 
 async def test_a_file_in_a_mapped_folder_is_removed_by_its_path_and_no_number(tmp_path: Path) -> None:
-    async with beside_a_folder(tmp_path) as (fake, _, app, made, file):
-        file.write_bytes(HUMAN)
+    async with app_with_mapped_folder(tmp_path) as (fake, _, app, made, file):
+        file.write_bytes(HUMAN_SRT)
         made.sources[0].look_at_disk()
         item = await app.server.fetch_item(ItemId(made.id))
         track = next(track for track in item.sources[0].subtitles if track.file_name == file.name)
@@ -426,7 +425,7 @@ async def test_no_request_and_no_connection_is_repeated_by_itself() -> None:
 
 async def test_half_an_answer_is_no_answer() -> None:
     async with FakeJellyfin() as fake:
-        (made,) = films(fake, 1, fake.now())
+        (made,) = add_films(fake, 1, fake.now())
         server = server_of(fake)
         await server.connect()
         fake.break_next("GET /Items", Fault(half_body=True))
@@ -454,7 +453,7 @@ async def test_the_client_library_prints_nothing(
 
 async def test_an_id_that_is_none_is_never_asked_for() -> None:
     async with FakeJellyfin() as fake:
-        films(fake, 1, fake.now())
+        add_films(fake, 1, fake.now())
         server = server_of(fake)
         await server.connect()
         with pytest.raises(ItemGone):
@@ -466,7 +465,7 @@ async def test_an_id_that_is_none_is_never_asked_for() -> None:
 
 async def test_a_base_path_is_kept_and_a_wrong_one_is_told() -> None:
     async with FakeJellyfin(base="/jellyfin") as fake:
-        (made,) = films(fake, 1, fake.now())
+        (made,) = add_films(fake, 1, fake.now())
         server = server_of(fake)
         await server.connect()
         assert (await server.fetch_item(ItemId(made.id))).name == made.name
@@ -485,8 +484,8 @@ async def test_a_base_path_is_kept_and_a_wrong_one_is_told() -> None:
 async def test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_and_half_an_hour(
     tmp_path: Path,
 ) -> None:
-    async with beside_a_server(tmp_path) as (fake, clock, app):
-        (item,) = films(fake, 1, clock.now())
+    async with server_with_app(tmp_path) as (fake, clock, app):
+        (item,) = add_films(fake, 1, clock.now())
         fake.lies_about_uploads = True
 
         def uploads() -> int:
@@ -498,16 +497,16 @@ async def test_a_track_that_never_shows_is_sent_again_only_after_a_library_scan_
                 ]
             )
 
-        await ready(storage_of(app), item, app)
-        await work(app, fake, clock, hours=30)
+        await queue_upload(app, item)
+        await run_jobs(app, clock, hours=30)
         assert uploads() == 1, "however long it takes, without a library scan in between nothing is known"
         fake.begin_library_scan()
         clock.pass_time(minutes=1)
-        await work(app, fake, clock, hours=3)
+        await run_jobs(app, clock, hours=3)
         assert uploads() == 1, "nor while one runs"
         fake.lies_about_uploads = False
         fake.end_library_scan()
-        await work(app, fake, clock, hours=3)
+        await run_jobs(app, clock, hours=3)
         assert uploads() == 2
         assert list(item.sources[0].sidecars) == [f"{item.sources[0].stem}.fluxcaption.de.srt"]
 
