@@ -13,11 +13,11 @@ from fluxcaption.domain.jobs import Priority, Stage
 from fluxcaption.health import PartState
 
 from tests.fakes.clock import FastClock
-from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film
-from tests.support.app import CERTIFICATE, READ, add_heard_film, add_read_film, jellyfin, settings
+from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film, text
+from tests.support.app import CERTIFICATE, HEARD, READ, jellyfin, settings
 from tests.support.daemon import (
     SECRET,
-    database_of,
+    app_of,
     event,
     readiness,
     running_daemon,
@@ -25,7 +25,7 @@ from tests.support.daemon import (
     wait_for_connection,
     wait_for_done_job,
 )
-from tests.support.libraries import beside_a_server, films
+from tests.support.libraries import add_demo_film, add_films, database_of, server_with_app
 from tests.support.stages import pool_of
 from tests.support.waiting import wait_until
 
@@ -109,7 +109,7 @@ async def test_wrong_path_map_is_logged_once_and_reported_until_corrected(
 ) -> None:
     caplog.set_level("INFO", logger="fluxcaption")
     async with FakeJellyfin() as fake:
-        add_read_film(fake, tmp_path / "elsewhere")
+        add_demo_film(fake, tmp_path / "elsewhere", READ, [audio(), text()])
         server = {
             **jellyfin(fake),
             "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}],
@@ -137,7 +137,7 @@ async def test_full_state_disk_is_reported_as_disk_and_not_as_server_fault(tmp_p
         running_daemon(settings(tmp_path / "state", jellyfin(fake), ["es"]), FastClock()) as daemon,
     ):
         await wait_for_connection(daemon)
-        database = database_of(daemon)
+        database = database_of(app_of(daemon))
         ((pages,),) = await database.read("PRAGMA page_count")
         await database.write(f"PRAGMA max_page_count={pages}")
         for _ in range(200):
@@ -158,14 +158,14 @@ async def test_database_locked_for_minutes_costs_no_work(tmp_path: Path) -> None
         running_daemon(settings(tmp_path / "state", jellyfin(fake), ["es"]), clock) as daemon,
     ):
         await wait_for_connection(daemon)
-        await database_of(daemon).write("PRAGMA busy_timeout=10")
+        await database_of(app_of(daemon)).write("PRAGMA busy_timeout=10")
         locked_at = clock.now()
         other = sqlite3.connect(
             tmp_path / "state" / "fluxcaption.sqlite3", isolation_level=None, check_same_thread=False
         )
         # In a thread, because a transaction of the daemon that is open now needs the event loop to end.
         await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
-        item = add_read_film(fake, tmp_path)
+        item = add_demo_film(fake, tmp_path, READ, [audio(), text()])
         async with (
             aiohttp.ClientSession() as session,
             session.post(url_of(daemon, "/webhook/jellyfin"), json=event(item.id), headers=SECRET) as answer,
@@ -210,7 +210,7 @@ async def test_wrong_cursor_is_refused_and_a_pause_survives_a_restart(tmp_path: 
 async def test_server_that_starts_later_is_connected_and_served(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         fake.break_next("GET /System/Info", Fault(status=503, times=3))
-        add_read_film(fake, tmp_path)
+        add_demo_film(fake, tmp_path, READ, [audio(), text()])
         async with running_daemon(
             settings(tmp_path / "state", jellyfin(fake), ["es"]), FastClock()
         ) as daemon:
@@ -225,7 +225,7 @@ async def test_server_that_starts_later_is_connected_and_served(tmp_path: Path) 
 
 async def test_rejected_key_parks_the_work_until_the_key_is_accepted(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        add_heard_film(fake, tmp_path)
+        add_demo_film(fake, tmp_path, HEARD, [audio()])
         key = fake.key
         fake.break_next("POST /Videos", Fault(status=401, times=2))
         async with running_daemon(
@@ -239,7 +239,7 @@ async def test_rejected_key_parks_the_work_until_the_key_is_accepted(tmp_path: P
 
 async def test_upload_whose_answer_is_lost_is_not_sent_again(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_read_film(fake, tmp_path)
+        item = add_demo_film(fake, tmp_path, READ, [audio(), text()])
         fake.break_next("POST /Videos", Fault(hang_up=True))
         async with running_daemon(
             settings(tmp_path / "state", jellyfin(fake), ["es"]), FastClock()
@@ -265,7 +265,7 @@ async def test_translator_without_a_model_is_replaced_by_the_next(tmp_path: Path
         {"type": "local", "model": "miniature"},
     ]
     async with FakeJellyfin() as fake:
-        add_read_film(fake, tmp_path)
+        add_demo_film(fake, tmp_path, READ, [audio(), text()])
         config = settings(
             tmp_path / "state", jellyfin(fake), ["es"], translation={"backends": backends, "patience": "0s"}
         )
@@ -279,10 +279,10 @@ async def test_translation_runs_as_many_jobs_as_all_backends_together_take(tmp_p
         {"type": "ollama", "url": "http://127.0.0.1:9", "model": "m", "concurrency": 4},
         {"type": "local", "model": "miniature"},
     ]
-    async with beside_a_server(tmp_path, translation={"backends": backends}) as (fake, clock, app):
+    async with server_with_app(tmp_path, translation={"backends": backends}) as (fake, clock, app):
         pool = pool_of(app, Stage.TRANSLATE)
         assert pool.size == 5
-        (item,) = films(fake, 1, clock.now())
+        (item,) = add_films(fake, 1, clock.now())
         fake.somebody_plays(item)
         await app.server_monitor.poll_playback()
         assert pool.lowest_priority() is Priority.NEXT_EPISODE

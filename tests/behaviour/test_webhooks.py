@@ -22,7 +22,7 @@ from fluxcaption.domain.units import ItemId, ServerId
 from tests.fakes.clock import START, FastClock, SimulatedClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.jellyfin.library import SERVER_ID
-from tests.support.app import READ, add_read_film, jellyfin, settings
+from tests.support.app import READ, jellyfin, settings
 from tests.support.daemon import (
     NO_TRANSCRIPTION,
     SECRET,
@@ -37,7 +37,7 @@ from tests.support.daemon import (
     wait_for_done_job,
     wait_for_first_scan,
 )
-from tests.support.libraries import films
+from tests.support.libraries import add_demo_film, add_films
 from tests.support.openapi import CONTRACT, needs_contract
 
 FOREIGN_SERVER_ID = "f" * 32
@@ -97,7 +97,7 @@ async def test_webhook_event_leads_to_a_delivered_track(tmp_path: Path) -> None:
         running_daemon(settings(tmp_path / "state", jellyfin(fake), ["es"]), FastClock()) as daemon,
     ):
         await wait_for_connection(daemon)
-        item = add_read_film(fake, tmp_path)
+        item = add_demo_film(fake, tmp_path, READ, [audio(), text()])
         dashed = "-".join((item.id[:8], item.id[8:12], item.id[12:16], item.id[16:20], item.id[20:]))
         status, answer = await call(daemon, "POST", PATH, json=event(dashed), headers=SECRET)
         assert status == 202
@@ -178,7 +178,7 @@ async def test_bursts_of_events_and_one_scan_make_exactly_the_right_jobs(count: 
         )
         async with running_daemon(config, clock) as daemon:
             await wait_for_first_scan(daemon)
-            gaps = films(fake, count * 55 // 100, START)
+            gaps = add_films(fake, count * 55 // 100, START)
             for item in gaps:
                 item.added = START + timedelta(minutes=1)
             covered = add_covered_films(fake, count // 10)
@@ -244,7 +244,7 @@ async def test_event_that_cannot_be_processed_delays_no_other(cause: str, tmp_pa
     async with FakeJellyfin() as fake:
         clock = SimulatedClock()
         async with scanned_daemon(fake, clock, tmp_path / "state") as daemon:
-            items = films(fake, 4, clock.now())
+            items = add_films(fake, 4, clock.now())
             failing_id = "0" * 31 + "1"
             if cause == "the item cannot be parsed":
                 fake.keeps_exchanges = False
@@ -265,7 +265,7 @@ async def test_event_for_a_kind_that_no_scan_reads_makes_no_job(kind: str, tmp_p
     async with FakeJellyfin() as fake:
         clock = SimulatedClock()
         async with scanned_daemon(fake, clock, tmp_path / "state") as daemon:
-            other, ordinary = films(fake, 2, clock.now())
+            other, ordinary = add_films(fake, 2, clock.now())
             other.kind = kind
             async with aiohttp.ClientSession() as session:
                 for item in (other, ordinary):
@@ -281,7 +281,7 @@ async def test_early_events_of_another_server_are_dropped_at_the_connection(tmp_
         config = settings(tmp_path / "state", jellyfin(fake), ["de"], backlog={"mode": "none"})
         async with running_daemon(config, clock) as daemon:
             app = app_of(daemon)
-            own, foreign = films(fake, 2, clock.now())
+            own, foreign = add_films(fake, 2, clock.now())
 
             async def status_of(item: FakeItem, server_id: str) -> int:
                 body = event(item.id, server_id=server_id)
@@ -301,7 +301,7 @@ async def test_playback_event_makes_the_daemon_poll_at_once(tmp_path: Path) -> N
     async with FakeJellyfin() as fake:
         clock = SimulatedClock()
         async with scanned_daemon(fake, clock, tmp_path / "state") as daemon:
-            (item,) = films(fake, 1, clock.now())
+            (item,) = add_films(fake, 1, clock.now())
             fake.somebody_plays(item)
             async with aiohttp.ClientSession() as session:
                 await send(session, daemon, "PlaybackStart", item.id)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from fluxcaption.settings import Settings
 from fluxcaption.storage.storage import SqliteStorage
 
-from tests.fakes.jellyfin import KEY, FakeItem, FakeJellyfin, audio, film, text
+from tests.fakes.jellyfin import KEY, FakeJellyfin
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 """A self-signed certificate for 127.0.0.1 with its private key."""
@@ -30,22 +30,6 @@ def clip(folder: Path, title: str, name: str | None = None) -> Path:
     target.parent.mkdir(parents=True)
     shutil.copy(DEMO / title / f"{title}.mkv", target)
     return target
-
-
-def add_read_film(fake: FakeJellyfin, folder: Path) -> FakeItem:
-    """Add the demo film with a text track to the first library of a fake server."""
-    item = film(
-        READ, [audio(), text()], library=fake.libraries[0].id, file=clip(folder, READ), minutes=61 / 60
-    )
-    fake.add(item)
-    return item
-
-
-def add_heard_film(fake: FakeJellyfin, folder: Path) -> FakeItem:
-    """Add the demo film without a text track to the first library of a fake server."""
-    item = film(HEARD, [audio()], library=fake.libraries[0].id, file=clip(folder, HEARD), minutes=70 / 60)
-    fake.add(item)
-    return item
 
 
 def settings(state: Path, server: dict[str, Any], targets: list[str], **overrides: Any) -> Settings:

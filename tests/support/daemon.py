@@ -11,8 +11,6 @@ from fluxcaption.daemon import Daemon
 from fluxcaption.domain.jobs import Job, JobState
 from fluxcaption.ports.clock import Clock
 from fluxcaption.settings import Settings
-from fluxcaption.storage.database import Database
-from fluxcaption.storage.storage import SqliteStorage
 
 from tests.fakes.jellyfin.library import SERVER_ID
 from tests.support.waiting import wait_until
@@ -47,13 +45,6 @@ def app_of(daemon: Daemon) -> App:
     """Return the object graph of a running daemon."""
     assert daemon.app is not None
     return daemon.app
-
-
-def database_of(daemon: Daemon) -> Database:
-    """Return the open state file of a running daemon."""
-    storage = app_of(daemon).storage
-    assert isinstance(storage, SqliteStorage)
-    return storage.database
 
 
 def url_of(daemon: Daemon, path: str) -> str:
