@@ -23,7 +23,9 @@ from fluxcaption.settings import LocalSpeech, LocalTranslation
 from fluxcaption.engines import build_engines
 
 def rss_mb():
-    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) // 1024
+    with open("/proc/self/status") as status:
+        resident = next(line for line in status if line.startswith("VmRSS"))
+    return int(resident.split()[1]) // 1024
 
 async def main():
     engines = build_engines(
