@@ -1,9 +1,8 @@
-"""A daemon upgraded from schema 7 goes on where the earlier program was killed."""
+"""A daemon upgraded from schema 7 continues where the earlier version was killed."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,63 +10,51 @@ from fluxcaption.app import App
 from fluxcaption.domain.deliveries import DeliveryState
 from fluxcaption.domain.gaps import Action
 from fluxcaption.domain.jobs import Job, JobState
-from fluxcaption.domain.units import ItemId
+from fluxcaption.domain.units import ItemId, SourceId
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin
 from tests.support.app import heard_ms, windows_transcribed
-from tests.support.libraries import app_beside
+from tests.support.deliveries import run_jobs
+from tests.support.libraries import connected_app, uploads
 from tests.support.upgrade import SERVER, add_films_7, server_7, write_state_7
 
 
 class Upgraded:
-    """The app on an upgraded state beside the server that the earlier program worked with."""
+    """The app on an upgraded state, connected to the server that the earlier version worked with."""
 
     def __init__(self, fake: FakeJellyfin, clock: FastClock, app: App, films: dict[str, FakeItem]) -> None:
         self.fake, self.clock, self.app, self.films = fake, clock, app, films
 
-    async def work(self, hours: float) -> None:
-        """Run everything that is due within some hours."""
-        end = self.clock.now() + timedelta(hours=hours)
-        while True:
-            await self.app.workers.run(until_idle=True)
-            due = await self.app.storage.queue.next_due(self.clock.now())
-            if due is None or due > end:
-                return
-            self.clock.pass_time(seconds=(due - self.clock.now()).total_seconds())
+    async def continue_work(self) -> None:
+        """Queue the interrupted jobs and run everything that is due within half an hour."""
+        await self.app.storage.queue.requeue_interrupted(self.clock.now())
+        await run_jobs(self.app, self.clock, hours=0.5)
 
     async def job(self, title: str) -> Job:
-        """Return the job of a film that was open or ended when the program was killed."""
-        jobs = await self.app.storage.jobs.of_source(SERVER, self.films[title].sources[0].id)  # type: ignore[arg-type]
+        """Return the job of a film that waits for no release from the backlog."""
+        source_id = SourceId(self.films[title].sources[0].id)
+        jobs = await self.app.storage.jobs.of_source(SERVER, source_id)
         return next(job for job in jobs if not job.is_held)
 
     async def delivery_states(self) -> dict[str, DeliveryState]:
-        return {one.title: one.state for one in await self.app.storage.deliveries.find(SERVER)}
+        """Return the state of each delivery by the title of its film."""
+        return {delivery.title: delivery.state for delivery in await self.app.storage.deliveries.find(SERVER)}
 
     def uploads(self) -> Counter[str]:
-        """Return how often a track of each film was uploaded since the upgrade."""
-        names = {item.id: name for name, item in self.films.items()}
-        return Counter(
-            names[exchange.path.split("/")[2]]
-            for exchange in self.fake.received
-            if exchange.method == "POST" and exchange.route.endswith("Subtitles")
-        )
+        """Return the number of uploads since the upgrade by the title of the film."""
+        titles = {item.id: title for title, item in self.films.items()}
+        return Counter(titles[path.split("/")[2]] for path in uploads(self.fake))
 
 
 @pytest.fixture
 async def upgraded(tmp_path: Path) -> AsyncIterator[Upgraded]:
-    async with _upgraded(tmp_path) as upgraded:
-        yield upgraded
-
-
-@asynccontextmanager
-async def _upgraded(tmp_path: Path) -> AsyncIterator[Upgraded]:
     write_state_7(tmp_path / "state")
     clock = FastClock(datetime.fromisoformat(server_7()["now"]))
     async with FakeJellyfin("10.11.11") as fake:
         films = add_films_7(fake, tmp_path / "media")
-        targets = {"targets": ["de", "es"], "when_spoken": "make"}
-        async with app_beside(fake, tmp_path / "state", clock, languages=targets) as app:
+        languages = {"targets": ["de", "es"], "when_spoken": "make"}
+        async with connected_app(fake, tmp_path / "state", clock, languages=languages) as app:
             yield Upgraded(fake, clock, app, films)
 
 
@@ -77,38 +64,32 @@ async def test_running_jobs_are_due_again_after_an_upgrade(upgraded: Upgraded) -
     assert (await upgraded.job("Broken Off (2022)")).state is JobState.QUEUED
 
 
-async def test_a_half_heard_film_goes_on_after_an_upgrade(upgraded: Upgraded, tmp_path: Path) -> None:
+async def test_partly_transcribed_film_continues_after_an_upgrade(upgraded: Upgraded, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    heard_before, saved_before = heard_ms(state)
+    transcribed_before_ms, stored_before_ms = heard_ms(state)
     windows_before = await windows_transcribed(state)
-    await upgraded.app.storage.queue.requeue_interrupted(upgraded.clock.now())
-    await upgraded.work(hours=0.5)
+    await upgraded.continue_work()
     job = await upgraded.job("Half Heard (2021)")
     assert (job.state, str(job.target)) == (JobState.DONE, "es"), job.reason
     assert await windows_transcribed(state) > windows_before
-    heard, saved = heard_ms(state)
-    assert heard - heard_before == saved - saved_before, "nothing was transcribed twice"
+    transcribed_ms, stored_ms = heard_ms(state)
+    assert transcribed_ms - transcribed_before_ms == stored_ms - stored_before_ms, "no window was repeated"
     assert upgraded.uploads()["Half Heard (2021)"] == 1
 
 
-async def test_sent_deliveries_are_confirmed_and_not_sent_again(upgraded: Upgraded) -> None:
-    await upgraded.app.storage.queue.requeue_interrupted(upgraded.clock.now())
-    await upgraded.work(hours=0.5)
+async def test_uploaded_tracks_are_confirmed_and_not_uploaded_again(upgraded: Upgraded) -> None:
+    await upgraded.continue_work()
     states = await upgraded.delivery_states()
     for title in ("Better On Its Way (2022)", "Uploaded (2022)", "Lost Answer (2022)", "Put Back (2022)"):
         assert states[title] is DeliveryState.CONFIRMED, title
     assert states["Not Visible (2022)"] is DeliveryState.UPLOADED
-    uploads = upgraded.uploads()
-    assert {title for title in uploads if title.endswith("(2022)")} == {
-        "Broken Off (2022)",
-        "Unlisted (2022)",
-    }
-    assert set(uploads.values()) == {1}
+    counts = upgraded.uploads()
+    assert {title for title in counts if title.endswith("(2022)")} == {"Broken Off (2022)", "Unlisted (2022)"}
+    assert set(counts.values()) == {1}
 
 
 async def test_each_step_of_a_delivery_ends_as_before_the_upgrade(upgraded: Upgraded) -> None:
-    await upgraded.app.storage.queue.requeue_interrupted(upgraded.clock.now())
-    await upgraded.work(hours=0.5)
+    await upgraded.continue_work()
     restored = await upgraded.job("Put Back (2022)")
     assert (restored.state, restored.reason_code) == (JobState.FAILED, "not-visible")
     assert "the earlier track is there again" in restored.reason

@@ -1,7 +1,8 @@
-"""A state that the program wrote at schema 7, and the server that it was written beside.
+"""A state at schema 7 as an earlier version wrote it, and the films of the server it worked with.
 
-`tests/data/state-schema-7.sql` was made by running that program against the fake server, `server-schema-7.json` holds the
-films of the server at that moment: a killed process left one film half heard and others in every step of a delivery.
+`tests/data/state-schema-7.sql` is the state after a run of that version against the fake server, and
+`server-schema-7.json` the films of the server at that moment. The process was killed: one film is partly
+transcribed, and other films are in each step of a delivery.
 """
 
 import json
@@ -34,7 +35,7 @@ def write_state_7(state: Path) -> None:
 
 
 def old_rows(table: str) -> list[Row7]:
-    """Return rows as schema 7 has them; the table's name may be followed by conditions."""
+    """Return rows of the state at schema 7; conditions may follow the name of the table."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.row_factory = sqlite3.Row
         connection.executescript((DATA / "state-schema-7.sql").read_text(encoding="utf-8"))
@@ -42,40 +43,21 @@ def old_rows(table: str) -> list[Row7]:
 
 
 def server_7() -> dict[str, Any]:
-    """Return the time of the kill, the key of the skips, and the films."""
+    """Return the time at which the process was killed, the key of the skips, and the films."""
     facts: dict[str, Any] = json.loads((DATA / "server-schema-7.json").read_text(encoding="utf-8"))
     return facts
 
 
 def add_films_7(fake: FakeJellyfin, media: Path) -> dict[str, FakeItem]:
-    """Add the films to a fake server, by name; those that were really heard have their clip."""
+    """Add the films to a fake server and return them by name; transcribed films have a real media file."""
     items = {}
     for facts in server_7()["films"]:
-        file = None
-        if facts["file"]:
-            file = media / facts["name"] / f"{facts['name']}.mkv"
-            file.parent.mkdir(parents=True)
-            shutil.copy(DEMO / facts["file"] / f"{facts['file']}.mkv", file)
-            os.utime(file, (1_700_000_000, 1_700_000_000))
-        source = Source(
-            facts["id"],
-            facts["path"],
-            [VIDEO, *facts["streams"]],
-            size=facts["size"],
-            ticks=facts["ticks"],
-            etag=facts["etag"],
-            file=file,
-            sidecars={name: text.encode() for name, text in facts["sidecars"].items()},
-            unlisted=set(facts["unlisted"]),
-        )
-        for name, text in zip(facts["late"], facts["late_content"], strict=True):
-            source.sidecars[name] = text.encode()
         item = FakeItem(
             facts["id"],
             fake.libraries[0].id,
             "Movie",
             facts["name"],
-            [source],
+            [_source(facts, media)],
             datetime.fromisoformat(facts["added"]),
             datetime.fromisoformat(facts["saved"]),
             facts["etag_salt"],
@@ -83,3 +65,27 @@ def add_films_7(fake: FakeJellyfin, media: Path) -> dict[str, FakeItem]:
         fake.add(item)
         items[item.name] = item
     return items
+
+
+def _source(facts: dict[str, Any], media: Path) -> Source:
+    late_sidecars = zip(facts["late"], facts["late_content"], strict=True)
+    return Source(
+        facts["id"],
+        facts["path"],
+        [VIDEO, *facts["streams"]],
+        size=facts["size"],
+        ticks=facts["ticks"],
+        etag=facts["etag"],
+        file=_media_file(media / facts["name"], facts["name"], facts["file"]) if facts["file"] else None,
+        sidecars={name: text.encode() for name, text in [*facts["sidecars"].items(), *late_sidecars]},
+        unlisted=set(facts["unlisted"]),
+    )
+
+
+def _media_file(folder: Path, name: str, demo_title: str) -> Path:
+    """Copy a demo clip, with the modification time that the state has."""
+    file = folder / f"{name}.mkv"
+    folder.mkdir(parents=True)
+    shutil.copy(DEMO / demo_title / f"{demo_title}.mkv", file)
+    os.utime(file, (1_700_000_000, 1_700_000_000))
+    return file
