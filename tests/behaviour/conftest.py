@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.jellyfin import FakeJellyfin, audio, film, new_id
-from tests.fakes.jellyfin.admin import User
+from tests.fakes.jellyfin.accounts import User
 from tests.fakes.jellyfin.server import MADE
 from tests.support.app import CERTIFICATE
 from tests.support.commands import ServerThread, StartServer

@@ -12,7 +12,7 @@ from fluxcaption.domain.units import ItemId
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeItem, FakeJellyfin, Fault, audio, new_id, text
-from tests.fakes.jellyfin.admin import User
+from tests.fakes.jellyfin.accounts import User
 from tests.support.app import HEARD
 from tests.support.deliveries import queue_upload
 from tests.support.libraries import add_demo_film, add_films, connected_app, own_name, server_with_app

@@ -13,7 +13,7 @@ from fluxcaption.settings import JellyfinConfig
 from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film
 from tests.support.app import READ, clip
 
-KINDS = {
+FILE_SYSTEMS = {
     "cloud": "fuse.rclone",
     "my films": "fuse.rclone",
     "nas": "nfs4",
@@ -26,7 +26,7 @@ KINDS = {
 def mounts(tmp_path: Path) -> Mounts:
     """Return a table of mounts below the test's folder."""
     lines = ["22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw"]
-    for number, (name, kind) in enumerate(KINDS.items(), 30):
+    for number, (name, kind) in enumerate(FILE_SYSTEMS.items(), 30):
         folder = tmp_path / name
         folder.mkdir(parents=True)
         escaped = str(folder).replace(" ", "\\040")
@@ -50,13 +50,13 @@ def mounts(tmp_path: Path) -> Mounts:
         ("nas/../Film.mkv", False),
     ],
 )
-def test_a_path_is_where_its_innermost_mount_is(
+def test_a_path_belongs_to_its_innermost_mount(
     path: str, expected: bool, mounts: Mounts, tmp_path: Path
 ) -> None:
     assert mounts.is_cloud(tmp_path / path) is expected
 
 
-def test_links_are_followed(mounts: Mounts, tmp_path: Path) -> None:
+def test_symbolic_links_are_followed(mounts: Mounts, tmp_path: Path) -> None:
     (tmp_path / "library").mkdir()
     (tmp_path / "library" / "Film.mkv").symlink_to(tmp_path / "cloud" / "a1b2.mkv")
     (tmp_path / "library" / "season").symlink_to(tmp_path / "cloud")
@@ -66,11 +66,11 @@ def test_links_are_followed(mounts: Mounts, tmp_path: Path) -> None:
     assert not mounts.is_cloud(tmp_path / "cloud" / "home" / "Film.mkv")
 
 
-def test_a_system_that_does_not_say_has_no_cloud(tmp_path: Path) -> None:
+def test_a_system_without_a_mount_table_has_no_cloud(tmp_path: Path) -> None:
     assert not Mounts(tmp_path / "nowhere").is_cloud(tmp_path)
 
 
-async def test_a_mapped_link_into_the_cloud_is_no_file_of_the_library(mounts: Mounts, tmp_path: Path) -> None:
+async def test_a_mapped_link_into_the_cloud_is_a_remote_source(mounts: Mounts, tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         made = [film(name, [audio()], library=fake.libraries[0].id) for name in ("Linked", "Plain")]
         fake.add(*made)
@@ -78,8 +78,8 @@ async def test_a_mapped_link_into_the_cloud_is_no_file_of_the_library(mounts: Mo
             (tmp_path / "local" / name).mkdir(parents=True)
         (tmp_path / "local" / "Linked" / "Linked.mkv").symlink_to(tmp_path / "cloud" / "a1b2.mkv")
         path_map = [{"server": "/media/movies", "local": tmp_path / "local"}]
-        wanted = JellyfinConfig.model_validate({"url": fake.url, "api_key": KEY, "path_map": path_map})
-        server = JellyfinServer(wanted, "1", write_sidecar, mounts=mounts)
+        config = JellyfinConfig.model_validate({"url": fake.url, "api_key": KEY, "path_map": path_map})
+        server = JellyfinServer(config, "1", write_sidecar, mounts=mounts)
         (library, *_) = await server.libraries()
         read = {item.name: item async for page in server.items(library) for item in page}
         assert {name: item.sources[0].is_remote for name, item in read.items()} == {
@@ -91,7 +91,9 @@ async def test_a_mapped_link_into_the_cloud_is_no_file_of_the_library(mounts: Mo
         await server.close()
 
 
-async def test_a_folder_with_links_into_the_cloud_leaves_them_alone(mounts: Mounts, tmp_path: Path) -> None:
+async def test_a_link_into_the_cloud_in_a_folder_library_is_a_remote_source(
+    mounts: Mounts, tmp_path: Path
+) -> None:
     media = clip(tmp_path / "library", READ)
     (tmp_path / "cloud" / "a1b2.mkv").write_bytes(media.read_bytes())
     (tmp_path / "library" / "Linked.mkv").symlink_to(tmp_path / "cloud" / "a1b2.mkv")

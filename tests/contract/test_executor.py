@@ -56,7 +56,7 @@ def test_a_result_answers_only_its_own_attempt() -> None:
     assert not answer(unit(1)).answers(unit(2))
 
 
-def test_a_block_put_twice_is_kept_until_both_uses_drop_it() -> None:
+def test_a_block_stored_twice_is_kept_until_it_is_dropped_twice() -> None:
     blocks = MemoryBlocks()
     first, second = blocks.put(SAMPLES), blocks.put(SAMPLES.copy())
     assert first == second

@@ -47,13 +47,13 @@ async def tree(root: Path, media: MediaFiles | None = None) -> AsyncIterator[Fol
 
 
 async def items_of(library: FolderTree) -> Sequence[Item]:
-    (only,) = await library.libraries()
-    return [item async for page in library.items(only) for item in page]
+    (folder,) = await library.libraries()
+    return [item async for page in library.items(folder) for item in page]
 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """Yield a folder that every user may write to, while the process runs without the rights of root."""
+    """Yield a folder that every user may write to, while the process runs without root privileges."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)
@@ -66,44 +66,44 @@ def open_folder() -> Iterator[Path]:
             os.seteuid(user)
 
 
-async def test_a_name_that_is_no_text_is_skipped_with_its_reason_and_the_others_are_made(
+async def test_a_file_name_that_is_not_unicode_is_skipped_with_its_reason(
     tmp_path: Path,
 ) -> None:
     clip(tmp_path / "media", READ)
     for name in (b"caf\xe9.mkv", b"caf\xe9.de.srt"):
         shutil.copy(CLIP, tmp_path / "media" / os.fsdecode(name))
-    wanted = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es"])
-    report = await run_once(wanted, print)
+    config = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es"])
+    report = await run_once(config, print)
     assert [(job.title, job.state) for job in report.finished] == [(READ, JobState.DONE)]
     async with tree(tmp_path / "media") as library:
-        odd = next(item for item in await items_of(library) if item.name != READ)
-    assert (odd.name, "rename it" in odd.broken) == ("caf�", True)
+        skipped = next(item for item in await items_of(library) if item.name != READ)
+    assert (skipped.name, "rename it" in skipped.broken) == ("caf�", True)
 
 
-async def test_a_sidecar_whose_name_is_no_text_covers_and_is_no_source(tmp_path: Path) -> None:
+async def test_a_sidecar_name_that_is_not_unicode_covers_and_is_no_source(tmp_path: Path) -> None:
     media = clip(tmp_path / "media", HEARD)
     (media.parent / (HEARD + os.fsdecode(b".caf\xe9.es.srt"))).write_text(CUE, encoding="utf-8")
-    wanted = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es", "en"])
-    report = await run_once(wanted, print)
+    config = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es", "en"])
+    report = await run_once(config, print)
     assert [(str(job.target), job.state) for job in report.finished] == [("en", JobState.DONE)]
 
 
-async def test_a_file_is_opened_once_for_its_tracks_and_forgotten_when_it_goes(tmp_path: Path) -> None:
+async def test_a_file_is_probed_once_until_it_disappears(tmp_path: Path) -> None:
     media = clip(tmp_path, READ)
     counting = CountingMedia()
     async with tree(tmp_path, counting) as library:
         await items_of(library)
         await items_of(library)
         assert counting.probed == [media.name]
-        away = tmp_path.parent / f"{tmp_path.name}-away.mkv"
-        media.rename(away)
+        moved = tmp_path.parent / f"{tmp_path.name}-moved.mkv"
+        media.rename(moved)
         assert await items_of(library) == []
-        away.rename(media)
+        moved.rename(media)
         await items_of(library)
     assert counting.probed == [media.name, media.name]
 
 
-async def test_what_a_sidecar_says_of_itself_is_read_as_of_a_server(tmp_path: Path) -> None:
+async def test_a_sidecar_name_is_read_as_a_server_reads_it(tmp_path: Path) -> None:
     media = clip(tmp_path, READ)
     for suffix in (
         "fluxcaption.zh-Hans.zh",
@@ -129,25 +129,25 @@ async def test_what_a_sidecar_says_of_itself_is_read_as_of_a_server(tmp_path: Pa
     assert (str(tracks["en.hin"].language), tracks["en.hin"].is_hearing_impaired) == ("en", True)
 
 
-@pytest.mark.parametrize("is_root", [True, False], ids=["the library itself", "a folder in it"])
-async def test_a_folder_that_cannot_be_read_is_named_and_its_films_are_not_taken_for_gone(
+@pytest.mark.parametrize("is_root", [True, False], ids=["the library itself", "a folder of the library"])
+async def test_an_unreadable_folder_is_reported_and_not_taken_for_empty(
     is_root: bool, open_folder: Path
 ) -> None:
-    inside = open_folder / "Films"
-    inside.mkdir()
+    films = open_folder / "Films"
+    films.mkdir()
     (open_folder / "lost+found").mkdir(0o000)
-    async with tree(inside if is_root else open_folder) as library:
+    async with tree(films if is_root else open_folder) as library:
         assert await items_of(library) == []
-        inside.chmod(0o000)
+        films.chmod(0o000)
         with pytest.raises(
             ServiceUnreachable,
-            match=f"{inside} gave no usable answer: Permission denied: can the daemon read the folder",
+            match=f"{films} gave no usable answer: Permission denied: can the daemon read the folder",
         ):
             await items_of(library)
-        inside.chmod(0o700)
+        films.chmod(0o700)
 
 
-async def test_a_pipe_that_is_called_like_a_film_is_no_film(tmp_path: Path) -> None:
+async def test_a_pipe_with_the_name_of_a_film_is_broken(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "Film.mkv")
     async with tree(tmp_path) as library:
         (item,) = await items_of(library)
@@ -158,7 +158,7 @@ async def test_a_pipe_that_is_called_like_a_film_is_no_film(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("length", [20, 244, 255])
-def test_a_name_as_long_as_the_file_system_takes_is_written(length: int, tmp_path: Path) -> None:
+def test_the_longest_possible_file_name_is_written(length: int, tmp_path: Path) -> None:
     target = tmp_path / ("a" * (length - 4) + ".srt")
     write_file(target, b"word")
     write_file(target, b"another")
@@ -166,32 +166,34 @@ def test_a_name_as_long_as_the_file_system_takes_is_written(length: int, tmp_pat
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_name_that_is_too_long_is_told_so(tmp_path: Path) -> None:
+def test_a_file_name_that_is_too_long_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NameTooLong):
         write_file(tmp_path / ("a" * 252 + ".srt"), b"word")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_crash_left_is_removed_and_what_is_being_written_stays(tmp_path: Path) -> None:
-    left, living, foreign = (tmp_path / f".fluxcaption-{'0' * 15}{number}.unfinished" for number in (1, 2, 3))
-    left.write_bytes(b"half")
-    foreign.symlink_to(tmp_path / "elsewhere")
-    with living.open("wb") as file:
+def test_unfinished_files_are_removed_except_those_being_written(tmp_path: Path) -> None:
+    unfinished, locked, symlink = (
+        tmp_path / f".fluxcaption-{'0' * 15}{number}.unfinished" for number in (1, 2, 3)
+    )
+    unfinished.write_bytes(b"half")
+    symlink.symlink_to(tmp_path / "elsewhere")
+    with locked.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         write_file(tmp_path / "Film.de.srt", b"word")
-        assert sorted(path.name for path in tmp_path.iterdir()) == [living.name, foreign.name, "Film.de.srt"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [locked.name, symlink.name, "Film.de.srt"]
 
 
-def test_a_folder_that_cannot_be_synced_takes_nothing_away(open_folder: Path) -> None:
-    inside = open_folder / "inside"
-    inside.mkdir(0o300)
-    write_file(inside / "Film.de.srt", b"word")
-    inside.chmod(0o700)
-    assert [path.name for path in inside.iterdir()] == ["Film.de.srt"]
+def test_a_file_is_kept_in_a_folder_that_cannot_be_synced(open_folder: Path) -> None:
+    folder = open_folder / "Films"
+    folder.mkdir(0o300)
+    write_file(folder / "Film.de.srt", b"word")
+    folder.chmod(0o700)
+    assert [path.name for path in folder.iterdir()] == ["Film.de.srt"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can create a file of another user")
-def test_a_sidecar_gets_the_rights_of_its_film_where_its_owner_may_not_be_changed(open_folder: Path) -> None:
+def test_a_sidecar_gets_the_mode_of_its_film_if_the_owner_cannot_change(open_folder: Path) -> None:
     media, sidecar = open_folder / "Film.mkv", open_folder / "Film.de.srt"
     sidecar.write_bytes(b"word")
     sidecar.chmod(0o600)

@@ -99,7 +99,7 @@ async def test_the_reply_to_the_batch_before_is_asked_again(fake: FakeOllama) ->
 
 
 async def test_a_sentence_that_is_refused_for_good_is_counted_and_the_rest_goes_on(fake: FakeOllama) -> None:
-    fake.words = lambda text: "" if "number 7 " in text else words(text)
+    fake.translate_text = lambda text: "" if "number 7 " in text else words(text)
     report, saved = await film(fake, TEXTS[:20])
     assert list(report.untranslated) == ["8"]
     assert len(saved) == 19

@@ -1,4 +1,4 @@
-"""Media for tests: the demo clips packed anew, longer or in another container, and clips of any sound."""
+"""Media files for tests: demo clips that are repeated or remuxed, and clips with given audio samples."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,8 +12,11 @@ import numpy.typing as npt
 RATE = 16_000
 
 
-def repeated(source: Path, target: Path, times: int, *, from_s: float = 0.0) -> Path:
-    """The sound of a clip several times after itself, copied packet by packet; the container is the target's suffix."""
+def repeated(source: Path, target: Path, times: int) -> Path:
+    """Write the audio track of a clip several times in a row, without encoding it again; return `target`.
+
+    The suffix of `target` selects the container.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(target), "w") as out:
         stream = None
@@ -33,7 +36,7 @@ def repeated(source: Path, target: Path, times: int, *, from_s: float = 0.0) -> 
                     packet.dts = packet.pts
                     packet.stream = stream
                     out.mux(packet)
-                # A codec may start before zero; times must only grow.
+                # The first packet can have a negative time; the gap keeps the times increasing.
                 shift += end + 40
     return target
 
@@ -48,7 +51,17 @@ def sound_clip(
     codec: str = "flac",
     then: tuple[float, npt.NDArray[np.float32]] | None = None,
 ) -> Path:
-    """A clip with one sound track for each (language, samples); `then` goes on with more sound whose time stamps jump by so many seconds."""
+    """Write a clip with one audio track for each pair of language and samples; return `path`.
+
+    Args:
+        path: File to write; its suffix selects the container.
+        tracks: Language and samples at `rate`, -1.0 to 1.0.
+        rate: Sample rate, in Hz.
+        layout: `mono` or `stereo`.
+        start_s: Time of the first sample.
+        codec: Audio encoder.
+        then: Jump of the time stamps in seconds, and the samples after the jump.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
         streams: list[Any] = []
@@ -59,8 +72,8 @@ def sound_clip(
             streams.append(stream)
         for stream, (_, samples) in zip(streams, tracks, strict=True):
             channels = 2 if layout == "stereo" else 1
-            jump_s, more = then or (0.0, samples[:0])
-            whole = np.concatenate([samples, more])
+            jump_s, continuation = then or (0.0, samples[:0])
+            whole = np.concatenate([samples, continuation])
             for at in range(0, len(whole), 4096):
                 jump = int(jump_s * rate) if at >= len(samples) else 0
                 piece = np.repeat((whole[None, at : at + 4096] * 32767).astype(np.int16), channels, axis=0)

@@ -1,4 +1,4 @@
-"""An Ollama over a real socket that translates from a table and can answer as badly as models do."""
+"""An Ollama server over a real socket, with a given translation function and the faults of real models."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def missing_one(answer: dict[str, dict[str, str]]) -> str:
 
 
 def shifted(answer: dict[str, dict[str, str]]) -> str:
-    """Every translation under the next id: the fault that throws a whole film out of step."""
+    """Answer each translation under the next id."""
     texts = [entry["text"] for entry in answer.values()]
     return json.dumps(
         {
@@ -34,7 +34,7 @@ def shifted(answer: dict[str, dict[str, str]]) -> str:
 
 
 def shifted_from_the_middle(answer: dict[str, dict[str, str]]) -> str:
-    """Two sentences became one, and what follows moved up."""
+    """Answer the translations of the second half under the id before."""
     texts = [entry["text"] for entry in answer.values()]
     at = len(texts) // 2
     moved = [*texts[:at], *texts[at + 1 :], texts[at]]
@@ -44,7 +44,7 @@ def shifted_from_the_middle(answer: dict[str, dict[str, str]]) -> str:
 
 
 def backwards(answer: dict[str, dict[str, str]]) -> str:
-    """The translations in reverse order."""
+    """Answer the translations in reverse order."""
     texts = [entry["text"] for entry in answer.values()][::-1]
     return json.dumps(
         {name: {**entry, "text": text} for (name, entry), text in zip(answer.items(), texts, strict=True)}
@@ -52,7 +52,7 @@ def backwards(answer: dict[str, dict[str, str]]) -> str:
 
 
 def shifted_whole(answer: dict[str, dict[str, str]]) -> str:
-    """Echo and translation under the next id."""
+    """Answer echo and translation under the next id."""
     entries = list(answer.values())
     return json.dumps(dict(zip(answer, entries[1:] + entries[:1], strict=True)))
 
@@ -74,10 +74,18 @@ def refusing(answer: dict[str, dict[str, str]]) -> str:
 
 
 class FakeOllama:
-    """POST /api/chat, streamed in pieces; `faults` are taken one for each request."""
+    """The route `POST /api/chat`, answered as a stream.
 
-    def __init__(self, words: Callable[[str], str], model: str = "tiny") -> None:
-        self.words = words
+    Attributes:
+        translate_text: Translation of one sentence.
+        model: The only model that is present.
+        faults: Faults of the next requests, one for each: a changed answer, an error status, `html`,
+            `hang up`, or `previous batch` for the answer to the request before; None for no fault.
+        requests: Bodies of the requests.
+    """
+
+    def __init__(self, translate_text: Callable[[str], str], model: str = "tiny") -> None:
+        self.translate_text = translate_text
         self.model = model
         self.faults: list[Fault | int | str | None] = []
         self.requests: list[dict[str, Any]] = []
@@ -110,7 +118,7 @@ class FakeOllama:
         if fault == "html":
             return web.Response(text="<html>nginx</html>", content_type="text/html")
         texts = json.loads(body["messages"][-1]["content"])
-        answer = {name: {"source": text, "text": self.words(text)} for name, text in texts.items()}
+        answer = {name: {"source": text, "text": self.translate_text(text)} for name, text in texts.items()}
         reply = fault(answer) if callable(fault) else json.dumps(answer, ensure_ascii=False)
         if fault == "previous batch":
             reply = self._last_reply

@@ -1,4 +1,7 @@
-"""Checks exchanges of the fake server against Jellyfin's own OpenAPI documents: path, query, body, status, media type and every field of the answer."""
+"""Checks of the fake server's exchanges against Jellyfin's own OpenAPI documents.
+
+Checked are path, query, body, status, media type and every field of the answer.
+"""
 
 import json
 import os
@@ -25,19 +28,19 @@ needs_contract = pytest.mark.skipif(
     reason="recorded exchanges of real servers are not beside this checkout (set JELLYFIN_CONTRACT)",
 )
 
-TEXT = "Error processing request."
+ERROR_TEXT = "Error processing request."
 
-HIDDEN = {
+UNDOCUMENTED_ROUTES = {
     "GET /health": "J5: a route that the documents do not list",
 }
-STATUSES = {
+UNDOCUMENTED_STATUSES = {
     ("GET /Items/{itemId}", 400): "J3: with a key and no user",
-    ("GET /Items", 400): "J4: a value that is none of its parameter's",
+    ("GET /Items", 400): "J4: a value that its parameter does not allow",
     ("POST /Items/{itemId}/Refresh", 400): "J4: a bad id in the route",
     (
         "POST /Videos/{itemId}/Subtitles",
         400,
-    ): "J29: a missing field, a format or a language that is not taken",
+    ): "J29: a missing field, or a refused format or language",
     ("DELETE /Videos/{itemId}/Subtitles/{index}", 400): "J38: an index of no external subtitle",
     (
         "GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}",
@@ -53,42 +56,42 @@ STATUSES = {
     ("HEAD /Videos/{itemId}/stream", 206): "J28: a range of the static stream",
     ("HEAD /Videos/{itemId}/stream", 404): "J28: an unknown id",
     ("HEAD /Videos/{itemId}/stream", 416): "J28: a range past the end",
-    ("POST /Users/AuthenticateByName", 401): "J2: a wrong password, as J4 says it",
+    ("POST /Users/AuthenticateByName", 401): "J2 and J4: a wrong password",
     ("POST /ScheduledTasks/{taskId}/Triggers", 404): "J4: an unknown task",
 }
-"""Statuses of a route that its document does not name, each with its fact in notes/jellyfin-server.md."""
+"""Statuses of a route that the documents do not name, each with its fact in notes/jellyfin-server.md."""
 
-ANYWHERE = {
+COMMON_STATUSES = {
     302: ("J4: a wrong base path", {""}),
     401: ("J4: no body", {""}),
     403: ("J4: no body", {""}),
-    500: ("J4: whatever the server did not foresee", {"text/plain"}),
-    413: ("J6: a proxy before the server, for what is too large for it", {"text/html", "text/plain"}),
-    502: ("J6: a proxy before a server that is away", {"text/html", "text/plain"}),
-    503: ("J5: start-up pages; J4: an address that is not let in", {"text/html", ""}),
+    500: ("J4: an unexpected error", {"text/plain"}),
+    413: ("J6: a proxy in front of the server, for a body that is too large", {"text/html", "text/plain"}),
+    502: ("J6: a proxy in front of a stopped server", {"text/html", "text/plain"}),
+    503: ("J5: start pages; J4: a refused address", {"text/html", ""}),
 }
-"""Statuses that every route may answer with, and the media types they come in."""
+"""Statuses that every route can answer, each with its fact and the media types of the answer."""
 
-BODIES = {
+UNDOCUMENTED_BODIES = {
     ("GET /System/Ping", 200): "J5: documented as text, answered as a JSON string",
     ("POST /Users/Configuration", 403): "J4: a JSON string where the document has a problem",
     (
         "GET /Plugins/{pluginId}/Configuration",
         200,
-    ): "J44: the members of a plugin's configuration are its own",
+    ): "J44: the fields of a configuration depend on the plugin",
     (
         "GET /System/Info/Public",
         200,
-    ): "J5: the set-up server of 10.11 and later spells its keys in another way (checked only where it does not)",
+    ): "J5: a starting server has keys in another case; other answers are checked",
     (
         "GET /Videos/{itemId}/{mediaSourceId}/Subtitles/{index}/Stream.{format}",
         200,
     ): "J24: the media type is the track's, not text/*",
 }
-"""Answers whose body is another than its document says."""
+"""Answers whose body differs from the documents."""
 
-EVERYWHERE = {"apikey": "J1: the key as a query parameter of any route"}
-"""Query parameters that no document names."""
+UNDOCUMENTED_QUERY = {"apikey": "J1: the key as a query parameter of any route"}
+"""Query parameters of every route that the documents do not name."""
 
 
 @lru_cache(maxsize=3)
@@ -98,9 +101,9 @@ def document(version: str) -> dict[str, Any]:
 
 
 def violations(exchange: Exchange, version: str) -> list[str]:
-    """What an exchange does that the document of that version does not allow."""
+    """Return the differences between an exchange and the document of a version."""
     name = f"{exchange.method} {exchange.route}"
-    if name in HIDDEN:
+    if name in UNDOCUMENTED_ROUTES:
         return []
     operation, path = _operation(version, exchange.method, exchange.route)
     if operation is None:
@@ -123,7 +126,7 @@ def _parameters(exchange: Exchange, operation: Mapping[str, Any], path: str, ver
             yield from (
                 f"query {name}: {problem}" for problem in _scalar(value, places[name]["schema"], version)
             )
-        elif name not in EVERYWHERE:
+        elif name not in UNDOCUMENTED_QUERY:
             yield f"unknown query {name}"
     yield from (
         f"query {name} is required"
@@ -163,14 +166,14 @@ def _body(exchange: Exchange, operation: Mapping[str, Any], version: str) -> Ite
 
 def _answer(exchange: Exchange, name: str, operation: Mapping[str, Any], version: str) -> Iterator[str]:
     documented = operation["responses"].get(str(exchange.status))
-    if (name, exchange.status) in STATUSES:
+    if (name, exchange.status) in UNDOCUMENTED_STATUSES:
         return
-    if (name, exchange.status) in BODIES and documented is not None:
+    if (name, exchange.status) in UNDOCUMENTED_BODIES and documented is not None:
         if name != "GET /System/Info/Public" or b'"version"' in exchange.answer:
             return
-    elif exchange.status in ANYWHERE:
-        if exchange.content_type not in ANYWHERE[exchange.status][1] or (
-            exchange.status == 500 and exchange.answer.decode() != TEXT and exchange.answer
+    elif exchange.status in COMMON_STATUSES:
+        if exchange.content_type not in COMMON_STATUSES[exchange.status][1] or (
+            exchange.status == 500 and exchange.answer.decode() != ERROR_TEXT and exchange.answer
         ):
             yield f"an answer of {exchange.content_type}"
         return
@@ -195,11 +198,11 @@ def _answer(exchange: Exchange, name: str, operation: Mapping[str, Any], version
         )
 
 
-# -- values ---------------------------------------------------------------------------------------------------------
+# Values
 
 
 def _scalar(text: str, schema: Mapping[str, Any], version: str) -> list[str]:
-    """A value as it stands in a path or query; a list is divided by commas."""
+    """Return the problems of a value in a path or query; commas separate the values of a list."""
     value: Any = text
     kind = schema.get("type")
     if kind == "array":
@@ -222,18 +225,21 @@ def _json(content: bytes, version: str, schema: Mapping[str, Any]) -> list[str]:
 
 
 def _outline(value: Any) -> Any:
-    """The same for a schema but smaller: text that is no word, id or date is all one, and of like members of a list one is kept."""
+    """Return a smaller value with the same validity, so that the results of the checks can be cached.
+
+    Ids, dates and other text become one example each, and equal members of a list become one.
+    """
     if isinstance(value, dict):
         return {name: _outline(part) for name, part in value.items()}
     if isinstance(value, list):
         parts = [_outline(part) for part in value]
         return list({json.dumps(part, sort_keys=True): part for part in parts}.values())
     if isinstance(value, str):
-        return next((stands_for for pattern, stands_for in _ALIKE if pattern.fullmatch(value)), value)
+        return next((example for pattern, example in _EXAMPLES if pattern.fullmatch(value)), value)
     return 1 if type(value) is int and abs(value) < 2**31 else value
 
 
-_ALIKE = [
+_EXAMPLES = [
     (re.compile(r"[0-9a-f]{32}"), "0" * 32),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?Z"), "2026-01-01T00:00:00Z"),
     (re.compile(r".*[^A-Za-z0-9].*", re.DOTALL), "some text"),
@@ -263,7 +269,7 @@ def _format(name: str, is_right: Callable[[Any], bool]) -> None:
     FORMATS.checks(name)(is_right)
 
 
-# Ids are sent and answered as 32 hex digits or dashed (J15).
+# Requests and answers have ids with or without dashes (J15).
 _format(
     "uuid",
     lambda value: (
@@ -293,20 +299,20 @@ def _operation(version: str, method: str, route: str) -> tuple[dict[str, Any] | 
 
 
 def _is_below_another_base(exchange: Exchange, version: str) -> bool:
-    """A request below a wrong base path, which the server sends away (J4)."""
-    inside = "/" + exchange.path.lstrip("/").partition("/")[2]
-    return exchange.status in {302, 404} and _operation(version, exchange.method, inside)[0] is not None
+    """Return True for a documented route below a wrong base path, which the server redirects (J4)."""
+    path = "/" + exchange.path.lstrip("/").partition("/")[2]
+    return exchange.status in {302, 404} and _operation(version, exchange.method, path)[0] is not None
 
 
 def _nullable(value: Any) -> Any:
-    """OpenAPI 3.0's `nullable` as JSON Schema knows it."""
+    """Return a schema with OpenAPI 3.0's `nullable` expressed in JSON Schema."""
     if isinstance(value, list):
         return [_nullable(part) for part in value]
     if not isinstance(value, dict):
         return value
-    clean = {
+    converted = {
         name: _nullable(part) for name, part in value.items() if name not in {"nullable", "discriminator"}
     }
     if value.get("nullable") and "$ref" not in value:
-        return {"anyOf": [clean, {"type": "null"}]}
-    return clean
+        return {"anyOf": [converted, {"type": "null"}]}
+    return converted

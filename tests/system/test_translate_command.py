@@ -62,7 +62,7 @@ async def test_the_language_is_read_from_the_name_as_servers_read_it(
 async def test_a_file_whose_sentences_were_not_translated_is_not_written(
     fake: FakeOllama, tmp_path: Path
 ) -> None:
-    fake.words = lambda text: ""
+    fake.translate_text = lambda text: ""
     (tmp_path / "Film.en.srt").write_text(TEXT)
     code, out, err = await translate(tmp_path / "Film.en.srt", fake)
     assert (code, out) == (1, "")

@@ -1,6 +1,6 @@
-"""`python -m tests.fakes.jellyfin --items 100000 --port 0`: the fake alone, for benchmarks; prints its address.
+"""The fake server as a process, for benchmarks: `python -m tests.fakes.jellyfin --items 100000 --port 0`.
 
-Its administrator is `root`, its viewer `viewer`, both with the password `x`.
+It prints its address. The accounts are `root`, an administrator, and `viewer`, both with the password `x`.
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""The rooms of a server beside its library: sessions, tasks, users, keys, plugins, the webhook plugin, start-up (notes/jellyfin-server.md J1, J22, J40 to J47)."""
+"""Administration of the fake server: sessions, tasks, accounts, keys, plugins, webhooks and start-up.
+
+Facts: notes/jellyfin-server.md J1, J22 and J40 to J47.
+"""
 
 import asyncio
 import base64
@@ -12,8 +15,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.fakes.jellyfin.accounts import User
 from tests.fakes.jellyfin.answers import answer_json, answer_text, guid, not_found, parameter
-from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
+from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, new_id
 from tests.fakes.jellyfin.names import Version
 
 WEBHOOK = "71552a5a5c5c4350a2aeebe451a30173"
@@ -22,7 +26,6 @@ TASKS = {
     "WebhookItemAdded": "daa0fb9aa8c102dfc72aebe621c4de22",
     "WebhookItemDeleted": new_id("deleted"),
 }
-NEVER = "0001-01-01T00:00:00.0000000Z"
 EMPTY_WEBHOOK: dict[str, Any] = {"ServerUrl": ""} | {
     f"{name}Options": []
     for name in (
@@ -41,59 +44,16 @@ Handler = Callable[[web.Request], Any]
 
 
 @dataclass
-class User:
-    """Somebody with an account."""
-
-    name: str
-    id: str
-    password: str = "x"
-    is_admin: bool = False
-    mode: str = "Default"
-    languages: str = ""
-    audio: str = ""
-    may_be_changed: bool = True
-
-    def dto(self) -> dict[str, Any]:
-        return {
-            "Name": self.name,
-            "ServerId": SERVER_ID,
-            "Id": self.id,
-            "HasPassword": True,
-            "HasConfiguredPassword": True,
-            "HasConfiguredEasyPassword": False,
-            "EnableAutoLogin": False,
-            "Configuration": {
-                "PlayDefaultAudioTrack": True,
-                "SubtitleLanguagePreference": self.languages,
-                **({"AudioLanguagePreference": self.audio} if self.audio else {}),
-                "DisplayMissingEpisodes": False,
-                "GroupedFolders": [],
-                "SubtitleMode": self.mode,
-                "DisplayCollectionsView": False,
-                "EnableLocalPassword": False,
-                "OrderedViews": [],
-                "LatestItemsExcludes": [],
-                "MyMediaExcludes": [],
-                "HidePlayedInLatest": True,
-                "RememberAudioSelections": True,
-                "RememberSubtitleSelections": True,
-                "EnableNextEpisodeAutoPlay": True,
-            },
-            "Policy": {
-                "IsAdministrator": self.is_admin,
-                "AuthenticationProviderId": "Default",
-                "PasswordResetProviderId": "Default",
-            },
-        }
-
-
-@dataclass
 class Task:
-    """A scheduled task; never completed as long as it has no end.
+    """A scheduled task.
 
     Attributes:
-        is_armed: Whether its timer goes by its interval; one that was set before any run was completed waits an hour (notes/jellyfin-server.md J42).
-        takes_s: How long a run takes.
+        ended: End of the last completed run; None before the first one.
+        triggers: The task's schedule, as the server answers it.
+        is_armed: True if the triggers were set after a completed run. Triggers that were set before any run
+            start the task only after an hour (notes/jellyfin-server.md J42).
+        kicks: Number of starts by request.
+        takes_s: Duration of a run.
     """
 
     key: str
@@ -111,64 +71,22 @@ class Task:
         self.state, self.started, self.ended = "Idle", now, now
 
 
-def select_audio(streams: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The sound that plays by itself for a user without a wish: the default one, else the first."""
-    sounds = [stream for stream in streams if stream["Type"] == "Audio"]
-    return next((stream for stream in sounds if stream.get("IsDefault")), sounds[0] if sounds else None)
-
-
-def select_subtitle(user: User, streams: list[dict[str, Any]], version: Version) -> int | None:
-    """The track that plays by itself for a user (notes/jellyfin-server.md J22)."""
-    subtitles = [stream for stream in streams if stream["Type"] == "Subtitle"]
-    audio = select_audio(streams) or {}
-    wanted = [language for language in user.languages.split(",") if language]
-
-    def is_wanted(stream: dict[str, Any]) -> bool:
-        return stream.get("Language") in wanted
-
-    chosen: dict[str, Any] | None = None
-    if user.mode == "Default":
-        candidates = [
-            stream
-            for stream in subtitles
-            if stream.get("IsExternal") or stream.get("IsDefault") or stream.get("IsForced")
-        ]
-        candidates.sort(
-            key=lambda stream: (
-                not stream.get("IsExternal"),
-                not stream.get("IsDefault"),
-                not is_wanted(stream),
-            )
-        )
-        chosen = candidates[0] if candidates else None
-    elif user.mode == "Smart":
-        if audio.get("Language") in wanted:
-            chosen = next(
-                (stream for stream in subtitles if stream.get("IsForced") and is_wanted(stream)), None
-            )
-        else:
-            chosen = next((stream for stream in subtitles if is_wanted(stream)), None)
-    elif user.mode == "Always":
-        chosen = next(
-            (stream for stream in subtitles if is_wanted(stream) and not stream.get("IsForced")), None
-        )
-        if chosen is None and version < (10, 11, 0):
-            chosen = next((stream for stream in subtitles if stream.get("IsExternal")), None)
-        chosen = chosen or next((stream for stream in subtitles if stream.get("IsForced")), None)
-    elif user.mode == "OnlyForced":
-        chosen = next(
-            (
-                stream
-                for stream in subtitles
-                if stream.get("IsForced") and (is_wanted(stream) or not stream.get("Language"))
-            ),
-            None,
-        )
-    return chosen["Index"] if chosen else None
-
-
 class AdminRoutes:
-    """Mixed into the server; `now` may be replaced by a test's clock."""
+    """Routes of the administration, a base class of the server.
+
+    Attributes:
+        now: Current time; a test may replace it by its clock.
+        people: Accounts by id.
+        playing: Items of the current sessions by id, with the time of their last report; None for now.
+        activity: Rows of the activity log, newest first.
+        offered: Versions of the webhook plugin in the repository, oldest first.
+        installation_fails: Reason for which installations end with 500 (J45); empty if they succeed.
+        webhook_is_loaded: False between the activation of the plugin and the next start of the server.
+        webhook: Configuration of the webhook plugin.
+        is_starting: True while the server answers with its start page.
+        news: Items added or deleted since the last run of the webhook plugin's task, with the event's name.
+        box_sets: Item ids by id of the collection.
+    """
 
     version_text: str
     key: str
@@ -195,7 +113,6 @@ class AdminRoutes:
         ]
         self.offered: list[str] = ["17.0.0.0", "18.0.0.0", "21.0.0.0"]
         self.installation_fails = ""
-        """Why the next installations end with 500 (notes/jellyfin-server.md J45); empty: they do not."""
         self.webhook_is_loaded = True
         self.webhook: dict[str, Any] = json.loads(json.dumps(EMPTY_WEBHOOK))
         self.is_starting = False
@@ -232,23 +149,27 @@ class AdminRoutes:
             ("POST", "/System/Restart", self._restart),
         ]
 
-    # -- what a test does to the server -----------------------------------------------------------------------------
+    # Actions of a test
 
     def somebody_plays(self, item: FakeItem) -> None:
-        """A session with that item on, until `stops`."""
+        """Open a session that plays the item, until `stops`."""
         self.playing[item.id] = None
-        self._log_play("VideoPlayback", item.id)
+        self._log("VideoPlayback", ItemId=item.id)
 
     def stops(self, item: FakeItem) -> None:
         self.playing.pop(item.id, None)
-        self._log_play("VideoPlaybackStopped", item.id)
+        self._log("VideoPlaybackStopped", ItemId=item.id)
 
     def begin_library_scan(self) -> None:
         task = self.tasks["RefreshLibrary"]
         task.state, task.started = "Running", self.now()
 
     def end_library_scan(self, *, drops: float = 0.0) -> int:
-        """The scan ends; with `drops`, that share of the tracks that came during it is listed no more until a refresh (notes/jellyfin-server.md J37)."""
+        """End the library scan. Return the number of tracks that it dropped.
+
+        Args:
+            drops: Share of FluxCaption's tracks, 0 to 1, that are not listed until a refresh (J37).
+        """
         task = self.tasks["RefreshLibrary"]
         task.state, task.ended = "Idle", self.now()
         dropped = 0
@@ -277,21 +198,18 @@ class AdminRoutes:
             }
         )
 
-    def _log_play(self, kind: str, item_id: str) -> None:
-        self._log(kind, ItemId=item_id)
-
-    def _log(self, kind: str, **more: str) -> None:
+    def _log(self, kind: str, **fields: str) -> None:
         entry = {
             "Id": len(self.activity) + 1,
             "Name": kind,
             "Type": kind,
-            "Date": spell(self.now()),
+            "Date": format_time(self.now()),
             "UserId": "0" * 32,
             "Severity": "Information",
         }
-        self.activity.insert(0, entry | more)
+        self.activity.insert(0, entry | fields)
 
-    # -- sessions ---------------------------------------------------------------------------------------------------
+    # Sessions
 
     async def _sessions(self, request: web.Request) -> web.Response:
         refused = self._guard(request)
@@ -302,7 +220,7 @@ class AdminRoutes:
             item = self.items.get(item_id)
             if item is None:
                 continue
-            now = spell(last or self.now())
+            now = format_time(last or self.now())
             rows.append(
                 {
                     "PlayState": {
@@ -375,7 +293,7 @@ class AdminRoutes:
         ]
         return answer_json({"Items": rows, "TotalRecordCount": len(rows), "StartIndex": 0})
 
-    # -- tasks ------------------------------------------------------------------------------------------------------
+    # Tasks
 
     async def _task_list(self, request: web.Request) -> web.Response:
         refused = self._guard(request, needs_admin=True)
@@ -397,8 +315,8 @@ class AdminRoutes:
             }
             if task.ended is not None:
                 row["LastExecutionResult"] = {
-                    "StartTimeUtc": spell(task.started or task.ended),
-                    "EndTimeUtc": spell(task.ended),
+                    "StartTimeUtc": format_time(task.started or task.ended),
+                    "EndTimeUtc": format_time(task.ended),
                     "Status": "Completed",
                     "Name": key,
                     "Key": key,
@@ -413,10 +331,7 @@ class AdminRoutes:
         refused = self._guard(request, needs_admin=True)
         if refused is not None:
             return refused
-        task = next(
-            (task for key, task in self.tasks.items() if TASKS[key] == guid(request.match_info["taskId"])),
-            None,
-        )
+        task = self._requested_task(request)
         if task is None:
             return not_found()
         task.kicks += 1
@@ -429,20 +344,21 @@ class AdminRoutes:
             asyncio.get_running_loop().call_later(task.takes_s, lambda: task.complete(self.now()))
         return web.Response(status=204)
 
+    def _requested_task(self, request: web.Request) -> Task | None:
+        task_id = guid(request.match_info["taskId"])
+        return next((task for key, task in self.tasks.items() if TASKS[key] == task_id), None)
+
     async def _task_triggers(self, request: web.Request) -> web.Response:
         refused = self._guard(request, needs_admin=True)
         if refused is not None:
             return refused
-        task = next(
-            (task for key, task in self.tasks.items() if TASKS[key] == guid(request.match_info["taskId"])),
-            None,
-        )
+        task = self._requested_task(request)
         if task is None:
             return not_found()
         task.triggers, task.is_armed = json.loads(await request.read()), task.ended is not None
         return web.Response(status=204)
 
-    # -- people and keys --------------------------------------------------------------------------------------------
+    # Accounts and keys
 
     async def _user_list(self, request: web.Request) -> web.Response:
         return self._guard(request) or answer_json([user.dto() for user in self.people.values()])
@@ -501,15 +417,15 @@ class AdminRoutes:
                 "AccessToken": token,
                 "AppName": request.query["app"],
                 "IsActive": True,
-                "DateCreated": spell(self.now()),
-                "DateLastActivity": spell(self.now()),
+                "DateCreated": format_time(self.now()),
+                "DateLastActivity": format_time(self.now()),
                 "UserId": "0" * 32,
             }
         )
         self.users.add(token)
         return web.Response(status=204)
 
-    # -- plugins ----------------------------------------------------------------------------------------------------
+    # Plugins
 
     @property
     def _webhook_is_active(self) -> bool:
@@ -535,7 +451,7 @@ class AdminRoutes:
         if guid(request.match_info["pluginId"]) != WEBHOOK or not self._webhook_is_active:
             return not_found()
         body = json.loads(await request.read())
-        # A wrongly cased key is dropped without a word (notes/jellyfin-server.md J44).
+        # The server ignores keys in another case (notes/jellyfin-server.md J44).
         self.webhook = {name: body.get(name, default) for name, default in EMPTY_WEBHOOK.items()}
         return web.Response(status=204)
 
@@ -549,7 +465,7 @@ class AdminRoutes:
         )
         if plugin is None:
             return not_found()
-        # Called active at once, though it is loaded by the next start.
+        # The server answers Active at once; the plugin is loaded by the next start.
         plugin["Status"], self.webhook_is_loaded = "Active", False
         return web.Response(status=204)
 
@@ -618,10 +534,10 @@ class AdminRoutes:
         asyncio.get_running_loop().call_later(0.3, ready)
         return web.Response(status=204)
 
-    # -- webhooks ---------------------------------------------------------------------------------------------------
+    # Webhooks
 
     async def deliver(self, kind: str, values: dict[str, Any]) -> None:
-        """Send an event to every destination that wants it: once, and never again (notes/jellyfin-server.md J41)."""
+        """Send an event once to each destination that is configured for it (notes/jellyfin-server.md J41)."""
         payload = {
             "ServerId": SERVER_ID,
             "ServerName": "fake",
@@ -657,7 +573,7 @@ class AdminRoutes:
 
 
 def starting_page(request: web.Request, version: Version, version_text: str) -> web.Response | None:
-    """What a server that is starting answers; None for what it answers as usual (notes/jellyfin-server.md J5)."""
+    """Return the answer of a starting server (J5); None if the route answers as usual."""
     path = request.path.lower()
     if path.endswith("/health"):
         return None
@@ -672,29 +588,26 @@ def starting_page(request: web.Request, version: Version, version_text: str) -> 
                 "startupWizardCompleted": False,
             }
         )
-    return starting(version)
+    return unavailable(version)
 
 
-def starting(version: Version) -> web.Response:
+def unavailable(version: Version) -> web.Response:
     headers = {"Retry-After": "005"} if version >= (10, 11, 0) else {}
     return web.Response(status=503, text="<html>starting</html>", content_type="text/html", headers=headers)
 
 
-def spell(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
 
 
 __all__ = [
-    "NEVER",
     "TASKS",
     "WEBHOOK",
     "AdminRoutes",
-    "Source",
     "Task",
     "User",
     "answer_text",
-    "select_subtitle",
-    "spell",
-    "starting",
+    "format_time",
     "starting_page",
+    "unavailable",
 ]

@@ -1,4 +1,4 @@
-"""How the fake spells its answers."""
+"""Answers and ids in the form that the server uses."""
 
 import json
 import re
@@ -10,13 +10,13 @@ HEX = re.compile(r"[0-9a-f]{32}")
 
 
 def parameter(text: str, name: str = "Token") -> str | None:
-    """One parameter of an authorization header."""
+    """Return one parameter of an authorization header."""
     match = re.search(rf'(?:^|[,\s]){name}="?([^",]*)"?', text)
     return match[1] if match else None
 
 
 def guid(text: str) -> str | None:
-    """An id in either spelling, as 32 hex digits."""
+    """Return an id with or without dashes as 32 hex digits; None if it is no id."""
     plain = text.replace("-", "").lower()
     return plain if HEX.fullmatch(plain) else None
 

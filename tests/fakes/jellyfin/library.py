@@ -1,4 +1,4 @@
-"""What a fake server holds: items, their versions, streams and sidecars."""
+"""Items of the fake server with their media sources, streams and sidecars."""
 
 import hashlib
 import itertools
@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.jellyfin.names import Version, on_read, read_name
+from tests.fakes.jellyfin.names import Version, code_on_read, read_name
 
 SERVER_ID = "81ea6ae80e18429d96f4f383a4d5c813"
-ASKED_FOR = frozenset(
+OPTIONAL_FIELDS = frozenset(
     {
         "Path",
         "MediaSources",
@@ -26,18 +26,18 @@ ASKED_FOR = frozenset(
         "ParentId",
     }
 )
-"""Fields that come only when asked for."""
+"""Fields of an item that an answer has only if the query names them."""
 
 _serial = itertools.count(1)
 
 
 def new_id(text: str) -> str:
-    """An id as the server makes them: a hash of type and path."""
+    """Return an id like the server's: the hash of type and path."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def audio(language: str | None = "eng", **more: Any) -> dict[str, Any]:
-    """An embedded sound stream."""
+def audio(language: str | None = "eng", **fields: Any) -> dict[str, Any]:
+    """Return an embedded audio stream."""
     return {
         "Type": "Audio",
         "Codec": "opus",
@@ -47,12 +47,12 @@ def audio(language: str | None = "eng", **more: Any) -> dict[str, Any]:
         "IsExternal": False,
         "Channels": 1,
         **({"Language": language} if language else {}),
-        **more,
+        **fields,
     }
 
 
-def text(language: str | None = "eng", codec: str = "subrip", **more: Any) -> dict[str, Any]:
-    """An embedded text stream."""
+def text(language: str | None = "eng", codec: str = "subrip", **fields: Any) -> dict[str, Any]:
+    """Return an embedded text stream."""
     return {
         "Type": "Subtitle",
         "Codec": codec,
@@ -61,7 +61,7 @@ def text(language: str | None = "eng", codec: str = "subrip", **more: Any) -> di
         "IsHearingImpaired": False,
         "IsExternal": False,
         **({"Language": language} if language else {}),
-        **more,
+        **fields,
     }
 
 
@@ -81,14 +81,27 @@ PUNCTUATION = " _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$"
 
 
 def culture_order(name: str) -> tuple[list[tuple[int, str]], str]:
-    """How a server sorts paths: signs, then digits, then letters, case last (notes/jellyfin-server.md J19)."""
-    ranks = [(PUNCTUATION.find(sign), sign) if sign in PUNCTUATION else (100, sign) for sign in name.lower()]
+    """Return the sort key of a path: punctuation, digits, letters, then case (J19)."""
+    ranks = [
+        (PUNCTUATION.find(character) if character in PUNCTUATION else 100, character)
+        for character in name.lower()
+    ]
     return ranks, name.swapcase()
 
 
 @dataclass
 class Source:
-    """One version of an item."""
+    """One media source: a file or version of an item.
+
+    Attributes:
+        size: Size of the media file, in bytes.
+        ticks: Duration, in units of 100 ns.
+        file: The real media file; None for a source without bytes.
+        sidecars: Content by file name.
+        unlisted: Names of sidecars that exist and are not listed until a refresh (J37).
+        in_metadata: Names of sidecars in the server's metadata folder instead of the media folder (J31).
+        extra: Fields of the answer that replace the computed ones.
+    """
 
     id: str
     path: str
@@ -100,7 +113,6 @@ class Source:
     sidecars: dict[str, bytes] = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)
     in_metadata: set[str] = field(default_factory=set)
-    """Sidecars that lie in the server's metadata folder instead of beside the media (notes/jellyfin-server.md J31)."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -112,20 +124,23 @@ class Source:
         return self.path.rsplit("/", 1)[0]
 
     def look_at_disk(self) -> None:
-        """Take sidecars as they lie beside a real file."""
+        """Replace the sidecars by the files in the folder of the real media file."""
         if self.file is None:
             return
         self.sidecars = {
-            name.name: name.read_bytes()
-            for name in sorted(self.file.parent.iterdir())
-            if name != self.file
-            and name.name.startswith(self.stem + ".")
-            and not name.name.startswith(".")
-            and name.stat().st_size
+            path.name: path.read_bytes()
+            for path in sorted(self.file.parent.iterdir())
+            if path != self.file
+            and path.name.startswith(self.stem + ".")
+            and not path.name.startswith(".")
+            and path.stat().st_size
         }
 
     def all_streams(self, version: Version) -> list[dict[str, Any]]:
-        """External tracks first, then the embedded ones, numbered by position; what the library hides leaves holes (notes/jellyfin-server.md J18)."""
+        """Return the external tracks, then the embedded streams, numbered by position.
+
+        A stream that the library hides leaves a hole in the numbers (notes/jellyfin-server.md J18).
+        """
         streams = []
         for name in sorted(self.sidecars, key=lambda name: (name in self.in_metadata, culture_order(name))):
             if name in self.unlisted:
@@ -150,7 +165,7 @@ class Source:
         streams += [dict(stream) for stream in self.streams]
         for index, stream in enumerate(streams):
             stream["Index"] = index
-            stream["Language"] = on_read(stream.get("Language"), version)
+            stream["Language"] = code_on_read(stream.get("Language"), version)
             is_text = stream["Type"] == "Subtitle" and not any(
                 word in str(stream.get("Codec", "")).lower() for word in ("pgs", "dvdsub", "vobsub", "dvbsub")
             )
@@ -171,7 +186,14 @@ class Source:
 
 @dataclass
 class FakeItem:
-    """One row of a library."""
+    """One row of a library.
+
+    Attributes:
+        library: Id of the library; empty for an item in none.
+        added: Time of the answer's `DateCreated`.
+        saved: Last time at which the server saved the item.
+        extra: Fields of the answer that replace the computed ones.
+    """
 
     id: str
     library: str
@@ -188,12 +210,12 @@ class FakeItem:
         return new_id(f"{self.saved.isoformat()}{self.etag_salt}")
 
     def touch(self, now: datetime) -> None:
-        """The server saved it."""
+        """Save the item: change its time and its etag."""
         self.saved = now
         self.etag_salt = next(_serial)
 
     def dto(self, fields: set[str], version: Version) -> dict[str, Any]:
-        """The item as an answer holds it; what is not asked for is absent."""
+        """Return the item as an answer has it, without the optional fields that the query does not name."""
         first = self.sources[0] if self.sources else None
         value: dict[str, Any] = {
             "Name": self.name,
@@ -213,7 +235,9 @@ class FakeItem:
             value |= {"RunTimeTicks": first.ticks, "Container": first.path.rsplit(".", 1)[-1]}
             if any(stream["Type"] == "Subtitle" for stream in first.all_streams(version)):
                 value["HasSubtitles"] = True
-        value |= {name: part for name, part in self.extra.items() if name not in ASKED_FOR or name in fields}
+        value |= {
+            name: part for name, part in self.extra.items() if name not in OPTIONAL_FIELDS or name in fields
+        }
         if "Path" in fields and first:
             value["Path"] = first.path
         if "Etag" in fields:
@@ -223,11 +247,11 @@ class FakeItem:
         if "ProviderIds" in fields:
             value.setdefault("ProviderIds", {})
         if "MediaSources" in fields:
-            value["MediaSources"] = [self._source(source, version) for source in self.sources]
+            value["MediaSources"] = [self._source_dto(source, version) for source in self.sources]
         return value
 
     @staticmethod
-    def _source(source: Source, version: Version) -> dict[str, Any]:
+    def _source_dto(source: Source, version: Version) -> dict[str, Any]:
         base = {
             "Protocol": "File",
             "Id": source.id,
@@ -257,7 +281,7 @@ def film(
     minutes: float = 1.0,
     now: datetime | None = None,
 ) -> FakeItem:
-    """A film with one version."""
+    """Return a film with one media source, with the sidecars and the size of `file` if it is real."""
     path = f"/media/movies/{name}/{name}.mkv"
     item_id = new_id(f"Movie{path}")
     now = now or datetime.now(UTC)

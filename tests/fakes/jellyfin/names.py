@@ -1,8 +1,8 @@
-"""How a server reads file names and languages, by version (notes/jellyfin-server.md J20, J34)."""
+"""Languages and sidecar names as a server reads them, by version (notes/jellyfin-server.md J20, J34)."""
 
 from typing import Any
 
-TWO = {
+LANGUAGES = {
     "en": ("eng", "eng", "English"),
     "de": ("ger", "deu", "German"),
     "fr": ("fre", "fra", "French"),
@@ -41,9 +41,13 @@ TWO = {
     "bg": ("bul", "bul", "Bulgarian"),
     "lu": ("lub", "lub", "Luba-Katanga"),
 }
-B_TO_T = {b: t for b, t, _ in TWO.values() if b != t}
+"""Bibliographic code, terminology code and name, by two-letter code."""
+
+B_TO_T = {b: t for b, t, _ in LANGUAGES.values() if b != t}
+"""Terminology code by bibliographic code, where they differ."""
+
 HYPHENATED = {"zh-cn", "zh-hans", "zh-hant", "zh-tw", "zh-hk", "pt-br", "pt-pt", "es-419", "fr-ca"}
-OF_10_10 = {
+CODES_10_10 = {
     "scc": "srp",
     "pt-br": "pob",
     "pob": "pob",
@@ -53,42 +57,46 @@ OF_10_10 = {
     "es-mx": "spa",
     "fr-ca": "frc",
 }
-WITH_A_HYPHEN = {"el": "Greek, Modern (1453-)", "lu": "Luba-Katanga"}
-"""From 10.11 on a name with a hyphen in it is taken for a code."""
+"""Tokens that only 10.10 reads in this way."""
 
-OF_12 = {"fil", "ceb", "haw", "ast", "und", "mul", "mis", "zxx", "new", "car"}
+NAMES_WITH_HYPHEN = {"el": "Greek, Modern (1453-)", "lu": "Luba-Katanga"}
+"""Languages whose name is used instead of a code from 10.11 on, because the name has a hyphen."""
+
+CODES_12 = {"fil", "ceb", "haw", "ast", "und", "mul", "mis", "zxx", "new", "car"}
+"""Codes that only 12 reads."""
+
 FORMATS = {"ass", "mks", "sami", "smi", "srt", "ssa", "sub", "sup", "vtt"}
 
 Version = tuple[int, int, int]
 
 
 def language_of(token: str, version: Version) -> str | None:
-    """What a file-name token means to a server of that version; None when it means no language."""
+    """Return the language of a token of a file name; None if the token is no language."""
     lower = token.lower()
-    old = version < (10, 11, 0)
-    if old and lower in OF_10_10:
-        return OF_10_10[lower]
+    is_10_10 = version < (10, 11, 0)
+    if is_10_10 and lower in CODES_10_10:
+        return CODES_10_10[lower]
     if lower in HYPHENATED:
-        return None if old else lower
+        return None if is_10_10 else lower
     if lower == "pob" and (10, 11, 4) <= version < (12, 0, 0):
         return "pt-br"
-    for two, (b, t, name) in TWO.items():
-        if lower in {two, b, t, name.lower()}:
-            if not old and two in WITH_A_HYPHEN:
-                return WITH_A_HYPHEN[two]
-            return b if old else t
-    if version >= (12, 0, 0) and lower in OF_12:
+    for two_letters, (bibliographic, terminology, name) in LANGUAGES.items():
+        if lower in {two_letters, bibliographic, terminology, name.lower()}:
+            if not is_10_10 and two_letters in NAMES_WITH_HYPHEN:
+                return NAMES_WITH_HYPHEN[two_letters]
+            return bibliographic if is_10_10 else terminology
+    if version >= (12, 0, 0) and lower in CODES_12:
         return lower
     return None
 
 
-def on_read(language: str | None, version: Version) -> str | None:
-    """What a stored code reads as: from 10.11 on the terminology code."""
+def code_on_read(language: str | None, version: Version) -> str | None:
+    """Return the code that the server answers for a stored code: from 10.11 on the terminology code."""
     return language if language is None or version < (10, 11, 0) else B_TO_T.get(language, language)
 
 
 def read_name(stem: str, name: str, version: Version) -> dict[str, Any] | None:
-    """Facts of a sidecar's name, as fields of its stream; None when it is no sidecar of that stem."""
+    """Return the stream fields that a sidecar's name gives; None if it is no sidecar of the stem."""
     if not name.lower().startswith(stem.lower()) or name[len(stem) : len(stem) + 1] != ".":
         return None
     *tokens, extension = name[len(stem) + 1 :].split(".")
@@ -104,15 +112,15 @@ def read_name(stem: str, name: str, version: Version) -> dict[str, Any] | None:
     title: list[str] = []
     for token in reversed(tokens):
         lower = token.lower()
-        found = language_of(token, version)
+        language = language_of(token, version)
         if "default" in lower:
             facts["IsDefault"] = True
         elif "forced" in lower or "foreign" in lower:
             facts["IsForced"] = True
-        elif found and facts["Language"] is None:
-            facts["Language"] = found
-        elif found and facts["Language"] == "hin":
-            facts["IsHearingImpaired"], facts["Language"] = True, found
+        elif language and facts["Language"] is None:
+            facts["Language"] = language
+        elif language and facts["Language"] == "hin":
+            facts["IsHearingImpaired"], facts["Language"] = True, language
         elif lower in {"cc", "hi", "sdh"}:
             facts["IsHearingImpaired"] = True
         elif token:

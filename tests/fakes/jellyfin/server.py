@@ -1,6 +1,6 @@
-"""A Jellyfin that behaves as notes/jellyfin-server.md says for the routes in use, over a real socket.
+"""A Jellyfin server over a real socket, with the behavior of notes/jellyfin-server.md for the routes in use.
 
-It imports nothing of the product, keeps what it received and can be told to break.
+The fake imports nothing of the product, records every exchange, and fails where a test says so.
 """
 
 import asyncio
@@ -16,24 +16,20 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.fakes.jellyfin.admin import (
-    AdminRoutes,
-    select_audio,
-    select_subtitle,
-    spell,
-    starting,
-    starting_page,
-)
+from tests.fakes.jellyfin.accounts import select_audio, select_subtitle
+from tests.fakes.jellyfin.admin import AdminRoutes, format_time, starting_page, unavailable
 from tests.fakes.jellyfin.answers import HEX, answer_json, answer_text, guid, invalid, not_found, parameter
 from tests.fakes.jellyfin.library import SERVER_ID, FakeItem, Source, new_id
 from tests.fakes.jellyfin.names import FORMATS, Version
 
 KEY = "5f0c1a7e2b9d4863a1b2c3d4e5f60718"
 OLD_PREFIXES = ("/emby", "/mediabrowser")
-"""Paths of the servers Jellyfin comes from; 12 knows them no more (notes/jellyfin-server.md J1)."""
+"""Base paths of Emby and Media Browser, which 12 no longer answers (notes/jellyfin-server.md J1)."""
 
 PLACEHOLDER = "0" * 31 + "1"
-_TIMES = {
+"""Id of a row of the database that is no item."""
+
+_MEDIA_TYPES = {
     "srt": "application/x-subrip",
     "subrip": "application/x-subrip",
     "vtt": "text/vtt",
@@ -44,12 +40,22 @@ _TIMES = {
     "js": "application/json",
     "ttml": "application/ttml+xml",
 }
-NAMED = {"srt": "subrip", "subrip": "subrip", "vtt": "vtt", "webvtt": "vtt", "ass": "ass", "ssa": "ssa"}
+"""Media type of a text track by requested format."""
+
+_CODECS = {"srt": "subrip", "subrip": "subrip", "vtt": "vtt", "webvtt": "vtt", "ass": "ass", "ssa": "ssa"}
+"""Codec of a text track by requested format."""
 
 
 @dataclass
 class Exchange:
-    """One request and what was answered."""
+    """One request and its answer.
+
+    Attributes:
+        path: Path without the base path.
+        route: Path of the route, with names for its parameters.
+        version: Version of the server.
+        broken: `hung up` if no answer was sent, `half` if only half of it; else empty.
+    """
 
     method: str
     path: str
@@ -62,23 +68,30 @@ class Exchange:
     route: str = ""
     version: str = ""
     broken: str = ""
-    """`hung up` where no answer was sent, `half` where only half of it was."""
 
 
 @dataclass
 class Fault:
-    """How to break the next requests of a route."""
+    """A failure of the next requests of a route.
+
+    Attributes:
+        status: Status of the answer; None for the usual one.
+        delay_s: Delay before the request is handled.
+        hang_up: Handle the request unless it is a GET, then close the connection without an answer.
+        half_body: Close the connection after half of the answer.
+        lies: Answer an upload with 204 and write nothing.
+        nonsense: JSON to answer, which no server would send; not recorded as an exchange.
+        late: Delay between an upload and the listing of its track (notes/jellyfin-server.md J33).
+        times: Number of requests that fail.
+    """
 
     status: int | None = None
     delay_s: float = 0.0
     hang_up: bool = False
     half_body: bool = False
     lies: bool = False
-    """204 for an upload, and nothing is written."""
     nonsense: Any = None
-    """JSON that no server would send; it is not kept among the exchanges."""
     late: timedelta = timedelta(0)
-    """So long after an upload its track is listed (notes/jellyfin-server.md J33)."""
     times: int = 1
 
 
@@ -86,7 +99,19 @@ FAULT = web.RequestKey("fault", Fault)
 
 
 @dataclass
+class HiddenTrack:
+    """An uploaded track that is not listed yet; `due` is None if only a test lists it."""
+
+    due: datetime | None
+    source: Source
+    name: str
+    content: bytes
+
+
+@dataclass
 class Library:
+    """One library; `options` replace the default library options of the answer."""
+
     id: str
     name: str
     kind: str = "movies"
@@ -95,11 +120,35 @@ class Library:
 
 
 MADE: "list[FakeJellyfin]" = []
-"""Every fake of this process, so that a suite can look at all they exchanged."""
+"""All fakes of this process, so that a fixture can check all their exchanges."""
 
 
 class FakeJellyfin(AdminRoutes):
-    """One server; `async with` opens its socket."""
+    """One server; `async with` opens its socket.
+
+    Attributes:
+        version_text: Version of the server.
+        base: Base path; empty or with a leading slash.
+        key: The API key.
+        users: Tokens with administrator rights.
+        viewers: Tokens without them.
+        items: Items by id.
+        folders: Answer of the libraries' route; computed from `libraries` if empty.
+        received: Exchanges in order, unless `keeps_exchanges` is False.
+        faults: Failures by start of "METHOD /route".
+        chaos: Returns the failure of a request by "METHOD /route"; called before `faults` are read.
+        changed_while_watched: Changes of an item during its playback or within ten minutes after it.
+        embedded: Text of an embedded track by media source and ordinal.
+        extractions: Extracted embedded text by media source and file name.
+        lies_about_uploads: Answer each upload with 204 and write nothing.
+        hides_new_tracks: Write uploads and do not list them until `show_hidden`.
+        hidden: Uploaded tracks that are not listed yet.
+        read_only: Ids of media sources whose folder is read-only.
+        box_names: Names of the collections by id.
+        port: Port to listen on; 0 for a free one.
+        tls: TLS context; None for plain HTTP.
+        is_changing: False if no item is replaced by another one, which makes a page of a large library cheap.
+    """
 
     def __init__(self, version: str = "10.11.11", base: str = "") -> None:
         super().__init__()
@@ -117,7 +166,7 @@ class FakeJellyfin(AdminRoutes):
         self.extractions: dict[str, dict[str, bytes]] = {}
         self.lies_about_uploads = False
         self.hides_new_tracks = False
-        self.hidden: list[tuple[datetime | None, Source, str, bytes]] = []
+        self.hidden: list[HiddenTrack] = []
         self.read_only: set[str] = set()
         self.users: set[str] = set()
         self.viewers: set[str] = set()
@@ -128,6 +177,7 @@ class FakeJellyfin(AdminRoutes):
         self.tls: ssl.SSLContext | None = None
         self.keeps_exchanges = True
         self.box_names: dict[str, str] = {}
+        self.is_changing = True
         self._sorted: dict[str, tuple[int, list[FakeItem]]] = {}
 
     @property
@@ -137,7 +187,7 @@ class FakeJellyfin(AdminRoutes):
 
     @property
     def _has_placeholder(self) -> bool:
-        """The id `0…01` is a row of the database on 10.11 alone (notes/jellyfin-server.md J4)."""
+        """Return True if the placeholder is a row of the database: only on 10.11 (J4)."""
         return (10, 11, 0) <= self.version < (12, 0, 0)
 
     def add(self, *items: FakeItem) -> None:
@@ -145,21 +195,21 @@ class FakeJellyfin(AdminRoutes):
             self.items[item.id] = item
 
     def arrives(self, item: FakeItem) -> None:
-        """It came while the server runs: the webhook plugin has news of it until its task is run."""
+        """Add an item; the next run of the webhook plugin's task sends its event."""
         self.add(item)
         self.news.append(("ItemAdded", item))
 
     def leaves(self, item: FakeItem) -> None:
-        """Its file is gone, and the server has noticed."""
+        """Delete an item; the next run of the webhook plugin's task sends its event."""
         del self.items[item.id]
         self.news.append(("ItemDeleted", item))
 
     def break_next(self, route: str, fault: Fault) -> None:
-        """Break requests whose "METHOD /route" begins so."""
+        """Let the next request fail whose "METHOD /route" begins with `route`."""
         self.faults.setdefault(route, []).append(fault)
 
     def change_all_ids(self) -> None:
-        """As after a move of the whole library to another server path style, or a rebuilt database: everything is the same but its ids."""
+        """Give each item and media source another id, as a rebuilt database does."""
         items, self.items = list(self.items.values()), {}
         for item in items:
             for source in item.sources:
@@ -169,19 +219,19 @@ class FakeJellyfin(AdminRoutes):
             self.items[item.id] = item
 
     def show_hidden(self) -> None:
-        """Tracks that were kept back become visible."""
-        for _, source, name, content in self.hidden:
-            source.sidecars[name] = content
+        """List all hidden tracks."""
+        for track in self.hidden:
+            track.source.sidecars[track.name] = track.content
         self.hidden.clear()
 
-    def _show_what_is_due(self) -> None:
-        late = [told for told in self.hidden if told[0] is None or told[0] > self.now()]
-        self.hidden = [told for told in self.hidden if told not in late]
+    def _show_due_tracks(self) -> None:
+        waiting = [track for track in self.hidden if track.due is None or track.due > self.now()]
+        self.hidden = [track for track in self.hidden if track not in waiting]
         self.show_hidden()
-        self.hidden = late
+        self.hidden = waiting
 
     async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=30_000_000, middlewares=[self._middle])
+        app = web.Application(client_max_size=30_000_000, middlewares=[self._handle])
         routes: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
             ("GET", "/health", self._health),
             ("GET", "/System/Ping", self._ping),
@@ -219,10 +269,10 @@ class FakeJellyfin(AdminRoutes):
         assert self._runner is not None
         await self._runner.cleanup()
 
-    # -- every request ----------------------------------------------------------------------------------------------
+    # Every request
 
     @web.middleware
-    async def _middle(
+    async def _handle(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         body = await request.read()
@@ -231,55 +281,62 @@ class FakeJellyfin(AdminRoutes):
             if request.match_info.route.resource
             else request.path
         )
-        self._show_what_is_due()
-        if not request.path.startswith(self.base + "/"):
-            away = web.Response(status=302, headers={"Location": f"{self.base}/web/"})
-            return self._keep(request, route, body, away)
-        if self.version >= (12, 0, 0) and request.path.removeprefix(self.base).startswith(OLD_PREFIXES):
-            return self._keep(request, route, body, web.Response(status=404))
-        if self.is_starting and (page := starting_page(request, self.version, self.version_text)) is not None:
-            return self._keep(request, route, body, page)
-        fault = self._fault(f"{request.method} {route}")
+        self._show_due_tracks()
+        if (answer := self._answer_of_no_route(request)) is not None:
+            return self._keep(request, route, body, answer)
+        fault = self._fault(f"{request.method} {route}") or Fault()
         if request.method in {"POST", "DELETE"} and "itemId" in request.match_info:
-            self._note_change(request.match_info["itemId"], f"{request.method} {route}")
-        request[FAULT] = fault or Fault()
-        if fault is not None:
-            if fault.delay_s:
-                await asyncio.sleep(fault.delay_s)
-            if fault.hang_up:
-                assert request.transport is not None
-                if request.method != "GET":
-                    await handler(request)
-                request.transport.abort()
-                return self._keep(request, route, body, web.Response(status=499), "hung up")
-            if fault.status is not None:
-                return self._keep(request, route, body, self._failure(fault.status))
-            if fault.nonsense is not None:
-                return answer_json(fault.nonsense)
+            self._record_change(request.match_info["itemId"], f"{request.method} {route}")
+        request[FAULT] = fault
+        if fault.delay_s:
+            await asyncio.sleep(fault.delay_s)
+        if fault.hang_up:
+            assert request.transport is not None
+            if request.method != "GET":
+                await handler(request)
+            request.transport.abort()
+            return self._keep(request, route, body, web.Response(status=499), "hung up")
+        if fault.status is not None:
+            return self._keep(request, route, body, self._failure(fault.status))
+        if fault.nonsense is not None:
+            return answer_json(fault.nonsense)
         try:
             response = await handler(request)
         except web.HTTPNotFound:
             response = web.Response(status=404)
         except web.HTTPMethodNotAllowed:
             response = web.Response(status=405)
-        if fault is not None and fault.half_body and isinstance(response, web.Response):
-            half = web.StreamResponse(
-                status=response.status, headers={"Content-Type": response.headers.get("Content-Type", "")}
-            )
-            content = bytes(response.body or b"")  # type: ignore[arg-type]
-            half.content_length = len(content)
-            await half.prepare(request)
-            await half.write(content[: len(content) // 2])
-            assert request.transport is not None
-            request.transport.abort()
+        if fault.half_body and isinstance(response, web.Response):
             self._keep(request, route, body, response, "half")
-            return half
+            return await self._send_half(request, response)
         return self._keep(request, route, body, response)
 
+    def _answer_of_no_route(self, request: web.Request) -> web.Response | None:
+        """Return the answer to a wrong base path or of a starting server; None for a usual request."""
+        if not request.path.startswith(self.base + "/"):
+            return web.Response(status=302, headers={"Location": f"{self.base}/web/"})
+        if self.version >= (12, 0, 0) and request.path.removeprefix(self.base).startswith(OLD_PREFIXES):
+            return web.Response(status=404)
+        return starting_page(request, self.version, self.version_text) if self.is_starting else None
+
+    @staticmethod
+    async def _send_half(request: web.Request, response: web.Response) -> web.StreamResponse:
+        """Send the first half of an answer, then close the connection."""
+        half = web.StreamResponse(
+            status=response.status, headers={"Content-Type": response.headers.get("Content-Type", "")}
+        )
+        content = bytes(response.body or b"")  # type: ignore[arg-type]
+        half.content_length = len(content)
+        await half.prepare(request)
+        await half.write(content[: len(content) // 2])
+        assert request.transport is not None
+        request.transport.abort()
+        return half
+
     def _failure(self, status: int) -> web.Response:
-        """How a server spells that status (notes/jellyfin-server.md J4)."""
+        """Return the answer of a server for an error status (notes/jellyfin-server.md J4)."""
         if status == 503:
-            return starting(self.version)
+            return unavailable(self.version)
         return web.Response(status=status) if status in {401, 403} else answer_text(status)
 
     def _fault(self, name: str) -> Fault | None:
@@ -323,37 +380,37 @@ class FakeJellyfin(AdminRoutes):
         )
         return response
 
-    def _note_change(self, item_id: str, what: str) -> None:
-        """Keep what was done to an item that is played, or was within ten minutes."""
+    def _record_change(self, item_id: str, name: str) -> None:
+        """Record a change of an item that is played, or was played within the last ten minutes."""
         stopped = [
             row
             for row in self.activity
             if row.get("ItemId") == item_id and row["Type"] == "VideoPlaybackStopped"
         ]
-        recent = spell(self.now() - timedelta(minutes=10))
+        recent = format_time(self.now() - timedelta(minutes=10))
         if item_id in self.playing or (stopped and stopped[0]["Date"] > recent):
-            self.changed_while_watched.append(f"{what} {item_id}")
+            self.changed_while_watched.append(f"{name} {item_id}")
 
-    # -- who asks ---------------------------------------------------------------------------------------------------
+    # Credentials
 
     def _token(self, request: web.Request) -> str | None:
         header = request.headers.get("Authorization", "")
         token = None
-        scheme, _, rest = header.partition(" ")
-        legacy = self.version < (12, 0, 0)
-        if scheme.lower() == "mediabrowser" or (scheme.lower() == "emby" and legacy):
-            token = parameter(rest)
-        elif "X-Emby-Authorization" in request.headers and legacy:
+        scheme, _, parameters = header.partition(" ")
+        accepts_old_forms = self.version < (12, 0, 0)
+        if scheme.lower() == "mediabrowser" or (scheme.lower() == "emby" and accepts_old_forms):
+            token = parameter(parameters)
+        elif "X-Emby-Authorization" in request.headers and accepts_old_forms:
             token = parameter(request.headers["X-Emby-Authorization"].partition(" ")[2])
         for name in ("X-Emby-Token", "X-MediaBrowser-Token"):
-            if token is None and legacy:
+            if token is None and accepts_old_forms:
                 token = request.headers.get(name)
         if token is None:
             token = next(
                 (
                     value
                     for name, value in request.query.items()
-                    if name.lower() == "apikey" or (legacy and name == "api_key")
+                    if name.lower() == "apikey" or (accepts_old_forms and name == "api_key")
                 ),
                 None,
             )
@@ -367,7 +424,7 @@ class FakeJellyfin(AdminRoutes):
             return web.Response(status=403) if needs_admin else None
         return web.Response(status=401)
 
-    # -- routes -----------------------------------------------------------------------------------------------------
+    # Routes
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response(text="Healthy", content_type="text/plain")
@@ -476,21 +533,24 @@ class FakeJellyfin(AdminRoutes):
                     index = select_subtitle(user, source["MediaStreams"], self.version)
                     if index is not None:
                         source["DefaultSubtitleStreamIndex"] = index
-                    if (sound := select_audio(source["MediaStreams"])) is not None:
-                        source["DefaultAudioStreamIndex"] = sound["Index"]
+                    if (audio := select_audio(source["MediaStreams"])) is not None:
+                        source["DefaultAudioStreamIndex"] = audio["Index"]
             if query.get("enableimages", "true").lower() == "false":
                 for name in ("ImageTags", "BackdropImageTags"):
                     value.pop(name, None)
             answer.append(value)
-        counted = query.get("enabletotalrecordcount", "true").lower() == "true" or self._answers_from_memory(
+        counted = query.get("enabletotalrecordcount", "true").lower() == "true" or self._ignores_filters(
             query
         )
         return answer_json(
             {"Items": answer, "TotalRecordCount": total if counted else len(page), "StartIndex": start}
         )
 
-    def _answers_from_memory(self, query: dict[str, str]) -> bool:
-        """Without `collapseBoxSetItems=false` a key's query loads everything and forgets its cursor and switches (notes/jellyfin-server.md J8)."""
+    def _ignores_filters(self, query: dict[str, str]) -> bool:
+        """Return True if the server loads the whole library and ignores the cursor and the count switch.
+
+        It does so for a query by key without `collapseBoxSetItems=false` (notes/jellyfin-server.md J8).
+        """
         return (
             query.get("collapseboxsetitems", "true").lower() != "false"
             and not {"userid", "ids"} & set(query)
@@ -514,33 +574,12 @@ class FakeJellyfin(AdminRoutes):
         if parent in self.box_sets:
             return [self.items[part] for part in self.box_sets[parent] if part in self.items]
         if query.get("includeitemtypes", "").lower() == "boxset":
-            return [
-                {
-                    "Name": name,
-                    "ServerId": SERVER_ID,
-                    "Id": box,
-                    "ChannelId": None,
-                    "IsFolder": True,
-                    "Type": "BoxSet",
-                    "MediaType": "Unknown",
-                    "LocationType": "FileSystem",
-                    "ImageBlurHashes": {},
-                }
-                for box, name in self.box_names.items()
-            ]
-        rows = self._sorted_rows(parent) if "parentid" in query else list(self.items.values())
-        if "includeitemtypes" in query:
-            kinds = {kind.lower() for kind in query["includeitemtypes"].split(",")}
-            rows = [row for row in rows if row.kind.lower() in kinds]
-        if "namestartswith" in query:
-            rows = [row for row in rows if row.name.lower().startswith(query["namestartswith"].lower())]
-        from_memory = self._answers_from_memory(query)
-        if "mindatelastsaved" in query and self.version < (10, 11, 0) and not from_memory:
+            return self._box_set_rows()
+        ignores_filters = self._ignores_filters(query)
+        if "mindatelastsaved" in query and self.version < (10, 11, 0) and not ignores_filters:
             return answer_text(500)
-        for name in ("mindatelastsaved", "mindatelastsavedforuser"):
-            if name in query and not from_memory:
-                since = _when(query[name])
-                rows = [row for row in rows if row.saved >= since]
+        rows = self._sorted_rows(parent) if "parentid" in query else list(self.items.values())
+        rows = self._filtered(rows, query, by_time=not ignores_filters)
         if query.get("sortby", "").lower().startswith("datecreated"):
             if "parentid" not in query:
                 rows.sort(key=lambda row: (row.added, row.name))
@@ -548,21 +587,47 @@ class FakeJellyfin(AdminRoutes):
             rows.sort(key=lambda row: row.name)
         return rows
 
+    @staticmethod
+    def _filtered(rows: list[FakeItem], query: dict[str, str], *, by_time: bool) -> list[FakeItem]:
+        if "includeitemtypes" in query:
+            kinds = {kind.lower() for kind in query["includeitemtypes"].split(",")}
+            rows = [row for row in rows if row.kind.lower() in kinds]
+        if "namestartswith" in query:
+            rows = [row for row in rows if row.name.lower().startswith(query["namestartswith"].lower())]
+        for name in ("mindatelastsaved", "mindatelastsavedforuser"):
+            if name in query and by_time:
+                since = _parse_time(query[name])
+                rows = [row for row in rows if row.saved >= since]
+        return rows
+
+    def _box_set_rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "Name": name,
+                "ServerId": SERVER_ID,
+                "Id": box,
+                "ChannelId": None,
+                "IsFolder": True,
+                "Type": "BoxSet",
+                "MediaType": "Unknown",
+                "LocationType": "FileSystem",
+                "ImageBlurHashes": {},
+            }
+            for box, name in self.box_names.items()
+        ]
+
     def _sorted_rows(self, parent: str) -> list[FakeItem]:
-        """A library by date and name, sorted once for a given set of items: a page is then cheap, as from an index."""
-        known = self._sorted.get(parent)
-        if known is None or known[0] != len(self.items) or self.is_changing:
+        """Return a library, series or season by date and name; cached unless `is_changing`."""
+        cached = self._sorted.get(parent)
+        if cached is None or cached[0] != len(self.items) or self.is_changing:
             rows = [
                 row
                 for row in self.items.values()
                 if parent in (row.library, row.extra.get("SeriesId"), row.extra.get("SeasonId"))
             ]
             rows.sort(key=lambda row: (row.added, row.name))
-            known = self._sorted[parent] = (len(self.items), rows)
-        return list(known[1])
-
-    is_changing = True
-    """Whether items may be replaced by others without their number changing; a benchmark with none of that says no."""
+            cached = self._sorted[parent] = (len(self.items), rows)
+        return list(cached[1])
 
     def folders_as_items(self) -> list[dict[str, Any]]:
         return [
@@ -625,21 +690,15 @@ class FakeJellyfin(AdminRoutes):
         item_id = guid(request.match_info["itemId"])
         if item_id is None:
             return invalid("itemId", request.match_info["itemId"])
-        try:
-            body = {name.lower(): value for name, value in json.loads(await request.read()).items()}
-        except (ValueError, AttributeError):
-            return invalid("$", "not JSON")
-        for name in ("Language", "Format", "Data"):
-            if not body.get(name.lower()):
-                return invalid(name, "")
+        body = _upload_body(await request.read())
+        if isinstance(body, web.Response):
+            return body
         found = self._source(item_id)
         if found is None:
             return not_found()
         item, source = found
         language, extension = str(body["language"]).lower(), str(body["format"]).lower()
-        if "\0" in language or self.version == (10, 11, 7):
-            return answer_text(400)
-        if self.version >= (10, 11, 7) and (extension not in FORMATS or "/" in language):
+        if not self._accepts(language, extension):
             return answer_text(400)
         if str(body["data"]).startswith("data:"):
             return answer_text(500)
@@ -652,31 +711,39 @@ class FakeJellyfin(AdminRoutes):
             if self.version >= (12, 0, 0):
                 return answer_text(500)
             is_beside = False
-        if request[FAULT].lies or self.lies_about_uploads or "/" in language or "\\" in language:
+        fault = request[FAULT]
+        if fault.lies or self.lies_about_uploads or {"/", "\\"} & set(language):
             return web.Response(status=204)
-        flags = (".forced" if body.get("isforced") else "") + (
-            ".sdh" if body.get("ishearingimpaired") else ""
-        )
-        stem = f"{source.stem}.{language}{flags}"
-        name, number = f"{stem}.{extension}", 0
-        while name in source.sidecars or any(
-            (other, hidden) == (source, name) for _, other, hidden, _ in self.hidden
-        ):
-            name, number = f"{stem}.{number}.{extension}", number + 1
+        name = self._free_name(source, f"{source.stem}.{language}{_flags(body)}", extension)
         source.unlisted.discard(name)
         if not is_beside:
             source.in_metadata.add(name)
-        fault = request[FAULT]
         if self.hides_new_tracks or fault.late:
-            self.hidden.append(
-                (None if self.hides_new_tracks else self.now() + fault.late, source, name, content)
-            )
-            return web.Response(status=204)
+            due = None if self.hides_new_tracks else self.now() + fault.late
+            self.hidden.append(HiddenTrack(due, source, name, content))
+        else:
+            self._write_track(item, source, name, content)
+        return web.Response(status=204)
+
+    def _write_track(self, item: FakeItem, source: Source, name: str, content: bytes) -> None:
         source.sidecars[name] = content
-        if source.file is not None and is_beside:
+        if source.file is not None and name not in source.in_metadata:
             (source.file.parent / name).write_bytes(content)
         item.touch(self.now())
-        return web.Response(status=204)
+
+    def _accepts(self, language: str, extension: str) -> bool:
+        """Return True if this version takes an upload with that language and format (J29, J30)."""
+        if "\0" in language or self.version == (10, 11, 7):
+            return False
+        return self.version < (10, 11, 7) or (extension in FORMATS and "/" not in language)
+
+    def _free_name(self, source: Source, stem: str, extension: str) -> str:
+        """Return the name of the new file; an upload never replaces a file but gets a number."""
+        names = {track.name for track in self.hidden if track.source is source} | set(source.sidecars)
+        name, number = f"{stem}.{extension}", 0
+        while name in names:
+            name, number = f"{stem}.{number}.{extension}", number + 1
+        return name
 
     async def _delete(self, request: web.Request) -> web.Response:
         if (refused := self._guard(request, needs_admin=True)) is not None:
@@ -688,7 +755,7 @@ class FakeJellyfin(AdminRoutes):
         if found is None:
             return not_found()
         item, source = found
-        stream = _at(source.all_streams(self.version), request.match_info["index"])
+        stream = _stream_at(source.all_streams(self.version), request.match_info["index"])
         if stream is None or stream["Type"] != "Subtitle" or not stream.get("IsExternal"):
             return answer_text(400)
         name = stream["Path"].rsplit("/", 1)[-1]
@@ -702,7 +769,7 @@ class FakeJellyfin(AdminRoutes):
 
     async def _track(self, request: web.Request) -> web.Response:
         wanted = request.match_info["format"]
-        if wanted not in _TIMES:
+        if wanted not in _MEDIA_TYPES:
             return answer_text(400)
         item_id = guid(request.match_info["itemId"])
         found = self._source(item_id) if item_id else None
@@ -711,13 +778,13 @@ class FakeJellyfin(AdminRoutes):
         _, source = found
         if request.match_info["mediaSourceId"] != source.id:
             return answer_text(500)
-        stream = _at(source.all_streams(self.version), request.match_info["index"])
+        stream = _stream_at(source.all_streams(self.version), request.match_info["index"])
         if stream is None or stream["Type"] != "Subtitle" or not stream.get("IsTextSubtitleStream"):
             return answer_text(500)
-        content_type = _TIMES[wanted]
+        content_type = _MEDIA_TYPES[wanted]
         if stream.get("IsExternal"):
             content = source.sidecars[stream["Path"].rsplit("/", 1)[-1]]
-            if NAMED.get(wanted) == stream["Codec"]:
+            if _CODECS.get(wanted) == stream["Codec"]:
                 return web.Response(body=content, headers={"Content-Type": content_type})
         else:
             ordinal = [
@@ -745,18 +812,23 @@ class FakeJellyfin(AdminRoutes):
         return web.Response(body=content, headers={"Content-Type": content_type})
 
     def _extracted(self, source: Source, ordinal: int) -> bytes:
-        """What the first request cut out stays cached by index and format, though indexes move with every sidecar (notes/jellyfin-server.md J27)."""
+        """Return the cached text of an embedded track.
+
+        The first request fills the cache by index and format. Indexes change with every sidecar, the cache
+        does not (notes/jellyfin-server.md J27).
+        """
 
         def text_of(number: int) -> bytes:
             return self.embedded.get((source.id, number), b"1\n00:00:00,000 --> 00:00:00,900\nline 1\n")
 
-        inside = [
+        embedded = [
             stream
             for stream in source.all_streams(self.version)
             if stream["Type"] == "Subtitle" and not stream.get("IsExternal")
         ]
         names = [
-            f"{stream['Index']}.{'ass' if stream['Codec'] in {'ass', 'ssa'} else 'srt'}" for stream in inside
+            f"{stream['Index']}.{'ass' if stream['Codec'] in {'ass', 'ssa'} else 'srt'}"
+            for stream in embedded
         ]
         if source.id not in self.extractions:
             self.extractions[source.id] = {name: text_of(number) for number, name in enumerate(names)}
@@ -780,7 +852,7 @@ class FakeJellyfin(AdminRoutes):
         home = next((library for library in self.libraries if library.id == item.library), None)
         return home is None or bool(home.options.get("SaveSubtitlesWithMedia", True))
 
-    # -- finding ----------------------------------------------------------------------------------------------------
+    # Lookups
 
     def _row(self, item_id: str) -> FakeItem | None:
         if (item := self.items.get(item_id)) is not None:
@@ -816,11 +888,26 @@ class FakeJellyfin(AdminRoutes):
         )
 
 
-def _at(streams: list[dict[str, Any]], index: str) -> dict[str, Any] | None:
+def _upload_body(content: bytes) -> dict[str, Any] | web.Response:
+    """Return the fields of an upload by lower-case name, or the answer to an invalid body."""
+    try:
+        body = {name.lower(): value for name, value in json.loads(content).items()}
+    except (ValueError, AttributeError):
+        return invalid("$", "not JSON")
+    missing = [name for name in ("Language", "Format", "Data") if not body.get(name.lower())]
+    return invalid(missing[0], "") if missing else body
+
+
+def _flags(body: dict[str, Any]) -> str:
+    """Return the part of the file name that the flags of an upload give."""
+    return (".forced" if body.get("isforced") else "") + (".sdh" if body.get("ishearingimpaired") else "")
+
+
+def _stream_at(streams: list[dict[str, Any]], index: str) -> dict[str, Any] | None:
     return streams[int(index)] if index.isdigit() and int(index) < len(streams) else None
 
 
-def _when(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", text)
     assert match is not None
     return datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
