@@ -1,4 +1,4 @@
-"""Upload and confirmation: each track arrives exactly once, through faults and restarts, never during playback."""
+"""Upload and confirmation: each track arrives exactly once despite faults, never during playback."""
 
 import asyncio
 import json

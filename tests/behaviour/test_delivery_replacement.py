@@ -1,4 +1,4 @@
-"""Replacement of an own track by a better one: one track remains, and the earlier one is restored after a failure."""
+"""Replacement of an own track by a better one; the earlier one is restored after a failure."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A transcript belongs to the sound: it is reused after restarts, for new ids, paths, containers and targets."""
+"""A transcript belongs to the sound: it is reused for new ids, paths, containers and targets."""
 
 import asyncio
 import sqlite3

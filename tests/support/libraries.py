@@ -38,10 +38,12 @@ _BATCH = 500
 
 def german_srt(title: str) -> bytes:
     """Return a track of two cues whose first line is the title."""
-    return f"1\n00:00:01,000 --> 00:00:02,500\n{title}.\n\n2\n00:00:03,000 --> 00:00:04,500\nGuten Abend.\n".encode()
+    first = f"1\n00:00:01,000 --> 00:00:02,500\n{title}.\n"
+    second = "2\n00:00:03,000 --> 00:00:04,500\nGuten Abend.\n"
+    return f"{first}\n{second}".encode()
 
 
-def own_name(item: FakeItem, target: str = "de") -> str:
+def own_name(item: FakeItem, target: LanguageTag | str = DE) -> str:
     """Return the file name of the FluxCaption track of an item."""
     return f"{item.sources[0].stem}.fluxcaption.{target}.srt"
 
