@@ -1,4 +1,4 @@
-"""What every test leaves as it was."""
+"""State of the whole process that each test restores."""
 
 import logging
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def levels_are_as_before() -> Iterator[None]:
-    """A command run inside a test sets up logging for the whole process, as a command should."""
+def _restore_log_levels() -> Iterator[None]:
+    """Restore the log levels, which a command run inside a test sets for the whole process."""
     loggers = (logging.getLogger(), logging.getLogger("fluxcaption"))
-    before = [logger.level for logger in loggers]
+    levels = [logger.level for logger in loggers]
     yield
-    for logger, level in zip(loggers, before, strict=True):
+    for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)

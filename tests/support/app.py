@@ -1,23 +1,30 @@
-"""A household for behaviour tests: settings on a temporary state, real clips, the miniature models."""
+"""Settings, demo clips and the miniature models for tests of the whole program."""
 
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fluxcaption.settings import Settings
 from fluxcaption.storage.storage import SqliteStorage
 
 from tests.fakes.jellyfin import KEY, FakeJellyfin
 
+CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
+"""A self-signed certificate for 127.0.0.1 with its private key."""
+
 DEMO = Path(__file__).parents[2] / "config" / "demo" / "library"
+
 HEARD = "A Day in the Garden (2026)"
+"""Demo film without a text track, 70 s long: its English sound is transcribed."""
+
 READ = "The Blue House (2026)"
+"""Demo film with an embedded English text track, 61 s long: the text is translated."""
 
 
 def clip(folder: Path, title: str, name: str | None = None) -> Path:
-    """A copy of a demo clip in a folder of its own."""
+    """Copy a demo clip into its own folder below `folder` and return the copy."""
     name = name or title
     target = folder / name / f"{name}.mkv"
     target.parent.mkdir(parents=True)
@@ -25,8 +32,8 @@ def clip(folder: Path, title: str, name: str | None = None) -> Path:
     return target
 
 
-def settings(state: Path, server: dict[str, Any], targets: list[str], **more: Any) -> Settings:
-    """Settings with the miniature models and everything at once."""
+def settings(state: Path, server: dict[str, Any], targets: list[str], **overrides: Any) -> Settings:
+    """Return settings with the miniature models and a backlog that starts at once."""
     return Settings.model_validate(
         {
             "server": server,
@@ -37,17 +44,18 @@ def settings(state: Path, server: dict[str, Any], targets: list[str], **more: An
             "limits": {"disk_free": 0, "nice": 0},
             "web": {"listen": "127.0.0.1:0", "webhook_secret": "a-secret"},
             "state": str(state),
-            **more,
+            **overrides,
         }
     )
 
 
 def jellyfin(fake: FakeJellyfin) -> dict[str, Any]:
+    """Return the `server` section of the configuration for a fake server."""
     return {"type": "jellyfin", "url": fake.url, "api_key": KEY}
 
 
 async def windows_transcribed(state: Path) -> int:
-    """How many windows are saved, over all transcripts."""
+    """Return the number of stored windows of all transcripts."""
     storage = await SqliteStorage.open(state, read_only=True)
     try:
         return int((await storage.database.read("SELECT count(*) AS n FROM windows"))[0]["n"])
@@ -55,9 +63,16 @@ async def windows_transcribed(state: Path) -> int:
         await storage.close()
 
 
-def heard_ms(state: Path) -> tuple[int, int]:
-    """Sound that was heard, and sound that is saved; their difference was heard for nothing."""
+class SoundAmounts(NamedTuple):
+    """Amounts of media time, in ms; their difference was transcribed for nothing."""
+
+    transcribed_ms: int
+    stored_ms: int
+
+
+def heard_ms(state: Path) -> SoundAmounts:
+    """Return how much sound was transcribed, and how much of it is stored."""
     with closing(sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True)) as database:
-        heard = database.execute("SELECT media_ms FROM speeds WHERE activity='listen'").fetchone()
-        saved = database.execute("SELECT coalesce(sum(end_ms-start_ms),0) FROM windows").fetchone()
-    return (heard[0] if heard else 0), saved[0]
+        transcribed = database.execute("SELECT media_ms FROM speeds WHERE activity='listen'").fetchone()
+        stored = database.execute("SELECT coalesce(sum(end_ms-start_ms),0) FROM windows").fetchone()
+    return SoundAmounts(transcribed[0] if transcribed else 0, stored[0])

@@ -1,4 +1,4 @@
-"""Gaps and claims for tests of the stored state."""
+"""New jobs and claims for tests of the storage."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -37,7 +37,7 @@ def gap(
 
 
 async def claim(storage: SqliteStorage, stage: Stage = Stage.ACQUIRE, at: datetime = NOW) -> Job:
-    """Claim the first due job; there has to be one."""
+    """Claim the first due job; it must exist."""
     job = await storage.queue.claim(stage, at)
     assert job is not None
     return job
