@@ -260,7 +260,7 @@ async def test_a_foreign_file_that_changes_during_a_deletion_is_logged(
                 source.sidecars.pop(f"{source.stem}.{removed}.srt", None)
             return None
 
-        fake.chaos = change_files
+        fake.choose_fault = change_files
         with pytest.raises(WriteRefused, match="still lists it"):
             await server.delete(item.id, item.sources[0], track)
         assert message in caplog.text
@@ -273,8 +273,8 @@ async def test_triggers_are_set_again_only_for_a_webhook_task_never_run() -> Non
     async with FakeJellyfin() as fake, adapter(fake.url) as server:
         fake.install_webhook()
         added, deleted = fake.tasks["WebhookItemAdded"], fake.tasks["WebhookItemDeleted"]
-        added.takes_s = 0.7
+        added.duration_s = 0.7
         deleted.ended = fake.now()
         await server.trigger_webhook_tasks()
-        assert (added.is_armed, added.kicks) == (True, 1)
-        assert (deleted.is_armed, deleted.kicks) == (False, 1)
+        assert (added.is_armed, added.start_count) == (True, 1)
+        assert (deleted.is_armed, deleted.start_count) == (False, 1)

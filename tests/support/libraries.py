@@ -297,7 +297,7 @@ def fail_item_lists(fake: FakeJellyfin, after: int) -> None:
         answered = sum(exchange.route == "/Items" for exchange in fake.received[before:])
         return Fault(status=500) if request == "GET /Items" and answered >= after else None
 
-    fake.chaos = fail
+    fake.choose_fault = fail
 
 
 def intercept_rows(fake: FakeJellyfin, intercept: Callable[[dict[str, str], RowQuery], Any]) -> None:
