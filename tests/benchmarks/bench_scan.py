@@ -1,4 +1,4 @@
-"""First scan and unchanged scan of 100,000 items, compared with a client that only fetches and parses the pages.
+"""First and unchanged scan of 100,000 items, compared with a client that only fetches and parses the pages.
 
 Usage: `python -m tests.benchmarks.bench_scan [--items N]`. It prints a line for each scan: duration, ratio,
 requests, written rows, memory, and the response times of /health during the scan.

@@ -25,7 +25,8 @@ segments, info = model.transcribe(samples, language="en", condition_on_previous_
 text = " ".join(segment.text.strip() for segment in segments)
 duration_s = time.perf_counter() - began
 peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"text": text, "duration_s": duration_s, "audio_s": len(samples) / 16000, "peak_mb": peak_mb}))
+audio_s = len(samples) / 16000
+print(json.dumps({"text": text, "duration_s": duration_s, "audio_s": audio_s, "peak_mb": peak_mb}))
 """
 TRANSCRIBER = """
 import asyncio, json, resource, sys, time
@@ -50,7 +51,8 @@ async def main():
     duration_s = time.perf_counter() - began
     text = " ".join(segment.text for segment in transcript.segments)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"text": text, "duration_s": duration_s, "audio_s": duration / 1000, "peak_mb": peak_mb}))
+    audio_s = duration / 1000
+    print(json.dumps({"text": text, "duration_s": duration_s, "audio_s": audio_s, "peak_mb": peak_mb}))
     await engines.unload()
     await engines.close()
     await storage.close()

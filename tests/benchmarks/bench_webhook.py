@@ -1,7 +1,7 @@
 """Response time of the webhook, compared with the minimum: aiohttp and one fsync.
 
-Usage: `python -m tests.benchmarks.bench_webhook`. It alternates five runs of each, with one client and with 32,
-and prints medians and ratios.
+Usage: `python -m tests.benchmarks.bench_webhook`. It alternates five runs of each, with one client and with
+32, and prints medians and ratios.
 """
 
 import asyncio

@@ -104,7 +104,7 @@ async def test_a_migration_is_applied_as_a_whole_or_not_at_all(tmp_path: Path) -
             assert ([row[0] for row in rows], version[0]) == (["one"], 1)
 
 
-async def test_a_copy_of_the_earlier_state_is_kept_beside(upgraded: SqliteStorage, tmp_path: Path) -> None:
+async def test_a_copy_of_the_earlier_database_is_kept(upgraded: SqliteStorage, tmp_path: Path) -> None:
     newest = max(int(script.name[:4]) for script in MIGRATIONS.glob("*.sql"))
     with closing(sqlite3.connect(tmp_path / f"{DATABASE}.before-{newest}")) as copy:
         assert copy.execute("PRAGMA user_version").fetchone() == (7,)
@@ -117,7 +117,7 @@ async def test_a_reader_does_not_upgrade_an_earlier_state(tmp_path: Path) -> Non
         await SqliteStorage.open(tmp_path, read_only=True)
 
 
-async def test_a_state_of_schema_2_keeps_what_was_being_delivered(tmp_path: Path) -> None:
+async def test_a_migration_from_schema_2_keeps_unconfirmed_deliveries(tmp_path: Path) -> None:
     before = tmp_path / "scripts"
     before.mkdir()
     for name in ("0001_first.sql", "0002_companion.sql"):
@@ -125,7 +125,8 @@ async def test_a_state_of_schema_2_keeps_what_was_being_delivered(tmp_path: Path
     async with aiosqlite.connect(tmp_path / DATABASE) as connection:
         await migrate(connection, tmp_path / DATABASE, before)
         await connection.execute(
-            "INSERT INTO deliveries (server_id, source_id, target, content_hash, file_name, provenance, intended_at, state, grade)"
+            "INSERT INTO deliveries (server_id, source_id, target, content_hash, file_name, provenance,"
+            " intended_at, state, grade)"
             " VALUES ('v','s','de','h','f.srt','{}',1000,'uploaded','translated by nobody')"
         )
         await connection.commit()

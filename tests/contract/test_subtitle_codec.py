@@ -16,10 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 CODEC = Pysubs2Codec()
-SRT = "1\n00:00:01,000 --> 00:00:02,500\n{\\an8}<i>The man opens</i>\n<i>the door.</i>\n\n2\n00:00:03,000 --> 00:00:04,000 X1:1\na < b & c > d\n"
-VTT = "WEBVTT - mine\n\nSTYLE\n::cue {color: red}\n\nNOTE keep me\n\nid-1\n00:01.000 --> 00:02.500 line:10% align:start\n<v Ann>Hello &amp; goodbye.\n\n00:03.000 --> 00:04.000\nYes.\n"
+SRT = (
+    "1\n00:00:01,000 --> 00:00:02,500\n{\\an8}<i>The man opens</i>\n<i>the door.</i>\n\n"
+    "2\n00:00:03,000 --> 00:00:04,000 X1:1\na < b & c > d\n"
+)
+VTT = (
+    "WEBVTT - mine\n\nSTYLE\n::cue {color: red}\n\nNOTE keep me\n\n"
+    "id-1\n00:01.000 --> 00:02.500 line:10% align:start\n<v Ann>Hello &amp; goodbye.\n\n"
+    "00:03.000 --> 00:04.000\nYes.\n"
+)
 ASS = (
-    "[Script Info]\n; a comment\nTitle: mine\n\n[V4+ Styles]\nFormat: Name, Fontname\nStyle: Default,Arial\n\n[Events]\n"
+    "[Script Info]\n; a comment\nTitle: mine\n\n"
+    "[V4+ Styles]\nFormat: Name, Fontname\nStyle: Default,Arial\n\n[Events]\n"
     "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
     "Comment: 0,0:00:00.00,0:00:05.00,Default,,0,0,0,,never shown\n"
     "Dialogue: 0,0:00:01.00,0:00:02.50,Default,Ann,10,20,30,,{\\i1}Hello, you.{\\i0}\n"
@@ -82,7 +90,7 @@ def test_other_formats_come_out_as_srt() -> None:
         ("<i>One</i> <b>two</b> three", "Uno", "<i><b>Uno</i></b>"),
     ],
 )
-def test_formatting_goes_to_the_words_at_the_same_part_of_the_text(old: str, new: str, expected: str) -> None:
+def test_markup_is_transferred_to_the_same_part_of_the_translation(old: str, new: str, expected: str) -> None:
     content = f"1\n00:00:01,000 --> 00:00:02,000\n{old}\n"
     assert CODEC.rewrite("a.srt", content.encode(), [new]).decode() == content.replace(old, expected)
 
@@ -133,9 +141,7 @@ def test_line_ends_and_byte_order_mark_stay(newline: str, encoding: str, written
         ("zh-TW", "big5", "貓在哪裡？你好。"),
     ],
 )
-def test_an_old_code_page_is_told_by_the_language_and_never_guessed(
-    language: str, encoding: str, text: str
-) -> None:
+def test_an_old_code_page_is_selected_by_the_language_only(language: str, encoding: str, text: str) -> None:
     content = f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n".encode(encoding)
     assert CODEC.read("a.srt", content, LanguageTag.parse(language)).cues[0].text == text
     if language not in {"pl", "tr"}:
@@ -143,7 +149,7 @@ def test_an_old_code_page_is_told_by_the_language_and_never_guessed(
             CODEC.read("a.srt", content, LanguageTag("en"))
 
 
-def test_a_few_lines_in_another_encoding_are_read_as_what_they_are() -> None:
+def test_a_few_lines_in_another_encoding_are_decoded() -> None:
     content = (
         "1\n00:00:01,000 --> 00:00:02,000\nCafé\n\n2\n00:00:03,000 --> 00:00:04,000\n".encode()
         + "Señor\n".encode("cp1252")
@@ -152,7 +158,10 @@ def test_a_few_lines_in_another_encoding_are_read_as_what_they_are() -> None:
 
 
 def test_text_after_an_empty_line_belongs_to_the_cue() -> None:
-    content = "1\n00:00:01,000 --> 00:00:02,000\n\nOne.\n\nTwo.\n40\n\n2\n00:00:03,000 --> 00:00:04,000\nThree.\n\nFour.\n"
+    content = (
+        "1\n00:00:01,000 --> 00:00:02,000\n\nOne.\n\nTwo.\n40\n\n"
+        "2\n00:00:03,000 --> 00:00:04,000\nThree.\n\nFour.\n"
+    )
     assert [cue.lines for cue in CODEC.read("a.srt", content.encode()).cues] == [
         ("One.", "Two.", "40"),
         ("Three.", "Four."),
@@ -170,8 +179,8 @@ def test_the_frame_rate_at_the_top_of_a_microdvd_file_is_believed() -> None:
 
 def test_a_long_ttml_file_may_be_one_line() -> None:
     cues = "".join(
-        f'<p begin="00:{number // 60:02d}:{number % 60:02d}.000" end="00:{number // 60:02d}:{number % 60:02d}.900">Hi</p>'
-        for number in range(1000)
+        f'<p begin="00:{minute:02d}:{second:02d}.000" end="00:{minute:02d}:{second:02d}.900">Hi</p>'
+        for minute, second in (divmod(number, 60) for number in range(1000))
     )
     content = f'<tt xmlns="http://www.w3.org/ns/ttml"><body><div>{cues}</div></body></tt>'
     assert len(CODEC.read("a.ttml", content.encode()).cues) == 1000
@@ -213,7 +222,11 @@ try:
     spoken = group_into_sentences(Pysubs2Codec().read(file.name, content).cues)
     for sentence in spoken:
         fit_translation(sentence.text, sentence.cues, LanguageTag("es"))
-    texts = [text for sentence in spoken for text in distribute_lines(sentence.text, sentence.cues, LanguageTag("es"))]
+    texts = [
+        text
+        for sentence in spoken
+        for text in distribute_lines(sentence.text, sentence.cues, LanguageTag("es"))
+    ]
     Pysubs2Codec().rewrite(file.name, content, texts)
 except SubtitleUnreadable:
     pass
@@ -253,7 +266,7 @@ CUES = st.lists(
 
 
 @given(CUES)
-def test_what_is_written_is_read_again(parts: list[tuple[int, int, list[str]]]) -> None:
+def test_written_text_is_read_back_unchanged(parts: list[tuple[int, int, list[str]]]) -> None:
     cues = [
         Cue(Ms(start), Ms(start + length), tuple(" ".join(line.split()) for line in lines))
         for start, length, lines in parts

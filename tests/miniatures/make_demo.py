@@ -1,7 +1,7 @@
 """Generator of the demo library: drawn pictures, espeak-ng voices, pauses, a tone, and the spoken text.
 
-Usage: `python -m tests.miniatures.make_demo`, with libespeak-ng and the extra `train`. The same seed gives the
-same audio samples.
+Usage: `python -m tests.miniatures.make_demo`, with libespeak-ng and the extra `train`. The same seed gives
+the same audio samples.
 """
 
 import importlib

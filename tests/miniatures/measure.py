@@ -1,9 +1,9 @@
 """Quality of the miniature recognizer on sentences that are not in its training data.
 
-Usage: `python -m tests.miniatures.measure`, with libespeak-ng and the extra `train`. The sentences go through the
-daemon's segmenter, recognizer and filters. Printed are word error rate and start errors by language, language
-detection on single sentences, speed by number of threads, and the word error rate of faster-whisper alone with
-word times.
+Usage: `python -m tests.miniatures.measure`, with libespeak-ng and the extra `train`. The sentences go through
+the daemon's segmenter, recognizer and filters. Printed are word error rate and start errors by language,
+language detection on single sentences, speed by number of threads, and the word error rate of faster-whisper
+alone with word times.
 """
 
 import importlib
@@ -160,7 +160,8 @@ def main() -> None:
     for threads in (1, 2):
         _, duration_s = transcribe(sound, "en", threads)
         print(
-            f"{threads} thread(s): {len(sound) / RATE / duration_s:.0f} × real time, with speech detection and beam size 5"
+            f"{threads} thread(s): {len(sound) / RATE / duration_s:.0f} × real time,"
+            " with speech detection and beam size 5"
         )
 
 

@@ -84,7 +84,7 @@ class AdminRoutes:
         webhook_is_loaded: False between the activation of the plugin and the next start of the server.
         webhook: Configuration of the webhook plugin.
         is_starting: True while the server answers with its start page.
-        pending_events: Items added or deleted since the last run of the webhook plugin's task, with the event's name.
+        pending_events: Events since the last run of the webhook plugin's task: name and item.
         box_sets: Item ids by id of the collection.
     """
 

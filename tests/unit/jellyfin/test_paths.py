@@ -28,7 +28,7 @@ PAIRS = [
         ("//nas/films/Film.mkv", "/mnt/nas/Film.mkv"),
     ],
 )
-def test_the_longest_prefix_leads_to_the_local_folder(server: str, local: str) -> None:
+def test_the_longest_prefix_selects_the_local_folder(server: str, local: str) -> None:
     assert local_path(server, PAIRS) == Path(local)
 
 
@@ -43,5 +43,5 @@ def test_the_longest_prefix_leads_to_the_local_folder(server: str, local: str) -
         "film.mkv",
     ],
 )
-def test_nothing_leads_out_of_the_map(server: str) -> None:
+def test_a_path_outside_the_map_is_not_mapped(server: str) -> None:
     assert local_path(server, PAIRS) is None

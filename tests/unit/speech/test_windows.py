@@ -1,4 +1,4 @@
-"""Windows begin and end in silence, and nothing spoken falls between them."""
+"""Windows begin and end in silence, and contain all speech."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ BLOCK_MS = 10_000
 
 
 def film(spoken: Sequence[tuple[int, int]], length_ms: int) -> Samples:
-    """Silence, and a constant where somebody speaks."""
-    sound = np.zeros(length_ms * SAMPLES_PER_MS, dtype=np.float32)
+    """Return silence, with a constant value in the spoken spans (start and end in ms)."""
+    samples = np.zeros(length_ms * SAMPLES_PER_MS, dtype=np.float32)
     for start, end in spoken:
-        sound[start * SAMPLES_PER_MS : end * SAMPLES_PER_MS] = 0.5
-    return sound
+        samples[start * SAMPLES_PER_MS : end * SAMPLES_PER_MS] = 0.5
+    return samples
 
 
 def speech_in(samples: Samples) -> list[Span]:
@@ -30,12 +30,13 @@ def speech_in(samples: Samples) -> list[Span]:
     ]
 
 
-def cut(sound: Samples, from_ms: int = 0) -> list[AudioWindow]:
-    cutter = SilenceSegmenter(speech_in)
+def cut(samples: Samples, from_ms: int = 0) -> list[AudioWindow]:
+    segmenter = SilenceSegmenter(speech_in)
     windows: list[AudioWindow] = []
-    for start in range(from_ms, len(sound) // SAMPLES_PER_MS, BLOCK_MS):
-        windows += cutter.feed(Ms(start), sound[start * SAMPLES_PER_MS : (start + BLOCK_MS) * SAMPLES_PER_MS])
-    return windows + list(cutter.finish())
+    for start in range(from_ms, len(samples) // SAMPLES_PER_MS, BLOCK_MS):
+        block = samples[start * SAMPLES_PER_MS : (start + BLOCK_MS) * SAMPLES_PER_MS]
+        windows += segmenter.feed(Ms(start), block)
+    return windows + list(segmenter.finish())
 
 
 @pytest.mark.parametrize("length_ms", [5_000, 60_000, 61_000, 600_000])
@@ -43,12 +44,12 @@ def test_all_speech_is_in_exactly_one_window(length_ms: int) -> None:
     rng = np.random.default_rng(length_ms)
     spoken, at = [], 700
     while at < length_ms - 4_000:
-        long = int(rng.integers(400, 3_000))
-        spoken.append((at, at + long))
-        at += long + int(rng.integers(250, 4_000))
+        duration = int(rng.integers(400, 3_000))
+        spoken.append((at, at + duration))
+        at += duration + int(rng.integers(250, 4_000))
     windows = cut(film(spoken, length_ms))
-    heard = [(span.start, span.end) for window in windows for span in window.speech]
-    assert heard == spoken
+    found = [(span.start, span.end) for window in windows for span in window.speech]
+    assert found == spoken
     assert all(
         window.start <= window.speech[0].start and window.end >= window.speech[-1].end for window in windows
     )
@@ -59,15 +60,15 @@ def test_all_speech_is_in_exactly_one_window(length_ms: int) -> None:
 
 @pytest.mark.parametrize(("shortest_ms", "longest_ms"), [(160, 300), (300, 900)])
 @pytest.mark.parametrize("seed", range(3))
-def test_no_window_begins_or_ends_inside_a_word_however_quickly_people_talk(
+def test_no_window_begins_or_ends_within_speech_even_with_short_pauses(
     shortest_ms: int, longest_ms: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     spoken, at = [], 500
     while at < 600_000:
-        long = int(rng.integers(1_500, 9_000))
-        spoken.append((at, at + long))
-        at += long + int(rng.integers(shortest_ms, longest_ms))
+        duration = int(rng.integers(1_500, 9_000))
+        spoken.append((at, at + duration))
+        at += duration + int(rng.integers(shortest_ms, longest_ms))
     windows = cut(film(spoken, at + 2_000))
     borders = [border for window in windows for border in (window.start, window.end)]
     assert [(border, span) for border in borders for span in spoken if span[0] < border < span[1]] == []
@@ -79,22 +80,22 @@ def test_silence_gives_no_window() -> None:
     assert cut(film([], 300_000)) == []
 
 
-def test_speech_without_a_pause_is_cut_at_its_quietest() -> None:
-    sound = film([(1_000, 95_000)], 100_000)
+def test_speech_without_a_pause_is_cut_at_its_quietest_point() -> None:
+    samples = film([(1_000, 95_000)], 100_000)
     for quiet in (24_000, 50_000, 74_000):
-        sound[quiet * SAMPLES_PER_MS : (quiet + 100) * SAMPLES_PER_MS] = 0.11
-    windows = cut(sound)
+        samples[quiet * SAMPLES_PER_MS : (quiet + 100) * SAMPLES_PER_MS] = 0.11
+    windows = cut(samples)
     assert all(window.end - window.start <= MAX_WINDOW_MS + 500 for window in windows)
     assert sum(span.end - span.start for window in windows for span in window.speech) == pytest.approx(
         94_000, abs=600
     )
 
 
-def test_going_on_after_a_window_gives_the_windows_that_follow() -> None:
+def test_resuming_after_a_window_gives_the_following_windows() -> None:
     spoken = [(start, start + 2_000) for start in range(1_000, 200_000, 3_500)]
-    sound = film(spoken, 205_000)
-    windows = cut(sound)
-    rest = cut(sound, windows[2].end)
-    assert [span for window in rest for span in window.speech] == [
+    samples = film(spoken, 205_000)
+    windows = cut(samples)
+    remaining = cut(samples, windows[2].end)
+    assert [span for window in remaining for span in window.speech] == [
         span for window in windows[3:] for span in window.speech
     ]

@@ -16,7 +16,7 @@ GOOD = {
 }
 
 
-def believed(reply: str) -> set[str]:
+def accepted(reply: str) -> set[str]:
     return set(read_reply(reply, UNITS, EN, DE))
 
 
@@ -46,12 +46,18 @@ def changed(**entries: object) -> str:
         (changed(**{"1": {"source": UNITS[0].text, "text": "\ud800"}}), {"2"}),
         (changed(**{"1": "Der Mann öffnet die Tür."}), {"2"}),
         (changed(**{"1": {"source": 1, "text": 2}}), {"2"}),
-        ('{"1": {"source": "The man opens the door.", "text": "A"}, "1": {"source": "The man opens the door.", "text": "B"}}', set()),
+        (
+            '{"1": {"source": "The man opens the door.", "text": "A"},'
+            ' "1": {"source": "The man opens the door.", "text": "B"}}',
+            set(),
+        ),
         ("{" * 100_000, set()),
     ],
 )  # fmt: skip
-def test_each_answer_is_believed_or_refused_by_itself(reply: str, expected: set[str]) -> None:
-    assert believed(reply) == expected
+def test_each_translation_of_a_reply_is_accepted_or_refused_separately(
+    reply: str, expected: set[str]
+) -> None:
+    assert accepted(reply) == expected
 
 
 SPOKEN = [
@@ -73,7 +79,7 @@ SPOKEN = [
 
 
 @pytest.mark.parametrize(
-    ("order", "out_of_step"),
+    ("order", "is_shifted"),
     [
         ([0, 1, 2, 3, 4, 5, 6, 7], False),
         ([1, 2, 3, 4, 5, 6, 7, 0], True),
@@ -82,8 +88,8 @@ SPOKEN = [
         ([7, 6, 5, 4, 3, 2, 1, 0], True),
     ],
 )
-def test_translations_that_answer_their_neighbours_are_noticed_though_the_echo_is_right(
-    order: list[int], out_of_step: bool
+def test_shifted_translations_are_refused_even_with_the_right_echo(
+    order: list[int], is_shifted: bool
 ) -> None:
     units = [TextUnit(UnitId(str(number)), source) for number, (source, _) in enumerate(SPOKEN)]
     reply = json.dumps(
@@ -92,9 +98,9 @@ def test_translations_that_answer_their_neighbours_are_noticed_though_the_echo_i
             for unit, place in zip(units, order, strict=True)
         }
     )
-    assert len(read_reply(reply, units, EN, DE)) == (0 if out_of_step else len(units))
+    assert len(read_reply(reply, units, EN, DE)) == (0 if is_shifted else len(units))
 
 
-def test_direction_marks_around_an_answer_are_dropped() -> None:
+def test_direction_marks_around_a_translation_are_removed() -> None:
     reply = changed(**{"1": {"source": UNITS[0].text, "text": "\u200f Der Mann\nöffnet die Tür. \u200f"}})
     assert read_reply(reply, UNITS, EN, DE)[UnitId("1")] == "Der Mann öffnet die Tür."
