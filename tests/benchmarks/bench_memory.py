@@ -1,6 +1,6 @@
-"""Memory of the whole program: `run --once` on 10 and 60 minutes of speech, and the idle daemon before any job.
+"""Memory of the program: `run --once` on 10 and 60 minutes of speech, and the idle daemon before any job.
 
-`python -m tests.benchmarks.bench_memory`; every run is a process of its own, read from /proc.
+Usage: `python -m tests.benchmarks.bench_memory`. Each run is a separate process, measured through /proc.
 """
 
 import json
@@ -31,31 +31,36 @@ limits: {{disk_free: 0B}}
 web: {{listen: "127.0.0.1:0"}}
 state: state
 """
+RUN_ONCE = """
+import json, resource, subprocess, sys, time
+began = time.time()
+subprocess.run(
+    [sys.executable, "-m", "fluxcaption", "run", "--once", "--config", sys.argv[1]],
+    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+)
+peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+print(json.dumps([peak_mb, time.time() - began]))
+"""
 ENGINES = ("ctranslate2", "onnxruntime", "libav", "avcodec", "faster_whisper", "sentencepiece")
 
 
-def once(minutes: int) -> tuple[float, float]:
-    """Peak RSS in MB and wall time in seconds of `run --once` on that much speech."""
+def measure_run_once(minutes: int) -> tuple[float, float]:
+    """Return the peak RSS in MB and the time in seconds of `run --once` on so many minutes of speech."""
     with tempfile.TemporaryDirectory() as folder:
         repeated(CLIP, Path(folder, "media", "Film (2020)", "Film (2020).mkv"), round(minutes * 60 / 70))
         Path(folder, "config.yaml").write_text(CONFIG.format(mode="all"), encoding="utf-8")
-        code = (
-            "import resource, subprocess, sys, json, time; began = time.time();"
-            "subprocess.run([sys.executable, '-m', 'fluxcaption', 'run', '--once', '--config', sys.argv[1]], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL);"
-            "print(json.dumps([resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, time.time() - began]))"
-        )
-        made = subprocess.run(
-            [sys.executable, "-c", code, str(Path(folder, "config.yaml"))],
+        finished = subprocess.run(
+            [sys.executable, "-c", RUN_ONCE, str(Path(folder, "config.yaml"))],
             capture_output=True,
             text=True,
             check=True,
         )
-        peak, took = json.loads(made.stdout)
-        return peak, took
+        peak_mb, duration_s = json.loads(finished.stdout)
+        return peak_mb, duration_s
 
 
-def idle() -> tuple[float, list[str]]:
-    """RSS in MB of the daemon that has nothing to do, and which engine libraries it has mapped."""
+def measure_idle_daemon() -> tuple[float, list[str]]:
+    """Return the RSS of the idle daemon in MB and the engine libraries that it has mapped."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "media").mkdir()
         Path(folder, "config.yaml").write_text(CONFIG.format(mode="none"), encoding="utf-8")
@@ -80,11 +85,11 @@ def idle() -> tuple[float, list[str]]:
 
 def main() -> None:
     """Print the figures."""
-    rss, mapped = idle()
-    print(f"idle daemon before any job: {rss:.0f} MB RSS, engine libraries mapped: {mapped or 'none'}")
+    rss_mb, mapped = measure_idle_daemon()
+    print(f"idle daemon before any job: {rss_mb:.0f} MB RSS, engine libraries mapped: {mapped or 'none'}")
     for minutes in (10, 60):
-        peak, took = once(minutes)
-        print(f"run --once on {minutes} min of speech: peak {peak:.0f} MB RSS, {took:.1f} s")
+        peak_mb, duration_s = measure_run_once(minutes)
+        print(f"run --once on {minutes} min of speech: peak {peak_mb:.0f} MB RSS, {duration_s:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""A library of 100,000 items: first and unchanged scan beside a bare client that fetches and parses the same pages, in the same run.
+"""First scan and unchanged scan of 100,000 items, compared with a client that only fetches and parses the pages.
 
-`python -m tests.benchmarks.bench_scan [--items N]` prints one line each: seconds, ratio, requests, item writes, memory, answer times of /health meanwhile.
+Usage: `python -m tests.benchmarks.bench_scan [--items N]`. It prints a line for each scan: duration, ratio,
+requests, written rows, memory, and the response times of /health during the scan.
 """
 
 import argparse
@@ -37,10 +38,10 @@ COMMON = {
 }
 
 
-def bare(url: str, fields: str, size: int) -> tuple[float, int, int]:
-    """The floor: one connection, the same pages, parsed and thrown away."""
-    place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port)
+def fetch_pages(url: str, fields: str, size: int) -> tuple[float, int, int]:
+    """Fetch and parse the pages over one connection. Return seconds, items and requests."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port)
     began, start, items, requests = time.perf_counter(), 0, 0, 0
     while True:
         query = urlencode({**COMMON, "fields": fields, "startIndex": start, "limit": size})
@@ -57,7 +58,7 @@ def rss_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
 
 
-async def ask_health(port: int, times: list[float]) -> None:
+async def poll_health(port: int, times: list[float]) -> None:
     async with aiohttp.ClientSession() as session:
         while True:
             began = time.perf_counter()
@@ -67,17 +68,18 @@ async def ask_health(port: int, times: list[float]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def measured(url: str, state: Path) -> None:
-    wanted = settings(
+async def measure_scans(url: str, state: Path) -> None:
+    config = settings(
         state, {"type": "jellyfin", "url": url, "api_key": KEY}, ["de", "fr"], backlog={"mode": "none"}
     )
-    daemon = Daemon(wanted)
+    daemon = Daemon(config)
     ready = asyncio.Event()
 
-    async def first_scan_is_ours(*_: Any) -> None:
+    async def never_connect(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    BackgroundTasks.connect_server = first_scan_is_ours  # type: ignore[method-assign, assignment]
+    # The daemon must not scan by itself: the benchmark starts the scans.
+    BackgroundTasks.connect_server = never_connect  # type: ignore[method-assign, assignment]
     running = asyncio.create_task(daemon.run(on_ready=ready.set))
     await ready.wait()
     assert daemon.app is not None
@@ -88,21 +90,24 @@ async def measured(url: str, state: Path) -> None:
         ("first", "Path,MediaSources,ProviderIds,DateCreated,Etag", 200),
         ("unchanged", "Etag", 500),
     ):
-        floor, items, requests = await asyncio.to_thread(bare, url, fields, size)
+        floor_s, items, requests = await asyncio.to_thread(fetch_pages, url, fields, size)
         times: list[float] = []
-        asking = asyncio.create_task(ask_health(daemon.web.port, times))
-        before, writer = rss_mb(), app.storage.database._writer  # type: ignore[attr-defined]
-        file_suffix = writer.total_changes
+        polling = asyncio.create_task(poll_health(daemon.web.port, times))
+        memory_before_mb, writer = rss_mb(), app.storage.database._writer  # type: ignore[attr-defined]
+        changes_before = writer.total_changes
         began = time.perf_counter()
         app.set_server(await app.server.connect())
         report = await app.scanner.scan(full=True)
-        took = time.perf_counter() - began
-        asking.cancel()
+        duration_s = time.perf_counter() - began
+        polling.cancel()
         times.sort()
         print(
-            f"{name}: {report.items} items ({report.read} read) in {took:.1f} s, bare client {items} in {floor:.1f} s: {took / floor:.2f} x;"
-            f" {requests} pages; {writer.total_changes - file_suffix} rows written; memory {before:.0f} -> {rss_mb():.0f} MB;"
-            f" health p50 {times[len(times) // 2] * 1000:.1f} ms, p99 {times[int(len(times) * 0.99)] * 1000:.1f} ms of {len(times)}",
+            f"{name}: {report.items} items ({report.read} read) in {duration_s:.1f} s,"
+            f" pages only {items} in {floor_s:.1f} s: {duration_s / floor_s:.2f} x; {requests} pages;"
+            f" {writer.total_changes - changes_before} rows written;"
+            f" memory {memory_before_mb:.0f} -> {rss_mb():.0f} MB;"
+            f" health p50 {times[len(times) // 2] * 1000:.1f} ms,"
+            f" p99 {times[int(len(times) * 0.99)] * 1000:.1f} ms of {len(times)}",
             flush=True,
         )
     daemon.stop()
@@ -125,7 +130,7 @@ def main() -> None:
         assert server.stdout is not None
         url = server.stdout.readline().strip()
         try:
-            asyncio.run(measured(url, Path(folder)))
+            asyncio.run(measure_scans(url, Path(folder)))
         finally:
             server.terminate()
 

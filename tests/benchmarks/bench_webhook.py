@@ -1,6 +1,7 @@
-"""How fast the running daemon acknowledges an event once it is on disk, beside the bare floor: aiohttp and one fsync.
+"""Response time of the webhook, compared with the minimum: aiohttp and one fsync.
 
-`python -m tests.benchmarks.bench_webhook` alternates five runs of each, with one client and with 32, and prints medians and ratios.
+Usage: `python -m tests.benchmarks.bench_webhook`. It alternates five runs of each, with one client and with 32,
+and prints medians and ratios.
 """
 
 import asyncio
@@ -24,22 +25,24 @@ from fluxcaption.daemon import Daemon
 from tests.fakes.jellyfin import KEY
 from tests.support.app import settings
 
-RUNS, EVENTS = 5, {1: 400, 32: 4000}
+RUNS = 5
+EVENTS = {1: 400, 32: 4000}
+"""Number of events of one run, by number of clients."""
 
 
-async def serve(handler: Callable[[web.Request], Any], told: Connection) -> None:
+async def serve(handler: Callable[[web.Request], Any], port_sender: Connection) -> None:
     app = web.Application(client_max_size=64 * 1024)
     app.router.add_post("/webhook/jellyfin", handler)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    told.send(runner.addresses[0][1])
+    port_sender.send(runner.addresses[0][1])
     await asyncio.Event().wait()
 
 
-def floor(folder: str, told: Connection) -> None:
-    """The least that keeps the promise: the body in a file, one fsync, the answer."""
+def run_minimum(folder: str, port_sender: Connection) -> None:
+    """Serve the minimum: write the body to a file, one fsync, and answer."""
     file = os.open(Path(folder, "events"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     async def receive(request: web.Request) -> web.Response:
@@ -48,11 +51,11 @@ def floor(folder: str, told: Connection) -> None:
         os.fsync(file)
         return web.json_response({"id": 1}, status=202)
 
-    asyncio.run(serve(receive, told))
+    asyncio.run(serve(receive, port_sender))
 
 
-def ours(folder: str, told: Connection) -> None:
-    """The whole daemon beside a server, as it is run; what it does with the events it does meanwhile."""
+def run_daemon(folder: str, port_sender: Connection) -> None:
+    """Serve with the whole daemon, which also processes the events during the measurement."""
     url = Path(folder, "server").read_text(encoding="utf-8")
 
     async def run() -> None:
@@ -68,13 +71,14 @@ def ours(folder: str, told: Connection) -> None:
         running = asyncio.create_task(daemon.run(on_ready=ready.set))
         await ready.wait()
         assert daemon.web is not None
-        told.send(daemon.web.port)
+        port_sender.send(daemon.web.port)
         await running
 
     asyncio.run(run())
 
 
-async def load(port: int, clients: int, serial: int) -> list[float]:
+async def send_events(port: int, clients: int, serial: int) -> list[float]:
+    """Send the events of one run. Return the sorted response times, in s."""
     times: list[float] = []
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=clients), headers={"Authorization": "Bearer a-secret"}
@@ -109,27 +113,31 @@ def main() -> None:
         url = jellyfin.stdout.readline().strip()
         ports: dict[str, int] = {}
         servers = []
-        for name, target in (("floor", floor), ("ours", ours)):
+        for name, target in (("minimum", run_minimum), ("daemon", run_daemon)):
             Path(folder, name).mkdir()
             Path(folder, name, "server").write_text(url, encoding="utf-8")
-            here, there = context.Pipe()
-            servers.append(context.Process(target=target, args=(str(Path(folder, name)), there), daemon=True))
+            receiver, sender = context.Pipe()
+            servers.append(
+                context.Process(target=target, args=(str(Path(folder, name)), sender), daemon=True)
+            )
             servers[-1].start()
-            ports[name] = here.recv()
+            ports[name] = receiver.recv()
         serial = 0
         for clients in EVENTS:
-            p50: dict[str, list[float]] = {"floor": [], "ours": []}
-            p99: dict[str, list[float]] = {"floor": [], "ours": []}
+            p50: dict[str, list[float]] = {"minimum": [], "daemon": []}
+            p99: dict[str, list[float]] = {"minimum": [], "daemon": []}
             for _ in range(RUNS):
                 for name, port in ports.items():
                     serial += 1
-                    times = asyncio.run(load(port, clients, serial))
+                    times = asyncio.run(send_events(port, clients, serial))
                     p50[name].append(times[len(times) // 2] * 1000)
                     p99[name].append(times[int(len(times) * 0.99)] * 1000)
-            told = {name: (statistics.median(p50[name]), statistics.median(p99[name])) for name in ports}
+            medians = {name: (statistics.median(p50[name]), statistics.median(p99[name])) for name in ports}
+            daemon, minimum = medians["daemon"], medians["minimum"]
             print(
-                f"{clients} client(s): p50 {told['ours'][0]:.2f} ms, p99 {told['ours'][1]:.2f} ms; floor p50 {told['floor'][0]:.2f} ms, p99 {told['floor'][1]:.2f} ms;"
-                f" p50 {told['ours'][0] / told['floor'][0]:.2f} x"
+                f"{clients} client(s): p50 {daemon[0]:.2f} ms, p99 {daemon[1]:.2f} ms;"
+                f" minimum p50 {minimum[0]:.2f} ms, p99 {minimum[1]:.2f} ms;"
+                f" p50 {daemon[0] / minimum[0]:.2f} x"
             )
         for server in servers:
             server.terminate()

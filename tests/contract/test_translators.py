@@ -1,4 +1,4 @@
-"""Translators: a table behind a fake Ollama that misbehaves, and the real miniature model."""
+"""Translators: Ollama on a fake server with the faults of real models, and the local miniature model."""
 
 import os
 from collections.abc import AsyncIterator
@@ -28,17 +28,17 @@ EN, ES, DE, FR = (LanguageTag(code) for code in ("en", "es", "de", "fr"))
 TEXTS = [f"Sentence number {number} is said here." for number in range(45)]
 
 
-def words(text: str) -> str:
+def reverse(text: str) -> str:
     return text[::-1]
 
 
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeOllama]:
-    async with FakeOllama(words) as server:
+    async with FakeOllama(reverse) as server:
         yield server
 
 
-async def film(fake: FakeOllama, texts: list[str]) -> tuple[TranslationReport, dict[str, str]]:
+async def translate(fake: FakeOllama, texts: list[str]) -> tuple[TranslationReport, dict[str, str]]:
     translator = OllamaTranslator(OllamaTranslation(type="ollama", url=fake.url, model="tiny"))
     saved: dict[str, str] = {}
 
@@ -53,9 +53,9 @@ async def film(fake: FakeOllama, texts: list[str]) -> tuple[TranslationReport, d
 
 
 async def test_every_sentence_gets_its_own_translation_and_is_saved(fake: FakeOllama) -> None:
-    report, saved = await film(fake, TEXTS)
-    assert report.texts == {UnitId(str(number)): words(text) for number, text in enumerate(TEXTS, 1)}
-    assert saved == {text: words(text) for text in TEXTS}
+    report, saved = await translate(fake, TEXTS)
+    assert report.texts == {UnitId(str(number)): reverse(text) for number, text in enumerate(TEXTS, 1)}
+    assert saved == {text: reverse(text) for text in TEXTS}
     assert len(fake.requests) == 3
     assert all(
         len(request["format"]["required"]) <= 20 and request["options"]["num_ctx"] > 1000
@@ -81,39 +81,39 @@ async def test_every_sentence_gets_its_own_translation_and_is_saved(fake: FakeOl
     ],
     ids=lambda fault: getattr(fault, "__name__", fault),
 )
-async def test_a_bad_reply_is_asked_again_in_halves_and_nothing_is_lost_or_shifted(
+async def test_a_bad_reply_is_requested_again_in_halves_without_loss(
     fake: FakeOllama, fault: ollama.Fault | str
 ) -> None:
     fake.faults = [fault]
-    report, _ = await film(fake, TEXTS[:20])
-    assert report.texts == {UnitId(str(number)): words(text) for number, text in enumerate(TEXTS[:20], 1)}
+    report, _ = await translate(fake, TEXTS[:20])
+    assert report.texts == {UnitId(str(number)): reverse(text) for number, text in enumerate(TEXTS[:20], 1)}
     assert report.untranslated == {}
     assert len(fake.requests) <= 3
 
 
-async def test_the_reply_to_the_batch_before_is_asked_again(fake: FakeOllama) -> None:
+async def test_a_reply_to_the_previous_batch_is_requested_again(fake: FakeOllama) -> None:
     fake.faults = [None, "previous batch"]
-    report, _ = await film(fake, TEXTS[:40])
-    assert report.texts == {UnitId(str(number)): words(text) for number, text in enumerate(TEXTS[:40], 1)}
+    report, _ = await translate(fake, TEXTS[:40])
+    assert report.texts == {UnitId(str(number)): reverse(text) for number, text in enumerate(TEXTS[:40], 1)}
     assert len(fake.requests) == 4
 
 
-async def test_a_sentence_that_is_refused_for_good_is_counted_and_the_rest_goes_on(fake: FakeOllama) -> None:
-    fake.translate_text = lambda text: "" if "number 7 " in text else words(text)
-    report, saved = await film(fake, TEXTS[:20])
+async def test_a_sentence_that_stays_untranslated_is_counted_and_others_are_kept(fake: FakeOllama) -> None:
+    fake.translate_text = lambda text: "" if "number 7 " in text else reverse(text)
+    report, saved = await translate(fake, TEXTS[:20])
     assert list(report.untranslated) == ["8"]
     assert len(saved) == 19
     assert len(fake.requests) <= 8
 
 
 @pytest.mark.parametrize("fault", [500, 503, 429, "hang up"])
-async def test_a_backend_that_is_away_is_away(fake: FakeOllama, fault: int | str) -> None:
+async def test_an_unreachable_backend_is_reported(fake: FakeOllama, fault: int | str) -> None:
     fake.faults = [fault]
     with pytest.raises(ServiceUnreachable, match="Ollama"):
-        await film(fake, TEXTS[:20])
+        await translate(fake, TEXTS[:20])
 
 
-async def test_what_was_saved_before_the_backend_went_away_stays_saved(fake: FakeOllama) -> None:
+async def test_translations_before_a_failure_of_the_backend_stay_saved(fake: FakeOllama) -> None:
     fake.faults = [ollama.thinking, 500]
     translator = OllamaTranslator(OllamaTranslation(type="ollama", url=fake.url, model="tiny"))
     saved: dict[str, str] = {}
@@ -129,7 +129,7 @@ async def test_what_was_saved_before_the_backend_went_away_stays_saved(fake: Fak
 
 
 async def test_two_servers_with_the_same_model_are_two_backends(fake: FakeOllama) -> None:
-    async with FakeOllama(words) as other:
+    async with FakeOllama(reverse) as other:
         translators = [
             OllamaTranslator(OllamaTranslation(type="ollama", url=server.url, model="tiny"))
             for server in (fake, other)
@@ -142,27 +142,29 @@ async def test_two_servers_with_the_same_model_are_two_backends(fake: FakeOllama
         assert translators[0].backend_id != translators[1].backend_id
 
 
-async def test_an_unknown_model_says_how_to_get_it(fake: FakeOllama) -> None:
+async def test_the_error_of_a_missing_model_has_the_command_to_get_it(fake: FakeOllama) -> None:
     translator = OllamaTranslator(OllamaTranslation(type="ollama", url=fake.url, model="huge"))
     with pytest.raises(ModelMissing, match="ollama pull huge"):
         await translator.translate([TextUnit(UnitId("1"), "Hello there you.")], EN, DE)
     await translator.close()
 
 
-async def test_nobody_at_the_address_is_said() -> None:
+async def test_the_error_of_an_unused_address_has_advice() -> None:
     translator = OllamaTranslator(OllamaTranslation(type="ollama", url="http://127.0.0.1:9", model="tiny"))
     with pytest.raises(ServiceUnreachable, match="Check that it runs"):
         await translator.translate([TextUnit(UnitId("1"), "Hello.")], EN, DE)
     await translator.close()
 
 
-def test_a_directory_that_tells_no_layout_is_read_once_until_it_changes(tmp_path: Path) -> None:
+def test_a_directory_without_a_layout_is_read_once_until_it_changes(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"weights")
     (tmp_path / "shared_vocabulary.json").write_text('["plain"]')
     translator = LocalTranslator(LocalTranslation(type="local", model=str(tmp_path)), 1, TRANSLATION)
     assert translator.knows(EN, FR)
     (tmp_path / "shared_vocabulary.json").write_text('["__en__", "__de__"]')
-    assert translator.knows(EN, FR), "an absent layout knows everything, and the vocabulary is not read again"
+    assert translator.knows(EN, FR), (
+        "without a layout every pair is accepted, and the vocabulary is not read again"
+    )
     (tmp_path / "fluxcaption.json").write_text('{"layout": "m2m100", "pairs": [["en", "de"]]}')
     os.utime(tmp_path, ns=(0, 1))
     assert not translator.knows(EN, FR)
@@ -185,26 +187,26 @@ async def local() -> AsyncIterator[LocalTranslator]:
         (ES, EN, "El niño vende el coche rojo.", "The boy sells the red car."),
     ],
 )
-async def test_the_miniature_translates_three_pairs(
+async def test_the_miniature_model_translates_three_pairs(
     local: LocalTranslator, source: LanguageTag, target: LanguageTag, text: str, expected: str
 ) -> None:
     assert await local.translate([TextUnit(UnitId("a"), text)], source, target) == {"a": expected}
 
 
-async def test_a_pair_that_is_not_on_the_card_is_refused(local: LocalTranslator) -> None:
+async def test_a_pair_that_the_model_does_not_have_is_refused(local: LocalTranslator) -> None:
     assert not local.knows(EN, FR)
     with pytest.raises(UnsupportedLanguagePair):
         await local.translate([TextUnit(UnitId("a"), "Hello.")], EN, FR)
 
 
-async def test_a_model_that_is_not_there_is_named_with_its_path() -> None:
+async def test_the_error_of_a_missing_local_model_has_its_path() -> None:
     translator = LocalTranslator(LocalTranslation(type="local", model="/nowhere/model"), 1, TRANSLATION)
     with pytest.raises(ModelMissing, match=r"/nowhere/model/model\.bin does not exist"):
         _ = translator.revision
     await translator.close()
 
 
-def test_a_cause_that_asks_a_question_needs_no_other_advice() -> None:
+def test_a_cause_that_ends_with_a_question_gets_no_further_advice() -> None:
     assert str(ServiceUnreachable("Jellyfin", "http://x", "it redirects: is the base path right?")).endswith(
         "is the base path right?"
     )
@@ -213,7 +215,7 @@ def test_a_cause_that_asks_a_question_needs_no_other_advice() -> None:
     )
 
 
-def test_refusals_are_one_line() -> None:
+def test_error_messages_have_one_line() -> None:
     assert all(
         "\n" not in str(error)
         for error in (ReplyUnusable("x"), ModelMissing("m", "d"), FluxCaptionError("e"))

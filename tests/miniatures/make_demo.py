@@ -1,6 +1,7 @@
-"""Makes the demo library: drawn moving pictures, espeak-ng voices, pauses, a tone, and the known text.
+"""Generator of the demo library: drawn pictures, espeak-ng voices, pauses, a tone, and the spoken text.
 
-Needs libespeak-ng and the extra [train]; run it as `python -m tests.miniatures.make_demo`. The same seed gives the same sound.
+Usage: `python -m tests.miniatures.make_demo`, with libespeak-ng and the extra `train`. The same seed gives the
+same audio samples.
 """
 
 import importlib
@@ -28,7 +29,7 @@ Sound = npt.NDArray[np.float32]
 
 
 def speech(seed: int, length_s: float, tone_at_s: float) -> tuple[Sound, list[dict[str, Any]]]:
-    """A monologue with pauses of 0.5 to 2 s and five seconds of a tone; returns it with the known text."""
+    """Return a monologue with pauses of 0.5 to 2 s and five seconds of a tone, and its sentences."""
     sys.path.insert(0, str(RECIPE))
     espk, lexicon = importlib.import_module("espk"), importlib.import_module("lexicon")
 
@@ -64,7 +65,7 @@ def speech(seed: int, length_s: float, tone_at_s: float) -> tuple[Sound, list[di
 
 
 def picture(number: int, seed: int) -> npt.NDArray[np.uint8]:
-    """One frame: a sky, a hill, a sun that moves and a house."""
+    """Return one frame: a sky, a hill, a moving sun and a house."""
     width, height = SIZE
     y, x = np.mgrid[0:height, 0:width]
     frame = np.zeros((height, width, 3), dtype=np.uint8)
@@ -78,7 +79,7 @@ def picture(number: int, seed: int) -> npt.NDArray[np.uint8]:
 
 
 def write_clip(path: Path, sound: Sound, seed: int, cues: list[dict[str, Any]] | None) -> None:
-    """Encode picture, sound and, where given, an embedded text track."""
+    """Encode pictures, audio and an embedded text track, if `cues` are given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     seconds = len(sound) / RATE
     with ExitStack() as stack:
@@ -91,7 +92,7 @@ def write_clip(path: Path, sound: Sound, seed: int, cues: list[dict[str, Any]] |
         text = None
         packets: list[Any] = []
         if cues is not None:
-            # The library has no encoder for text; a stream copied from a file needs none.
+            # PyAV cannot encode text; a stream copied from a file needs no encoder.
             srt = path.with_suffix(".source")
             srt.write_bytes(
                 Pysubs2Codec().write_srt([Cue(cue["start_ms"], cue["end_ms"], (cue["en"],)) for cue in cues])
@@ -122,7 +123,7 @@ def write_clip(path: Path, sound: Sound, seed: int, cues: list[dict[str, Any]] |
 
 
 def main() -> None:
-    """Write both clips and what is said in them."""
+    """Write both clips and their spoken text."""
     known = DEMO / "known-text"
     known.mkdir(parents=True, exist_ok=True)
     for name, seed, length_s, has_text in (

@@ -1,7 +1,9 @@
-"""Measures the miniature recogniser on sentences it never saw, through the daemon's own path: cutter, recogniser, gates.
+"""Quality of the miniature recognizer on sentences that are not in its training data.
 
-Needs libespeak-ng and the extra [train]: `python -m tests.miniatures.measure`. Prints word error rate by language, language detection on single
-sentences, start errors, and speed by number of threads; beside it the same with word times by the bare engine.
+Usage: `python -m tests.miniatures.measure`, with libespeak-ng and the extra `train`. The sentences go through the
+daemon's segmenter, recognizer and filters. Printed are word error rate and start errors by language, language
+detection on single sentences, speed by number of threads, and the word error rate of faster-whisper alone with
+word times.
 """
 
 import importlib
@@ -39,8 +41,8 @@ def recipe(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def unseen(language: str, r: random.Random) -> tuple[str, Samples]:
-    """A sentence whose text was held out of the training, spoken by a random voice."""
+def unseen_sentence(language: str, r: random.Random) -> tuple[str, Samples]:
+    """Return a sentence that was excluded from the training, and its audio with a random voice."""
     lexicon, espk = recipe("lexicon"), recipe("espk")
     while True:
         text = lexicon.sentence(r)[{"en": 0, "es": 1}[language]]
@@ -59,7 +61,7 @@ def monologue(language: str, seed: int) -> tuple[Samples, list[tuple[int, str]]]
     r = random.Random(seed)
     sound, truth, at = np.zeros((MONOLOGUE_S + 10) * RATE, dtype=np.float32), [], RATE
     while at < MONOLOGUE_S * RATE:
-        text, wave = unseen(language, r)
+        text, wave = unseen_sentence(language, r)
         sound[at : at + len(wave)] += wave
         truth.append((at * 1000 // RATE, text))
         at += len(wave) + int(r.uniform(0.3, 1.2) * RATE)
@@ -67,17 +69,17 @@ def monologue(language: str, seed: int) -> tuple[Samples, list[tuple[int, str]]]
 
 
 def transcribe(sound: Samples, language: str, threads: int) -> tuple[list[tuple[int, str]], float]:
-    """What the daemon would keep, and how long it took."""
+    """Return start in ms and text of the segments that the daemon keeps, and the duration in seconds."""
     blocks = MemoryBlocks()
     recognizer = WhisperRecognizer(LocalSpeech(model="miniature"), blocks, threads, SPEECH)
-    cutter = SilenceSegmenter(SileroDetector().speech)
+    segmenter = SilenceSegmenter(SileroDetector().speech)
     kept: list[Segment] = []
     detect(recognizer, blocks, sound[: 5 * RATE])
     began = time.perf_counter()
     windows: list[AudioWindow] = []
     for start in range(0, len(sound), BLOCK):
-        windows += cutter.feed(Ms(start * 1000 // RATE), sound[start : start + BLOCK])
-    windows += cutter.finish()
+        windows += segmenter.feed(Ms(start * 1000 // RATE), sound[start : start + BLOCK])
+    windows += segmenter.finish()
     for window in windows:
         block = blocks.put(window.samples)
         unit = WorkUnit(
@@ -91,9 +93,9 @@ def transcribe(sound: Samples, language: str, threads: int) -> tuple[list[tuple[
         )
         kept += snap_to_speech(recognizer.transcribe(unit).segments, window.speech)
         blocks.drop(block)
-    took = time.perf_counter() - began
+    duration_s = time.perf_counter() - began
     recognizer.unload()
-    return [(segment.start, segment.text) for segment in drop_repetitions(kept)], took
+    return [(segment.start, segment.text) for segment in drop_repetitions(kept)], duration_s
 
 
 def detect(recognizer: WhisperRecognizer, blocks: MemoryBlocks, sound: Samples) -> str:
@@ -120,41 +122,46 @@ def with_word_times(sound: Samples, language: str) -> str:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print all figures."""
     for language in ("en", "es"):
-        errors = words = worded = 0
+        errors = words = errors_with_word_times = 0
         starts: list[int] = []
         for seed in (1, 2, 3):
             sound, truth = monologue(language, seed)
             kept, _ = transcribe(sound, language, 1)
-            said = [word for _, text in truth for word in words_of(text)]
-            errors += word_errors(said, [word for _, text in kept for word in words_of(text)])
-            worded += word_errors(said, words_of(with_word_times(sound, language)))
-            words += len(said)
+            spoken = [word for _, text in truth for word in words_of(text)]
+            errors += word_errors(spoken, [word for _, text in kept for word in words_of(text)])
+            errors_with_word_times += word_errors(spoken, words_of(with_word_times(sound, language)))
+            words += len(spoken)
             for at, text in truth:
-                same = [
+                matching = [
                     start
-                    for start, heard in kept
-                    if words_of(heard) == words_of(text) and abs(start - at) < 3000
+                    for start, transcribed in kept
+                    if words_of(transcribed) == words_of(text) and abs(start - at) < 3000
                 ]
-                starts += [min(abs(start - at) for start in same)] if same else []
+                starts += [min(abs(start - at) for start in matching)] if matching else []
         starts.sort()
         print(
-            f"{language}: {words} words in 3 monologues of {MONOLOGUE_S} s: word error rate {100 * errors / words:.2f} %, with word times {100 * worded / words:.2f} %;"
-            f" start error median {starts[len(starts) // 2]} ms, p95 {starts[int(len(starts) * 0.95)]} ms ({len(starts)} sentences matched)"
+            f"{language}: {words} words in 3 monologues of {MONOLOGUE_S} s:"
+            f" word error rate {100 * errors / words:.2f} %,"
+            f" with word times {100 * errors_with_word_times / words:.2f} %;"
+            f" start error median {starts[len(starts) // 2]} ms,"
+            f" p95 {starts[int(len(starts) * 0.95)]} ms ({len(starts)} sentences matched)"
         )
     blocks = MemoryBlocks()
     recognizer = WhisperRecognizer(LocalSpeech(model="miniature"), blocks, 1, SPEECH)
-    r, right = random.Random(5), 0
+    r, correct = random.Random(5), 0
     for number in range(120):
         language = "en" if number % 2 else "es"
-        _, wave = unseen(language, r)
-        right += detect(recognizer, blocks, wave) == language
-    print(f"language of single unseen sentences: {right} of 120 right")
+        _, wave = unseen_sentence(language, r)
+        correct += detect(recognizer, blocks, wave) == language
+    print(f"language of single unseen sentences: {correct} of 120 correct")
     sound, _ = monologue("en", 1)
     for threads in (1, 2):
-        _, took = transcribe(sound, "en", threads)
-        print(f"{threads} thread(s): {len(sound) / RATE / took:.0f} × real time, with speech map and beam 5")
+        _, duration_s = transcribe(sound, "en", threads)
+        print(
+            f"{threads} thread(s): {len(sound) / RATE / duration_s:.0f} × real time, with speech detection and beam size 5"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Writes the manifest of the miniature models: every file with its size and SHA-256. Run after training: `python -m tests.miniatures.write_manifest`."""
+"""Generator of the manifest of the miniature models: each file with its size and SHA-256.
+
+Usage after training: `python -m tests.miniatures.write_manifest`.
+"""
 
 import hashlib
 import json
@@ -8,7 +11,7 @@ MINIATURES = Path(__file__).parents[2] / "daemon" / "fluxcaption" / "miniatures"
 
 
 def manifest() -> dict[str, dict[str, object]]:
-    """What is there now."""
+    """Return size and hash of the present files, by name."""
     files = sorted(path for folder in ("speech", "translation") for path in (MINIATURES / folder).iterdir())
     return {
         f"{path.parent.name}/{path.name}": {

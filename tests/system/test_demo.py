@@ -1,4 +1,4 @@
-"""The two commands a newcomer types first, on the clips that are shipped."""
+"""The first commands of the README, on the shipped clips."""
 
 import json
 import os
@@ -18,7 +18,7 @@ READ = "The Blue House (2026)"
 
 
 def fluxcaption(*arguments: str | Path, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command; commands on single files need a `cache` folder, to leave the user's own alone."""
+    """Run a command; commands on single files need a `cache` folder instead of the user's."""
     return subprocess.run(
         [sys.executable, "-m", "fluxcaption", *map(str, arguments)],
         capture_output=True,
@@ -31,7 +31,7 @@ def fluxcaption(*arguments: str | Path, cache: Path | None = None) -> subprocess
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the demo after its first run."""
+    """Return a copy of the demo after its first run."""
     folder = tmp_path_factory.mktemp("demo")
     shutil.copytree(
         CONFIG / "demo" / "library", folder / "demo" / "library", ignore=shutil.ignore_patterns("*.srt")
@@ -43,14 +43,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def known(title: str) -> list[dict[str, str]]:
+def spoken_sentences(title: str) -> list[dict[str, str]]:
     value: list[dict[str, str]] = json.loads(
         (CONFIG / "demo" / "known-text" / f"{title}.json").read_text(encoding="utf-8")
     )
     return value
 
 
-def file_suffix(demo: Path, title: str, language: str) -> list[tuple[int, str]]:
+def read_cues(demo: Path, title: str, language: str) -> list[tuple[int, str]]:
     name = f"{title}.fluxcaption.{language}.srt"
     return [
         (cue.start, cue.text)
@@ -58,28 +58,29 @@ def file_suffix(demo: Path, title: str, language: str) -> list[tuple[int, str]]:
     ]
 
 
-def test_the_spoken_words_are_written(demo: Path) -> None:
-    said = " ".join(sentence["en"] for sentence in known(HEARD))
-    assert word_error_rate(said, " ".join(text for _, text in file_suffix(demo, HEARD, "en"))) <= 0.05
+def test_the_spoken_words_are_transcribed(demo: Path) -> None:
+    spoken = " ".join(sentence["en"] for sentence in spoken_sentences(HEARD))
+    assert word_error_rate(spoken, " ".join(text for _, text in read_cues(demo, HEARD, "en"))) <= 0.05
 
 
 @pytest.mark.parametrize("title", [HEARD, READ])
-def test_most_lines_are_translated_exactly_right(demo: Path, title: str) -> None:
-    wanted = [sentence["es"] for sentence in known(title)]
-    got = [text for _, text in file_suffix(demo, title, "es")]
-    assert sum(text in got for text in wanted) >= 0.85 * len(wanted)
+def test_most_lines_are_translated_exactly(demo: Path, title: str) -> None:
+    expected = [sentence["es"] for sentence in spoken_sentences(title)]
+    written = [text for _, text in read_cues(demo, title, "es")]
+    assert sum(text in written for text in expected) >= 0.85 * len(expected)
 
 
 def test_cues_start_at_the_speech(demo: Path) -> None:
-    starts = [start for start, _ in file_suffix(demo, HEARD, "en")]
+    starts = [start for start, _ in read_cues(demo, HEARD, "en")]
     errors = sorted(
-        min(abs(start - int(sentence["start_ms"])) for start in starts) for sentence in known(HEARD)
+        min(abs(start - int(sentence["start_ms"])) for start in starts)
+        for sentence in spoken_sentences(HEARD)
     )
     assert errors[len(errors) // 2] <= 100
     assert errors[int(len(errors) * 0.9)] <= 400
 
 
-def test_a_track_that_is_there_is_not_made_again(demo: Path) -> None:
+def test_an_existing_track_is_not_made_again(demo: Path) -> None:
     assert not (demo / "demo" / "library" / READ / f"{READ}.fluxcaption.en.srt").exists()
 
 
@@ -91,7 +92,7 @@ def test_a_second_run_has_nothing_to_do(demo: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in (demo / "demo" / "library").rglob("*")}
 
 
-def test_caption_hears_a_single_file_without_configuration(tmp_path: Path) -> None:
+def test_caption_transcribes_a_single_file_without_configuration(tmp_path: Path) -> None:
     media = CONFIG / "demo" / "library" / HEARD / f"{HEARD}.mkv"
     made = fluxcaption(
         "caption", media, "--to", "es", "--output", tmp_path,

@@ -1,4 +1,4 @@
-"""One subtitle file on the command line, with a language model that can answer as badly as models do."""
+"""The command `translate` on one subtitle file, with a fake Ollama server."""
 
 import asyncio
 import os
@@ -22,14 +22,15 @@ async def fake() -> AsyncIterator[FakeOllama]:
         yield server
 
 
-async def translate(file: Path, fake: FakeOllama, *more: str) -> tuple[int, str, str]:
+async def translate(file: Path, fake: FakeOllama, *options: str) -> tuple[int, str, str]:
     config = file.parent / "config.yaml"
     config.write_text(
         f"server: {{type: folder, path: .}}\nlanguages: {{targets: [de]}}\nstate: state\n"
         f'translation: {{backends: [{{type: ollama, url: "{fake.url}", model: tiny}}]}}\n'
     )
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "fluxcaption", "translate", str(file), "--to", "de", "--config", str(config), *more,
+        sys.executable, "-m", "fluxcaption", "translate", str(file),
+        "--to", "de", "--config", str(config), *options,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(file.parent / "cache"), "LANG": "C.UTF-8"},
@@ -47,7 +48,7 @@ async def translate(file: Path, fake: FakeOllama, *more: str) -> tuple[int, str,
         ("It.Follows.en.srt", "It.Follows.fluxcaption.de.srt"),
     ],
 )
-async def test_the_language_is_read_from_the_name_as_servers_read_it(
+async def test_the_language_is_read_from_the_file_name_as_servers_read_it(
     name: str, written: str, fake: FakeOllama, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(TEXT)
@@ -59,9 +60,7 @@ async def test_the_language_is_read_from_the_name_as_servers_read_it(
     )
 
 
-async def test_a_file_whose_sentences_were_not_translated_is_not_written(
-    fake: FakeOllama, tmp_path: Path
-) -> None:
+async def test_a_file_with_untranslated_sentences_is_not_written(fake: FakeOllama, tmp_path: Path) -> None:
     fake.translate_text = lambda text: ""
     (tmp_path / "Film.en.srt").write_text(TEXT)
     code, out, err = await translate(tmp_path / "Film.en.srt", fake)
@@ -71,11 +70,13 @@ async def test_a_file_whose_sentences_were_not_translated_is_not_written(
     assert sorted(path.name for path in tmp_path.glob("*.srt")) == ["Film.en.srt"]
 
 
-async def test_without_a_terminal_a_long_file_tells_each_quarter(fake: FakeOllama, tmp_path: Path) -> None:
-    cues = [
-        f"{n}\n00:{n // 60:02d}:{n % 60:02d},000 --> 00:{n // 60:02d}:{n % 60:02d},900\nSentence number {n} is said.\n"
-        for n in range(1, 161)
-    ]
+async def test_without_a_terminal_each_quarter_of_the_progress_is_printed(
+    fake: FakeOllama, tmp_path: Path
+) -> None:
+    cues = []
+    for number in range(1, 161):
+        second = f"00:{number // 60:02d}:{number % 60:02d}"
+        cues.append(f"{number}\n{second},000 --> {second},900\nSentence number {number} is said.\n")
     (tmp_path / "Film.en.srt").write_text("\n".join(cues))
     code, _, err = await translate(tmp_path / "Film.en.srt", fake)
     assert code == 0

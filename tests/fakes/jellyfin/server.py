@@ -700,12 +700,9 @@ class FakeJellyfin(AdminRoutes):
         language, extension = str(body["language"]).lower(), str(body["format"]).lower()
         if not self._accepts(language, extension):
             return answer_text(400)
-        if str(body["data"]).startswith("data:"):
-            return answer_text(500)
-        try:
-            content = base64.b64decode("".join(str(body["data"]).split()), validate=True)
-        except binascii.Error:
-            return web.Response(status=204)
+        content = _decode(str(body["data"]))
+        if isinstance(content, web.Response):
+            return content
         is_beside = self._saves_beside_media(item)
         if is_beside and source.id in self.read_only:
             if self.version >= (12, 0, 0):
@@ -896,6 +893,16 @@ def _upload_body(content: bytes) -> dict[str, Any] | web.Response:
         return invalid("$", "not JSON")
     missing = [name for name in ("Language", "Format", "Data") if not body.get(name.lower())]
     return invalid(missing[0], "") if missing else body
+
+
+def _decode(data: str) -> bytes | web.Response:
+    """Return the content of an upload, or the answer to data that is not plain base64."""
+    if data.startswith("data:"):
+        return answer_text(500)
+    try:
+        return base64.b64decode("".join(data.split()), validate=True)
+    except binascii.Error:
+        return web.Response(status=204)
 
 
 def _flags(body: dict[str, Any]) -> str:
