@@ -15,6 +15,7 @@ from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, text
 from tests.support.app import READ, jellyfin
 from tests.support.libraries import DE, SERVER, add_demo_film, app_with_settings, german_srt
+from tests.support.stages import pool_of
 
 FR = LanguageTag("fr")
 HUMAN_SRT = b"1\n00:00:01,000 --> 00:00:02,000\nVon Menschenhand.\n"
@@ -38,8 +39,7 @@ async def claim(app: App, stage: Stage) -> Job:
 
 async def run_stage(app: App, job: Job) -> Outcome:
     """Run one attempt of the stage of a claimed job without recording the outcome."""
-    # The worker pool has no public way to run a single stage.
-    return await app.workers._stages[job.stage].run(job)
+    return await pool_of(app, job.stage).run(job)
 
 
 async def run_and_record_stage(app: App, stage: Stage) -> Outcome:

@@ -316,7 +316,3 @@ def change_before_page(fake: FakeJellyfin, number: int, change: Callable[[], Non
         return original(query)
 
     intercept_rows(fake, intercept)
-
-
-app_beside, beside_a_server, films, words = connected_app, server_with_app, add_films, german_srt
-"""Earlier names."""
