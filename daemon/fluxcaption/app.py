@@ -312,7 +312,7 @@ def _build_workers(
 ) -> WorkerPool:
     limits, backends = core.settings.limits, core.settings.translation.backends
     connect = core.server.connect
-    # One local translator among the backends makes all translation yield to viewers.
+    # With one local translator the whole translate stage obeys schedule.while_playing.
     translates_locally = any(isinstance(backend, LocalTranslation) for backend in backends)
     pools = {
         Stage.CONFIRM: StagePool(

@@ -26,7 +26,7 @@ EVENT_BATCH_DELAY_S = 1.0
 """Webhook events that arrive within this time are processed together, with few requests to the server."""
 
 PLAYBACK_INTERVAL_S, IDLE_PLAYBACK_INTERVAL_S = 20.0, 60.0
-"""Playback is polled every 20 s while jobs run (notes/jellyfin-server.md J47: every 15 to 30 s while there is work)."""
+"""Seconds between polls of the playback with and without running jobs (notes/jellyfin-server.md J47)."""
 
 LIBRARY_SCAN_INTERVAL_S = 60.0
 MIN_IDLE_CHECK_INTERVAL_S, MAX_IDLE_CHECK_INTERVAL_S = 1.0, 15.0

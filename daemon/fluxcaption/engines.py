@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from typing import assert_never
 
 from fluxcaption.clock import SystemClock
 from fluxcaption.domain.gaps import LanguagePolicy
@@ -30,7 +31,13 @@ from fluxcaption.ports.speech import Recognizer
 from fluxcaption.ports.storage import Storage
 from fluxcaption.ports.subtitles import SubtitleCodec
 from fluxcaption.ports.translation import Translator
-from fluxcaption.settings import LocalSpeech, LocalTranslation, Settings, TranslationBackend
+from fluxcaption.settings import (
+    LocalSpeech,
+    LocalTranslation,
+    OllamaTranslation,
+    Settings,
+    TranslationBackend,
+)
 from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
 from fluxcaption.speech.windows import SilenceSegmenter
 from fluxcaption.subtitles.codec import Pysubs2Codec
@@ -128,11 +135,13 @@ def build_engines(
 
 def build_translator(backend: TranslationBackend, threads: int, nice: int) -> Translator:
     """Choose the adapter of one translation backend."""
-    return (
-        LocalTranslator(backend, threads, TRANSLATION, partial(lower_priority, nice))
-        if isinstance(backend, LocalTranslation)
-        else OllamaTranslator(backend)
-    )
+    match backend:
+        case LocalTranslation():
+            return LocalTranslator(backend, threads, TRANSLATION, partial(lower_priority, nice))
+        case OllamaTranslation():
+            return OllamaTranslator(backend)
+        case _:
+            assert_never(backend)
 
 
 def _never() -> bool:
@@ -145,7 +154,7 @@ def build_transcriber(
     is_slow: Callable[[], bool] = _never,
     clock: Clock | None = None,
 ) -> Transcriber:
-    """Build the transcriber; `is_slow` makes it rest between windows."""
+    """Build the transcriber; `is_slow` makes it pause between windows."""
     return Transcriber(
         TranscriberDeps(
             transcripts=storage.transcripts,

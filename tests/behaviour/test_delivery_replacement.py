@@ -168,7 +168,7 @@ async def test_replacement_lost_by_the_server_restores_the_earlier_track(tmp_pat
         )
         (job,) = await app.storage.jobs.page()
         assert (job.state, job.reason_code) == (JobState.FAILED, "not-visible")
-        assert "the earlier track is there again" in job.reason
+        assert "the previous track is listed again" in job.reason
 
 
 async def test_cancelled_replacement_restores_the_earlier_track(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ async def test_each_step_of_a_delivery_ends_as_before_the_upgrade(upgraded: Upgr
     await upgraded.continue_work()
     restored = await upgraded.job("Put Back (2022)")
     assert (restored.state, restored.reason_code) == (JobState.FAILED, "not-visible")
-    assert "the earlier track is there again" in restored.reason
+    assert "the previous track is listed again" in restored.reason
     for title in ("Broken Off (2022)", "Unlisted (2022)"):
         assert (await upgraded.job(title)).state is JobState.DONE
         (content,) = upgraded.films[title].sources[0].sidecars.values()

@@ -188,8 +188,8 @@ async def test_deliveries_are_found_by_item_or_media_source(item_id: str, storag
 
 
 async def test_the_step_of_a_delivery_lasts_until_it_is_confirmed(storage: SqliteStorage) -> None:
-    await storage.deliveries.record_intent(delivery(sent_at=NOW))
-    await storage.deliveries.set_step(SERVER, S, DE, DeliveryStep.REFRESHED_AFTER_UPLOAD)
+    intent = replace(delivery(sent_at=NOW), step=DeliveryStep.REFRESHED_AFTER_UPLOAD)
+    await storage.deliveries.record_intent(intent)
     await storage.deliveries.mark_uploaded(SERVER, S, DE, NOW)
     assert (await the_delivery(storage)).step is DeliveryStep.REFRESHED_AFTER_UPLOAD
     await storage.deliveries.mark_confirmed(SERVER, S, DE, "/f.srt", "r", NOW)

@@ -22,7 +22,7 @@ from fluxcaption.miniatures import SPEECH
 from fluxcaption.ports.executor import Sound, WorkKind, WorkUnit
 from fluxcaption.settings import LocalSpeech
 from fluxcaption.speech.whisper import SileroDetector, WhisperRecognizer
-from fluxcaption.speech.windows import SilenceSegmenter, SoundWindow
+from fluxcaption.speech.windows import AudioWindow, SilenceSegmenter
 
 from tests.support.measuring import word_errors, words_of
 
@@ -74,7 +74,7 @@ def transcribe(sound: Samples, language: str, threads: int) -> tuple[list[tuple[
     kept: list[Segment] = []
     detect(recognizer, blocks, sound[: 5 * RATE])
     began = time.perf_counter()
-    windows: list[SoundWindow] = []
+    windows: list[AudioWindow] = []
     for start in range(0, len(sound), BLOCK):
         windows += cutter.feed(Ms(start * 1000 // RATE), sound[start : start + BLOCK])
     windows += cutter.finish()

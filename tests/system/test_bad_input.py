@@ -249,3 +249,12 @@ def _run_in_read_only_folder(tmp_path: Path) -> None:
     assert "Give the daemon write access" in result.stderr
     assert [path.name for path in media.parent.iterdir()] == [media.name]
     media.parent.chmod(0o777)
+
+
+@pytest.mark.parametrize("command", [("undo", "--item", ""), ("why", " ")])
+def test_an_empty_item_name_is_a_usage_error(command: tuple[str, ...], tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    (tmp_path / "media").mkdir()
+    config.write_text("server: {type: folder, path: media}\nlanguages: {targets: [es]}\nstate: state\n")
+    result = fluxcaption(*command, "--config", config, cache=tmp_path / "cache")
+    assert_error(result, 2, "an empty name or id names no item")

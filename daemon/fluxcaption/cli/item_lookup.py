@@ -16,8 +16,10 @@ async def find_item_id(settings: Settings, text: str) -> ItemId:
     """Return the id of the one item that `text` names: an id, with or without dashes, or a part of a name.
 
     Raises:
-        UsageError: No item or more than one has the text in its name.
+        UsageError: The text is empty, or no item or more than one has the text in its name.
     """
+    if not text.strip():
+        raise UsageError("an empty name or id names no item: check the variable in the command")
     if _ID.fullmatch(text):
         return ItemId(text.replace("-", "").lower())
     if not (settings.state / DATABASE).is_file():

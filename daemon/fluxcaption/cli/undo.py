@@ -36,7 +36,7 @@ def undo(item: str | None, all_items: bool, config: Path | None, dry_run: bool, 
 
 
 async def _undo(settings: Settings, item: str | None, dry_run: bool) -> Sequence[str]:
-    item_id = await find_item_id(settings, item) if item else None
+    item_id = None if item is None else await find_item_id(settings, item)
     if is_running(settings):
         body = UndoBody(item_id=item_id, dry_run=dry_run)
         answer = await call_daemon(settings, "POST", "/api/undo", body.model_dump())

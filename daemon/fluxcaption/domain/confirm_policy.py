@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 CONFIRM_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 30, 60, 300, 900))
-"""Delays before each check (notes/jellyfin-server.md J33: usually listed within a second, later on slow disks)."""
+"""Delays before each check (notes/jellyfin-server.md J33: listed within a second, later on slow disks)."""
 
 SECOND_UPLOAD_DELAY = timedelta(minutes=30)
 """Minimum time between two uploads of a track; the second one may create a file with `.0` in its name."""

@@ -49,7 +49,8 @@ _FURTHER_NAMES = {
     "fa": ("farsi",),
     "fil": ("tagalog",),
     "zh": ("mandarin",),
-    # Names that newer servers return instead of a code: they take the hyphen for a region (notes/jellyfin-server.md J20).
+    # Names that newer servers return instead of a code; the hyphen is taken for a region
+    # (notes/jellyfin-server.md J20).
     "dum": ("dutch, middle (ca.1050-1350)",),
     "enm": ("english, middle (1100-1500)",),
     "ang": ("english, old (ca.450-1100)",),

@@ -7,12 +7,9 @@ from datetime import datetime, timedelta
 from fluxcaption.domain.units import ItemId, SourceId
 
 QUIET_PERIOD_AFTER_PLAYBACK = timedelta(minutes=10)
-"""Time after playback during which an item is not changed: a change renumbers its tracks (notes/jellyfin-server.md J23)."""
+"""Time after playback without changes to the item (notes/jellyfin-server.md J23)."""
 
-CHECK_IN_WITHIN = timedelta(seconds=90)
-"""Age of a playback report after which the client counts as gone (notes/jellyfin-server.md J47)."""
-
-FOLLOWED_FOR = timedelta(hours=48)
+NEXT_EPISODE_PERIOD = timedelta(hours=48)
 """Time after playback of an episode during which its series counts as being watched."""
 
 NEXT_EPISODES = 2

@@ -24,14 +24,14 @@ MAX_DELAY = timedelta(days=1)
 MAX_CRASHES = 3
 """Number of consecutive crashes of the process during one job, without progress, that fails the job."""
 
-SUSPECT_RETRY_DELAY = timedelta(minutes=10)
-"""Delay between jobs that ran during two crashes; run one by one, a third crash shows the cause."""
+CRASH_RETRY_SPACING = timedelta(minutes=10)
+"""Delay between the starts of jobs that ran during two crashes, so that a third crash names the cause."""
 
 POISON = ReasonCode.POISON
 """Reason code of a job that failed because of `MAX_CRASHES`."""
 
 
-def after_failure(error: JobError, job: Job) -> Outcome:
+def retry_or_fail(error: JobError, job: Job) -> Outcome:
     """Return the outcome of a job whose stage failed; `job.attempts` includes the failed attempt."""
     reason = str(error)
     if isinstance(error, ItemGone):
@@ -45,7 +45,7 @@ def after_failure(error: JobError, job: Job) -> Outcome:
     return Outcome.failed(reason, error.code)
 
 
-def after_crash(crashes: int, suspects: int) -> Outcome:
+def retry_or_fail_after_crash(crashes: int, suspects: int) -> Outcome:
     """Return the outcome of a job that was running when the process died.
 
     Args:
@@ -57,5 +57,5 @@ def after_crash(crashes: int, suspects: int) -> Outcome:
             f"the daemon died {crashes} times during this job. Run `fluxcaption jobs retry` to try it again.",
             POISON,
         )
-    delay = SUSPECT_RETRY_DELAY * suspects if crashes == MAX_CRASHES - 1 else timedelta(0)
+    delay = CRASH_RETRY_SPACING * suspects if crashes == MAX_CRASHES - 1 else timedelta(0)
     return Outcome.again(delay, "")

@@ -67,7 +67,7 @@ class FromText:
 
 
 @dataclass(frozen=True, slots=True)
-class FromSound:
+class FromAudio:
     """Choice to transcribe an audio track and translate the transcript if needed."""
 
     track: AudioTrack
@@ -81,7 +81,7 @@ class NoSource:
     reason: str
 
 
-SourceChoice = FromText | FromSound | NoSource
+SourceChoice = FromText | FromAudio | NoSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ def choose_source(
         return NoSource(f"{why_no_text}; {why_no_audio}")
     if spoken is not None and not satisfies(spoken, target) and rank_pair(spoken, target) is None:
         return NoSource(_no_backend(spoken, target))
-    return FromSound(audio, f"{why_no_text}; {_transcribed(audio)}")
+    return FromAudio(audio, f"{why_no_text}; {_transcribed(audio)}")
 
 
 def _source_texts(item: Item, source: MediaSource, marker: str, known: KnownTracks) -> Sequence[_SourceText]:
@@ -248,7 +248,7 @@ def _choose_accepted(
             reason = f"{text.language.english_name} text track is translated; {origin}"
             return FromText(text.track, text.language, reason)
         if (audio := _audio_in(source, wanted, original)) is not None:
-            return FromSound(audio, f"{_transcribed(audio)}; {origin}")
+            return FromAudio(audio, f"{_transcribed(audio)}; {origin}")
     names = ", ".join(tag.english_name for tag in accepted)
     return NoSource(
         f"no track in the accepted source languages ({names}) can be made into {target.english_name}"

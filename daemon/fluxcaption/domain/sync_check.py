@@ -41,8 +41,9 @@ MIN_IMPROVEMENT = 0.25
 MAX_CHANCE = 0.95
 """Upper limit of the share that chance gives, so that constant speech leaves room for a lift."""
 
-MIN_NOTICEABLE_MS = 1500
-"""Offset that viewers still accept as synchronous (BBC guide: at most 1.5 s before or after speech)."""
+MAX_ACCEPTED_OFFSET_MS = 1500
+"""Largest offset that viewers accept as synchronous (BBC guide: at most 1.5 s before or after speech).
+Offsets in several samples that differ by more are a drift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +119,10 @@ def _offset_problem(fits: Sequence[_Fit]) -> str:
     best_lift = sum(fit.best_lift for fit in fits) / len(fits)
     if best_lift - lift >= MIN_IMPROVEMENT and best_lift >= GOOD_LIFT:
         offsets = sorted(fit.early_ms for fit in fits)
-        if offsets[-1] - offsets[0] > MIN_NOTICEABLE_MS:
+        if offsets[-1] - offsets[0] > MAX_ACCEPTED_OFFSET_MS:
             return f"it drifts from {_offset_text(offsets[0])} to {_offset_text(offsets[-1])}"
         median = offsets[len(offsets) // 2]
-        return f"it is {_offset_text(median)}" if abs(median) > MIN_NOTICEABLE_MS else ""
+        return f"it is {_offset_text(median)}" if abs(median) > MAX_ACCEPTED_OFFSET_MS else ""
     if lift < BAD_LIFT and len(fits) > 1:
         return "it does not follow the speech: cues are as frequent in pauses as in speech"
     return ""

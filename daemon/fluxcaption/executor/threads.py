@@ -18,7 +18,7 @@ BlockingHandler = Callable[[WorkUnit], UnitResult]
 
 
 class MemoryBlocks:
-    """BlockStore in memory; a block that is put twice is deleted with its second drop."""
+    """BlockStore in memory, reference-counted: a block is deleted after as many `drop` as `put` calls."""
 
     def __init__(self) -> None:
         self._blocks: dict[ContentHash, tuple[Samples, int]] = {}

@@ -47,7 +47,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNREADABLE = "the server's description of this item cannot be parsed"
 PLAYBACK_ACTIVITIES = frozenset({"VideoPlayback", "VideoPlaybackStopped"})
 MAX_CHECK_IN_AGE = timedelta(seconds=90)
-"""A session whose client reported longer ago has ended, although the server still lists it (notes/jellyfin-server.md J47)."""
+"""A listed session whose client reported longer ago has ended (notes/jellyfin-server.md J47)."""
 
 TextsById = Mapping[str, tuple[str, ...]]
 """Names or tags by the id of an item or a series."""

@@ -13,7 +13,7 @@ from fluxcaption.domain.gaps import Decision, SourceHistory
 from fluxcaption.domain.jobs import OPEN_STATES, Job
 from fluxcaption.domain.media import AudioTrack, Item, MediaSource, SubtitleTrack
 from fluxcaption.domain.sources import (
-    FromSound,
+    FromAudio,
     FromText,
     KnownTracks,
     SourceChoice,
@@ -158,7 +158,7 @@ def _source_name(choice: SourceChoice | None) -> str:
     if isinstance(choice, FromText):
         track = choice.track
         return track.file_name if track.is_external else f"text {(track.ordinal or 0) + 1}"
-    if isinstance(choice, FromSound):
+    if isinstance(choice, FromAudio):
         return f"audio {choice.track.ordinal + 1}"
     return ""
 
@@ -173,7 +173,7 @@ async def _job_status(storage: Storage, job: Job) -> JobStatus:
         place=await storage.jobs.position(job) + 1 if is_waiting else None,
         next_try_at=job.next_try_at,
         attempts=job.attempts,
-        reason="held until its title is released from the backlog" if job.is_held else job.reason,
+        reason="in the backlog; it starts when backlog.per_day allows" if job.is_held else job.reason,
         code=job.reason_code,
     )
 

@@ -9,7 +9,7 @@ from fluxcaption.domain.jobs import Job, Priority
 from fluxcaption.domain.language import LanguageTag, satisfies
 from fluxcaption.domain.media import Item, MediaSource
 from fluxcaption.domain.rules import EffectivePolicy, Rule, TargetRule, policy_for
-from fluxcaption.domain.sources import FromSound, FromText, SourceChoice, choose_source
+from fluxcaption.domain.sources import FromAudio, FromText, SourceChoice, choose_source
 from fluxcaption.domain.units import SourceId
 from fluxcaption.ports.storage import History
 from fluxcaption.ports.translation import Translator
@@ -140,7 +140,7 @@ class Planner:
             choice = self._choose_source(decision, history)
         if isinstance(choice, FromText):
             action = Action.TRANSLATE
-        elif isinstance(choice, FromSound):
+        elif isinstance(choice, FromAudio):
             action = Action.LISTEN
         else:
             action = Action.CANNOT
@@ -170,7 +170,7 @@ def _overrides(job: Job, decision: Decision) -> bool:
     )
 
 
-def _requested_source(source: MediaSource, name: str) -> FromText | FromSound:
+def _requested_source(source: MediaSource, name: str) -> FromText | FromAudio:
     """Return the track that a user names as `audio N`, `text N` (counted from 1) or by its file name.
 
     Raises:
@@ -181,7 +181,7 @@ def _requested_source(source: MediaSource, name: str) -> FromText | FromSound:
     if kind == "audio":
         for audio in source.audio:
             if audio.ordinal == ordinal:
-                return FromSound(audio, f"the requested audio track {ordinal + 1} is transcribed")
+                return FromAudio(audio, f"the requested audio track {ordinal + 1} is transcribed")
     for track in source.subtitles:
         is_named = (
             track.file_name == name if track.is_external else (kind, track.ordinal) == ("text", ordinal)

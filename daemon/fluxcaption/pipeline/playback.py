@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from fluxcaption.domain.jobs import Priority
 from fluxcaption.domain.playback import (
-    FOLLOWED_FOR,
+    NEXT_EPISODE_PERIOD,
     NEXT_EPISODES,
     QUIET_PERIOD_AFTER_PLAYBACK,
     Playing,
@@ -54,7 +54,7 @@ class PlaybackMonitor:
         was_playing = self.is_anything_playing
         now = self._clock.now()
         if self._polled_at is None:
-            await self._record_missed_playback(now - FOLLOWED_FOR)
+            await self._record_missed_playback(now - NEXT_EPISODE_PERIOD)
         elif now - self._polled_at > MAX_POLL_GAP:
             await self._record_missed_playback(self._polled_at)
         self._polled_at = now
@@ -92,7 +92,7 @@ class PlaybackMonitor:
         played_ids = [
             item_id
             for item_id, _, _ in await self._playback_log.since(
-                self.server_id, self._clock.now() - FOLLOWED_FOR
+                self.server_id, self._clock.now() - NEXT_EPISODE_PERIOD
             )
         ]
         for played_id in played_ids:

@@ -64,7 +64,7 @@ class UnitResult:
     Attributes:
         language: The detected language, as the code that the model uses; the requested one if it was given.
         segments: Recognized segments in order of time, none overlapping the next.
-        sureness: Probability of the detected language, 0 to 1.
+        language_probability: Probability of the detected language, 0 to 1.
         took_ms: Wall time of the recognition.
     """
 
@@ -75,7 +75,7 @@ class UnitResult:
     model_revision: str
     asr_settings_key: str
     segments: tuple[RecognizedSegment, ...] = ()
-    sureness: float = 1.0
+    language_probability: float = 1.0
     took_ms: Ms = Ms(0)
     version: int = FORMAT_VERSION
 

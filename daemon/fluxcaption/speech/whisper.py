@@ -26,7 +26,7 @@ NEEDED_FILES = ("model.bin", "config.json", "tokenizer.json")
 """Files of a model directory. Without tokenizer.json the library downloads one."""
 
 SETTINGS_VERSION = "1"
-"""Raised when the decoding options change, so that transcripts of the earlier ones are not reused."""
+"""Part of the transcript key; increment it when the decoding options change."""
 
 BEAM_SIZE = 5
 """Default of `WhisperModel.transcribe` in faster-whisper and of the reference implementation."""
@@ -169,7 +169,7 @@ class WhisperRecognizer:
             language=code,
             model_revision=unit.model_revision,
             asr_settings_key=unit.asr_settings_key,
-            sureness=float(probability),
+            language_probability=float(probability),
         )
 
     def unload(self) -> None:

@@ -35,7 +35,7 @@ FindSpeech = Callable[[Samples], Sequence[Span]]
 
 
 @dataclass(frozen=True, slots=True)
-class SoundWindow:
+class AudioWindow:
     """Audio that is recognized as a whole.
 
     Attributes:
@@ -72,7 +72,7 @@ class SilenceSegmenter:
         self._start = Ms(0)
         self._length = 0
 
-    def feed(self, start: Ms, samples: Samples) -> Sequence[SoundWindow]:
+    def feed(self, start: Ms, samples: Samples) -> Sequence[AudioWindow]:
         """Add the block that begins at `start` and return the windows that are complete."""
         if not self._blocks:
             self._start = start
@@ -80,11 +80,11 @@ class SilenceSegmenter:
         self._length += len(samples)
         return self._cut(is_last=False) if self._length >= BUFFER_MS * SAMPLES_PER_MS else ()
 
-    def finish(self) -> Sequence[SoundWindow]:
+    def finish(self) -> Sequence[AudioWindow]:
         """Return the remaining windows at the end of the stream."""
         return self._cut(is_last=True) if self._length else ()
 
-    def _cut(self, *, is_last: bool) -> Sequence[SoundWindow]:
+    def _cut(self, *, is_last: bool) -> Sequence[AudioWindow]:
         samples = np.concatenate(self._blocks) if len(self._blocks) > 1 else self._blocks[0]
         length_ms = len(samples) // SAMPLES_PER_MS
         groups = [
@@ -92,7 +92,7 @@ class SilenceSegmenter:
             for group in _group_spans(self._find_speech(samples))
             for part in _split_long_group(group, samples)
         ]
-        windows: list[SoundWindow] = []
+        windows: list[AudioWindow] = []
         cut_ms = 0
         for number, group in enumerate(groups, 1):
             start, end = max(cut_ms, group.start - LEAD_MS), min(length_ms, group.end + TRAIL_MS)
@@ -118,11 +118,11 @@ class SilenceSegmenter:
         self._start = Ms(self._start + start_ms)
         self._length = len(remaining)
 
-    def _window(self, samples: Samples, start: int, end: int, spans: Sequence[Span]) -> SoundWindow:
+    def _window(self, samples: Samples, start: int, end: int, spans: Sequence[Span]) -> AudioWindow:
         offset = self._start
         speech = tuple(Span(Ms(offset + span.start), Ms(offset + span.end)) for span in spans)
         window_samples = samples[start * SAMPLES_PER_MS : end * SAMPLES_PER_MS].copy()
-        return SoundWindow(Ms(offset + start), Ms(offset + end), window_samples, speech)
+        return AudioWindow(Ms(offset + start), Ms(offset + end), window_samples, speech)
 
 
 def _group_spans(spans: Sequence[Span]) -> Iterator[Sequence[Span]]:

@@ -81,7 +81,6 @@ _SET_STATE = f"""
     WHERE {_ONE}
 """
 
-_SET_STEP = f"UPDATE deliveries SET step = :step WHERE {_ONE}"
 
 _BEFORE_ALL_TIMES = -(2**62)
 
@@ -241,12 +240,6 @@ class DeliveryTable:
         await self._database.durable_transaction(
             _moving(_SET_STATE, _key(server_id, source_id, target), state)
         )
-
-    async def set_step(
-        self, server_id: ServerId, source_id: SourceId, target: LanguageTag, step: DeliveryStep
-    ) -> None:
-        """Store the step of a delivery."""
-        await self._database.write(_SET_STEP, {**_key(server_id, source_id, target), "step": step})
 
 
 def _moving(statement: str, values: dict[str, object], state: DeliveryState) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from fluxcaption.domain.jobs import Job, JobState, ManualRequest, Outcome, Priority, Stage
-from fluxcaption.domain.retry import MAX_CRASHES, after_crash
+from fluxcaption.domain.retry import MAX_CRASHES, retry_or_fail_after_crash
 from fluxcaption.domain.units import JobId
 from fluxcaption.storage.database import Body, Connection, Database, Row, fetch_all
 from fluxcaption.storage.job_rows import STATE_VALUES, job_from_row
@@ -12,9 +12,9 @@ from fluxcaption.storage.rows import as_ms, optional_time
 from fluxcaption.storage.transitions import check_job_move
 
 DURABLE_STATES = frozenset({JobState.DONE, JobState.SKIPPED})
-"""Ends of a job that are on disk for good before its stage goes on."""
+"""Final states that are fsynced before the worker continues."""
 
-REQUEST_CHANGED = "it was asked for in another way meanwhile"
+REQUEST_CHANGED = "the request changed while the job was running"
 
 # `state IN ('queued', 'parked') AND is_held = 0`, `state = 'parked'` and `state = 'running'` below repeat the
 # conditions of partial indexes: with parameters in their place SQLite could not use the index.
@@ -124,7 +124,7 @@ class JobQueueQueries:
             suspects = 0
             for row in rows:
                 crashes = _crashes_now(row) if by_crash else row["crashes"]
-                outcome = after_crash(crashes, suspects)
+                outcome = retry_or_fail_after_crash(crashes, suspects)
                 suspects += outcome.wait > timedelta(0) or crashes == MAX_CRASHES - 1
                 await _requeue(connection, row, crashes, outcome, now)
             return len(rows)

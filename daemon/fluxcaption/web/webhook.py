@@ -1,7 +1,7 @@
 """The route of Jellyfin's webhook: stores each event; only the ids in a payload are used.
 
-Source: notes/jellyfin-server.md J41 to J43: at most once, any content type, dashed or undashed ids, templates or all
-properties.
+Source: notes/jellyfin-server.md J41 to J43: at most once, any content type, dashed or undashed ids, templates
+or all properties.
 """
 
 import hmac

@@ -8,7 +8,7 @@ import pytest
 from fluxcaption.domain.cues import Span
 from fluxcaption.domain.units import Ms
 from fluxcaption.ports.media import Samples
-from fluxcaption.speech.windows import MAX_WINDOW_MS, SAMPLES_PER_MS, SilenceSegmenter, SoundWindow
+from fluxcaption.speech.windows import MAX_WINDOW_MS, SAMPLES_PER_MS, AudioWindow, SilenceSegmenter
 
 BLOCK_MS = 10_000
 
@@ -30,9 +30,9 @@ def speech_in(samples: Samples) -> list[Span]:
     ]
 
 
-def cut(sound: Samples, from_ms: int = 0) -> list[SoundWindow]:
+def cut(sound: Samples, from_ms: int = 0) -> list[AudioWindow]:
     cutter = SilenceSegmenter(speech_in)
-    windows: list[SoundWindow] = []
+    windows: list[AudioWindow] = []
     for start in range(from_ms, len(sound) // SAMPLES_PER_MS, BLOCK_MS):
         windows += cutter.feed(Ms(start), sound[start * SAMPLES_PER_MS : (start + BLOCK_MS) * SAMPLES_PER_MS])
     return windows + list(cutter.finish())

@@ -305,6 +305,6 @@ def _are_similar(detected: LanguageTag | None, tagged: LanguageTag | None) -> bo
 
 
 def _name_for(track: SubtitleTrack, content: bytes) -> str:
-    """Return the file name that tells the format; servers turn some formats into SubRip (notes/jellyfin-server.md J24)."""
+    """Return a file name with the real format; servers convert some (notes/jellyfin-server.md J24)."""
     is_subrip = b" --> " in content[:1000] and b"WEBVTT" not in content[:20]
     return f"{track.file_name}.srt" if is_subrip else track.file_name

@@ -10,7 +10,7 @@ from fluxcaption.domain.errors import MediaStillGrowing, NothingToMake, NoUsable
 from fluxcaption.domain.gaps import Action, Decision
 from fluxcaption.domain.jobs import Job, Outcome, Priority, Stage
 from fluxcaption.domain.media import Item, MediaIdentity, MediaSource
-from fluxcaption.domain.sources import FromSound, FromText
+from fluxcaption.domain.sources import FromAudio, FromText
 from fluxcaption.domain.units import Ms
 from fluxcaption.pipeline.captioning.source_reader import SourceReader
 from fluxcaption.pipeline.captioning.source_text import SourceText
@@ -225,7 +225,7 @@ class CaptioningStages:
             NoUsableSource: No audio track was chosen.
         """
         job, choice = acquisition.job, acquisition.decision.choice
-        if not isinstance(choice, FromSound):
+        if not isinstance(choice, FromAudio):
             raise NoUsableSource(acquisition.decision.reason)
 
         def report_progress(done_ms: Ms, total_ms: Ms) -> None:

@@ -194,7 +194,7 @@ class Transcriber:
             return tagged
         if tagged is None:
             return detected
-        if result.sureness >= MIN_LANGUAGE_CONFIDENCE and detected.language != tagged.language:
+        if result.language_probability >= MIN_LANGUAGE_CONFIDENCE and detected.language != tagged.language:
             log.warning(
                 "the language tag of an audio track is wrong, the detected language is used",
                 extra={"tag": str(tagged), "detected": str(detected)},

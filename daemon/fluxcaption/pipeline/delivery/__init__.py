@@ -9,7 +9,7 @@ and from what the server lists. The states of a delivery (`domain/deliveries.py`
 |           |      | replaced are kept (`previous_ref`)            | still exists, then send                 |
 | intended  | yes  | the bytes may have arrived                    | confirm                                 |
 | uploaded  | yes  | the server answered; the file may be missing  | confirm                                 |
-|           |      | (notes/jellyfin-server.md J31)                         |                                         |
+|           |      | (notes/jellyfin-server.md J31)                |                                         |
 | confirmed | yes  | listed with the expected content; the bytes   | removal watch                           |
 |           |      | of the replaced track are released            |                                         |
 | missing   | yes  | was confirmed, and is not listed now          | removal watch: confirmed or refused     |

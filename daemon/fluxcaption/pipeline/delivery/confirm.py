@@ -72,7 +72,7 @@ class Confirmer:
         others: list[ReadTrack] = []
         for listed in await self._read_listed(context, delivery):
             if self._deps.own_tracks.is_what_was_sent(delivery, listed.file_name, listed.content):
-                return await self._arrived(context.job, delivery, listed.track)
+                return await self._record_listed(context.job, delivery, listed.track)
             others.append(listed)
         return await self._not_listed(context, delivery, others)
 
@@ -89,7 +89,7 @@ class Confirmer:
                 found.append(ReadTrack(track, content))
         return found
 
-    async def _arrived(self, job: Job, delivery: Delivery, track: SubtitleTrack) -> Outcome:
+    async def _record_listed(self, job: Job, delivery: Delivery, track: SubtitleTrack) -> Outcome:
         """Store that the track is listed; if it is an earlier track, decide about the finished one."""
         await self._deps.deliveries.mark_confirmed(
             job.server_id,
@@ -106,14 +106,13 @@ class Confirmer:
             return Outcome.next(Stage.UPLOAD)
         if delivery.step is not DeliveryStep.NONE:
             return Outcome.failed(
-                f"{delivery.file_name} never became visible; the earlier track is there again."
-                f" {_CHECK_SERVER}",
+                f"{delivery.file_name} was not listed; the previous track is listed again. {_CHECK_SERVER}",
                 ReasonCode.NOT_VISIBLE,
             )
         if job.upload_attempts >= MAX_UPLOAD_ATTEMPTS:
             return Outcome.failed(
-                "the earlier track is there again;"
-                f" the new one was given up after {job.upload_attempts} uploads"
+                "the previous track is listed again;"
+                f" the new one was not listed after {job.upload_attempts} uploads"
                 f" ({job.reason})",
                 ReasonCode.NOT_VISIBLE,
             )

@@ -31,8 +31,8 @@ NEW_ITEM_RETRY_DELAYS = (
     timedelta(minutes=15),
     timedelta(hours=1),
 )
-"""Pauses before the retries for a new item that the server has not listed or probed yet (notes/jellyfin-server.md J46).
-After the last retry the item is left to the next scan."""
+"""Pauses before the retries for a new item that the server has not listed or probed yet
+(notes/jellyfin-server.md J46). After the last retry the item is left to the next scan."""
 
 
 class Enqueuer:

@@ -40,9 +40,10 @@ class AdmissionPolicy:
         """Return the limit for translation on this machine."""
         if not self._may_work():
             return Priority.REQUESTED
-        if self._while_playing == "pause" and self._playback.is_anything_playing:
-            return Priority.NEXT_EPISODE
-        return Priority.BACKLOG
+        return Priority.NEXT_EPISODE if self._is_paused_by_playback() else Priority.BACKLOG
+
+    def _is_paused_by_playback(self) -> bool:
+        return self._while_playing == "pause" and self._playback.is_anything_playing
 
     def lowest_priority_for_acquisition(self) -> Priority:
         """Return the limit for the stage `acquire`, which quiet hours stop as well."""

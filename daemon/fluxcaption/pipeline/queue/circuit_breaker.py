@@ -13,10 +13,10 @@ Probe = Callable[[], Awaitable[object]]
 """Sends the cheapest request that needs a working service; raises the same errors as a stage."""
 
 UNSENT_REQUEST_DELAY_S = 4.0
-"""Pause after a request that never left, such as a refused connection: it costs the service nothing."""
+"""Delay after a request that was not sent, such as a refused connection: it costs the service nothing."""
 
 FAILED_REQUEST_DELAY_S, REJECTED_KEY_DELAY_S, MAX_DELAY_S = 10.0, 60.0, 60.0
-"""Pause after a request that was not sent, as after a refused connection: it costs the service nothing."""
+"""Delay after a failed request that was sent, after a rejected key, and the limit of the growing delay."""
 
 MAX_RETRY_AFTER_S = 3600.0
 """A longer pause that a service requests (`Retry-After`) is cut to this."""

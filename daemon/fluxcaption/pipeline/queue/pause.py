@@ -1,4 +1,7 @@
-"""The user's pause of the whole queue, stored so that it survives a restart."""
+"""The user's pause of the whole queue, stored so that it survives a restart.
+
+Pauses during playback and quiet hours are in `admission.py`.
+"""
 
 from fluxcaption.ports.storage import StateValues
 

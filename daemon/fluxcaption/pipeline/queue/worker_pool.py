@@ -22,7 +22,7 @@ from fluxcaption.domain.errors import (
 )
 from fluxcaption.domain.jobs import Job, JobState, Outcome, Priority, Stage
 from fluxcaption.domain.reasons import ReasonCode
-from fluxcaption.domain.retry import after_failure
+from fluxcaption.domain.retry import retry_or_fail
 from fluxcaption.domain.units import JobId
 from fluxcaption.logs import job_context
 from fluxcaption.pipeline.queue.circuit_breaker import CircuitBreaker, Probe
@@ -283,14 +283,14 @@ class WorkerPool:
             outcome = await self._stages[attempt.stage].run(job)
         except (ServiceUnreachable, KeyRejected) as error:
             self._open_circuit(attempt.stage, error, group)
-            return after_failure(error, job)
+            return retry_or_fail(error, job)
         except JobError as error:
-            return after_failure(error, job)
+            return retry_or_fail(error, job)
         except MemoryError:
-            return after_failure(OutOfMemory("the job ran out of memory: choose a smaller model"), job)
+            return retry_or_fail(OutOfMemory("the job ran out of memory: choose a smaller model"), job)
         except Exception as error:
             log.exception("a stage failed unexpectedly", extra={"stage": job.stage})
-            return after_failure(UnexpectedError(f"unexpected {type(error).__name__}: {error}"), job)
+            return retry_or_fail(UnexpectedError(f"unexpected {type(error).__name__}: {error}"), job)
         self._record_success(attempt.stage)
         return outcome
 
