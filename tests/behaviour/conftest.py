@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.jellyfin import FakeJellyfin, audio, film, new_id
 from tests.fakes.jellyfin.accounts import User
-from tests.fakes.jellyfin.server import MADE
+from tests.fakes.jellyfin.server import INSTANCES
 from tests.support.app import CERTIFICATE
 from tests.support.commands import ServerThread, StartServer
 from tests.support.openapi import CONTRACT, DOCUMENTS, violations
@@ -20,19 +20,19 @@ from tests.support.openapi import CONTRACT, DOCUMENTS, violations
 @pytest.fixture(autouse=True)
 def _check_exchanges() -> Iterator[None]:
     """Fail a test whose requests or answers the document of the server's version does not allow."""
-    MADE.clear()
+    INSTANCES.clear()
     yield
     if not CONTRACT.is_dir():
         return
     problems: set[str] = set()
     checked = 0
-    for fake in MADE:
+    for fake in INSTANCES:
         for exchange in fake.received:
             document = _document_of(exchange.version)
             if document is not None:
                 problems.update(f"{document}: {problem}" for problem in violations(exchange, document))
                 checked += 1
-    MADE.clear()
+    INSTANCES.clear()
     if checked:
         print(f"{checked} exchanges checked against the documents")
     assert sorted(problems) == []
@@ -55,7 +55,7 @@ def start_server() -> Iterator[StartServer]:
             fake.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             fake.tls.load_cert_chain(CERTIFICATE)
         thread.start(fake)
-        fake.people = {
+        fake.accounts = {
             new_id(name): User(name, new_id(name), is_admin=name == "root", languages=languages)
             for name, languages in (("root", "ger"), ("kid", "ger,spa"))
         }

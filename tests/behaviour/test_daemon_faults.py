@@ -283,6 +283,6 @@ async def test_translation_runs_as_many_jobs_as_all_backends_together_take(tmp_p
         pool = pool_of(app, Stage.TRANSLATE)
         assert pool.size == 5
         (item,) = add_films(fake, 1, clock.now())
-        fake.somebody_plays(item)
+        fake.start_playback(item)
         await app.server_monitor.poll_playback()
         assert pool.lowest_priority() is Priority.NEXT_EPISODE

@@ -86,7 +86,10 @@ class RandomFaults:
         }
         if request.startswith("POST /Videos"):
             delay = timedelta(seconds=self.random.choice([4, 40, 400, 1000]))
-            faults |= {"204 without a file": Fault(lies=True), "slow": Fault(late=delay)}
+            faults |= {
+                "204 without a file": Fault(accepts_without_writing=True),
+                "slow": Fault(listing_delay=delay),
+            }
         name = self.random.choice(sorted(faults))
         self.counts[name] += 1
         return faults[name]
@@ -117,13 +120,13 @@ async def test_each_track_arrives_once_through_faults_and_restarts(
         for item in with_human_track:
             item.sources[0].sidecars[f"{item.sources[0].stem}.fr.srt"] = HUMAN_SRT
         for item in played:
-            fake.somebody_plays(item)
+            fake.start_playback(item)
         async with connected_app(fake, tmp_path, clock) as app:
             for item in items:
                 await queue_upload(app, item)
 
         faults = RandomFaults(fake, clock)
-        fake.chaos = faults.next_fault
+        fake.choose_fault = faults.next_fault
         rounds = 0
         for rounds in range(1, 400):
             requests_until_stop = faults.random.randint(count // 4, count * 2)
@@ -140,9 +143,9 @@ async def test_each_track_arrives_once_through_faults_and_restarts(
             clock.pass_time(minutes=30)
             if rounds >= 3:
                 for item in [item for item in played if item.id in fake.playing]:
-                    fake.stops(item)
+                    fake.stop_playback(item)
             run_library_scan(fake, clock)
-        fake.chaos = None
+        fake.choose_fault = None
         clock.pass_time(hours=1)
 
         lost = {item.id for item in items if not own_tracks([item])}
@@ -164,13 +167,13 @@ async def test_each_track_arrives_once_through_faults_and_restarts(
             f" {', '.join(f'{times} x {name}' for name, times in sorted(faults.counts.items()))}:"
             f" {len([n for n in tracks.values() if n > 1])} duplicates, {len(lost)} lost,"
             f" {len(changed_human_tracks)} foreign files changed,"
-            f" {len(fake.changed_while_watched)} changes while playing"
+            f" {len(fake.changes_during_playback)} changes while playing"
         )
         assert not lost, outcomes_of_lost
         assert set(tracks.values()) == {1}
         assert not [name for name in tracks if not name.endswith(".fluxcaption.de.srt")], "a duplicate"
         assert changed_human_tracks == []
-        assert fake.changed_while_watched == []
+        assert fake.changes_during_playback == []
         async with connected_app(fake, tmp_path, clock) as app:
             assert await delivery_states(app) == {DeliveryState.CONFIRMED: count}
 
@@ -194,13 +197,13 @@ async def test_played_film_gets_no_upload_until_ten_minutes_after_playback(tmp_p
     async with server_with_app(tmp_path) as (fake, clock, app):
         (item,) = add_films(fake, 1, clock.now())
         await queue_upload(app, item)
-        fake.somebody_plays(item)
+        fake.start_playback(item)
         await run_jobs(app, clock, hours=0.5)
         assert write_requests(fake) == []
-        fake.stops(item)
+        fake.stop_playback(item)
         stopped_at = clock.now()
         await run_jobs(app, clock, hours=2)
-        assert fake.changed_while_watched == []
+        assert fake.changes_during_playback == []
         (delivery,) = await app.storage.deliveries.find(SERVER)
         assert delivery.state is DeliveryState.CONFIRMED
         assert delivery.intended_at - stopped_at >= timedelta(minutes=9)
@@ -211,15 +214,15 @@ async def test_playback_before_the_start_is_read_from_the_activity_log(tmp_path:
         clock = FastClock()
         fake.now = clock.now
         (item,) = add_films(fake, 1, clock.now())
-        fake.somebody_plays(item)
+        fake.start_playback(item)
         clock.pass_time(minutes=3)
-        fake.stops(item)
+        fake.stop_playback(item)
         clock.pass_time(minutes=5)
         async with connected_app(fake, tmp_path, clock) as app:
             await queue_upload(app, item)
             await app.workers.run(until_idle=True)
             assert item.sources[0].sidecars == {}
-            assert fake.changed_while_watched == []
+            assert fake.changes_during_playback == []
 
 
 async def test_upload_is_parked_while_the_server_cannot_read_the_media(tmp_path: Path) -> None:
@@ -235,7 +238,7 @@ async def test_upload_is_parked_while_the_server_cannot_read_the_media(tmp_path:
 
 async def test_upload_is_parked_if_only_the_daemon_can_read_the_media(tmp_path: Path) -> None:
     async with app_with_mapped_folder(tmp_path) as (fake, _, app, item, own_track):
-        fake.chaos = lambda request: Fault(status=404) if request.startswith("HEAD") else None
+        fake.choose_fault = lambda request: Fault(status=404) if request.startswith("HEAD") else None
         await queue_upload(app, item)
         await app.workers.run(until_idle=True)
         (job,) = await app.storage.jobs.page()
@@ -244,7 +247,7 @@ async def test_upload_is_parked_if_only_the_daemon_can_read_the_media(tmp_path: 
 
 async def test_accepted_upload_without_a_file_is_written_as_sidecar(tmp_path: Path) -> None:
     async with app_with_mapped_folder(tmp_path) as (fake, clock, app, item, own_track):
-        fake.lies_about_uploads = True
+        fake.accepts_without_writing = True
         await queue_upload(app, item)
         await run_jobs(app, clock, hours=2)
         assert own_track.read_bytes() == german_srt(item.name)
@@ -318,10 +321,10 @@ async def test_media_replaced_between_upload_and_confirm_makes_the_track_stale(t
 async def test_provenance_survives_waits_and_faults(tmp_path: Path) -> None:
     async with server_with_app(tmp_path) as (fake, clock, app):
         (item,) = add_films(fake, 1, clock.now())
-        fake.somebody_plays(item)
+        fake.start_playback(item)
         await queue_upload(app, item)
         await run_jobs(app, clock, hours=0.2)
-        fake.stops(item)
+        fake.stop_playback(item)
         fake.break_next("POST /Videos", Fault(status=503))
         await run_jobs(app, clock, hours=2)
         (delivery,) = await app.storage.deliveries.find(SERVER)

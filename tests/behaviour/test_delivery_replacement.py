@@ -86,10 +86,10 @@ async def test_parallel_replacements_leave_foreign_files_unchanged(tmp_path: Pat
             assert source.sidecars == {**human, **own}
 
 
-@pytest.mark.parametrize("lies", [False, True])
+@pytest.mark.parametrize("is_lost", [False, True])
 @pytest.mark.parametrize("request_number", range(1, 15))
 async def test_replacement_interrupted_at_any_request_leaves_one_track(
-    request_number: int, lies: bool, tmp_path: Path
+    request_number: int, is_lost: bool, tmp_path: Path
 ) -> None:
     async with FakeJellyfin() as fake:
         clock = FastClock()
@@ -106,18 +106,18 @@ async def test_replacement_interrupted_at_any_request_leaves_one_track(
                 requests.append(request)
                 if len(requests) == request_number:
                     app.workers.stop()
-                    return Fault(lies=lies and request.startswith("POST /Videos"))
+                    return Fault(accepts_without_writing=is_lost and request.startswith("POST /Videos"))
                 return None
 
-            fake.chaos = stop_at_request
+            fake.choose_fault = stop_at_request
             await app.workers.run(until_idle=True)
-            fake.chaos = None
+            fake.choose_fault = None
         async with connected_app(fake, tmp_path, clock) as app:
             await app.storage.queue.requeue_interrupted(clock.now())
             await run_jobs_between_library_scans(app, fake, clock, 3)
             (job,) = await app.storage.jobs.page()
             (delivery,) = await app.storage.deliveries.find(SERVER)
-        upload_was_lost = lies and requests[request_number - 1 : request_number] == [
+        upload_was_lost = is_lost and requests[request_number - 1 : request_number] == [
             "POST /Videos/{itemId}/Subtitles"
         ]
         assert source.sidecars == {
@@ -155,7 +155,7 @@ async def test_replacement_lost_by_the_server_restores_the_earlier_track(tmp_pat
         (earlier_delivery,) = await app.storage.deliveries.find(SERVER)
         earlier = dict(item.sources[0].sidecars)
         await queue_upload(app, item, BETTER_SRT)
-        fake.break_next("POST /Videos", Fault(lies=True))
+        fake.break_next("POST /Videos", Fault(accepts_without_writing=True))
         await run_jobs(app, clock, hours=0.4)
         assert item.sources[0].sidecars == {}, "the track may still appear within half an hour"
         await run_jobs(app, clock, hours=6)
@@ -205,7 +205,7 @@ async def test_repeatedly_refused_replacement_keeps_the_earlier_track(tmp_path: 
             upload_attempts += 1
             return Fault(status=500) if upload_attempts % 2 == 1 else None
 
-        fake.chaos = refuse_every_other_upload
+        fake.choose_fault = refuse_every_other_upload
         await run_jobs(app, clock, hours=24 * 7)
         assert item.sources[0].sidecars == earlier
         (job,) = await app.storage.jobs.page()
@@ -233,24 +233,24 @@ async def test_playback_that_starts_during_the_deletion_delays_the_upload(tmp_pa
 
         def play_after_deletion(request: str) -> Fault | None:
             if request.startswith("DELETE"):
-                asyncio.get_running_loop().call_soon(lambda: fake.somebody_plays(item))
+                asyncio.get_running_loop().call_soon(lambda: fake.start_playback(item))
             return None
 
-        fake.chaos = play_after_deletion
+        fake.choose_fault = play_after_deletion
         await app.workers.run(until_idle=True)
-        fake.chaos = None
+        fake.choose_fault = None
         (job,) = await app.storage.jobs.page()
         assert job.reason_code == "watched"
-        fake.stops(item)
+        fake.stop_playback(item)
         await run_jobs(app, clock, hours=1)
         assert list(item.sources[0].sidecars.values()) == [BETTER_SRT]
-        assert fake.changed_while_watched == []
+        assert fake.changes_during_playback == []
 
 
 async def test_replacement_in_a_mapped_folder_overwrites_the_file(tmp_path: Path) -> None:
     async with app_with_mapped_folder(tmp_path, "12.0.0") as (fake, _, app, item, own_track):
         fake.read_only.add(item.sources[0].id)
-        fake.chaos = lambda request: Fault(status=500) if request.startswith("DELETE") else None
+        fake.choose_fault = lambda request: Fault(status=500) if request.startswith("DELETE") else None
         await deliver(app, item)
         await queue_upload(app, item, BETTER_SRT)
         await app.workers.run(until_idle=True)

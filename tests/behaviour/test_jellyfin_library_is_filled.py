@@ -23,7 +23,7 @@ def add_three_films(fake: FakeJellyfin, folder: Path) -> None:
     (folder / "Sidecar (2020)" / "Sidecar (2020).en.srt").write_bytes(
         b"1\n00:00:01,000 --> 00:00:02,500\nThe man opens the door.\n"
     )
-    source.look_at_disk()
+    source.read_folder()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -73,7 +73,7 @@ async def test_films_get_every_target_and_are_transcribed_once(version: str, tmp
 
 async def test_accepted_upload_without_a_file_is_not_reported_as_done(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        fake.lies_about_uploads = True
+        fake.accepts_without_writing = True
         add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
         config = settings(tmp_path / "state", jellyfin(fake), ["es"])
         report = await run_once(config, print, clock=FastClock())

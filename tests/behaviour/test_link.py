@@ -65,8 +65,8 @@ def test_link_connects_a_new_server_and_a_second_run_changes_nothing(
     assert destination["NotificationTypes"] == EVENT_TYPES
     assert fake.webhook["SlackOptions"] == [{"WebhookName": "of another program"}]
     assert fake.tasks["WebhookItemAdded"].is_armed
-    assert fake.tasks["WebhookItemAdded"].kicks == 1
-    assert {user.mode for user in fake.people.values()} == {"Smart"}
+    assert fake.tasks["WebhookItemAdded"].start_count == 1
+    assert {user.mode for user in fake.accounts.values()} == {"Smart"}
     written = yaml.safe_load(config.read_text())
     assert written["languages"]["targets"] == ["de", "es"]
     for name in ("jellyfin_api_key", "webhook_secret"):
@@ -234,7 +234,7 @@ def test_failed_plugin_installation_is_reported_with_the_servers_log(
     start_server: StartServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = start_server()
-    fake.installation_fails = "The checksum of the received data doesn't match."
+    fake.installation_error = "The checksum of the received data doesn't match."
     code, _ = link(fake, tmp_path)
     assert code == 1
     assert "could not install the plugin: The checksum of the received data" in capsys.readouterr().out
@@ -254,7 +254,7 @@ def test_server_is_not_restarted_during_playback_without_the_option(
     start_server: StartServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = start_server()
-    fake.somebody_plays(next(iter(fake.items.values())))
+    fake.start_playback(next(iter(fake.items.values())))
     code, _ = link(fake, tmp_path)
     assert code == 1
     assert fake.restarts == 0
@@ -268,7 +268,7 @@ def test_viewer_whose_settings_are_locked_is_named_with_the_menu_path(
     start_server: StartServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = start_server()
-    next(user for user in fake.people.values() if user.name == "kid").may_be_changed = False
+    next(user for user in fake.accounts.values() if user.name == "kid").may_be_changed = False
     link(fake, tmp_path)
     assert "kid can make it under Settings > Subtitles" in capsys.readouterr().out
 
@@ -304,7 +304,7 @@ def test_login_without_a_new_key_links_nothing(start_server: StartServer, tmp_pa
     result = run_with_answers("n\n" * 20, "link", fake.url, "--config", str(config), *login)
     assert isinstance(result.exception, UsageError)
     assert not config.exists()
-    assert fake.users == set()
+    assert fake.admin_tokens == set()
 
 
 @pytest.mark.parametrize(
@@ -318,13 +318,13 @@ def test_rejected_login_is_reported_with_its_cause(
     login = login_options(tmp_path, user, password)
     with pytest.raises(UsageError, match=cause):
         run_command("link", fake.url, "--config", str(tmp_path / "c.yaml"), *login, "--yes")
-    assert fake.viewers == set()
+    assert fake.viewer_tokens == set()
 
 
 def test_administrator_is_logged_out_at_the_end(start_server: StartServer, tmp_path: Path) -> None:
     fake = start_server()
     link(fake, tmp_path)
-    assert fake.users == {fake.keys[0]["AccessToken"]}
+    assert fake.admin_tokens == {fake.keys[0]["AccessToken"]}
 
 
 def test_address_without_scheme_is_refused_with_an_example() -> None:

@@ -37,7 +37,7 @@ def write_sidecar(item: FakeItem, name: str, content: bytes) -> None:
     source = item.sources[0]
     assert source.file is not None
     source.file.with_name(name).write_bytes(content)
-    source.look_at_disk()
+    source.read_folder()
 
 
 def srt(line: str, starts_s: Iterable[int] = range(1, 50, 2), length_ms: int = 900) -> bytes:
@@ -235,7 +235,7 @@ async def test_sidecar_added_during_the_sync_check_is_not_taken_for_the_source(t
             if request.endswith("/stream"):
                 source.sidecars[f"{READ}.cs.srt"] = srt(CZECH)
 
-        fake.chaos = add_sidecar
+        fake.choose_fault = add_sidecar
         report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
         assert_all_done(report)
         assert "en text file" in report.finished[0].reason
@@ -253,7 +253,7 @@ async def test_tracks_are_found_by_name_when_their_indexes_shift(tmp_path: Path)
             if "Stream." in request or "Subtitles" in request:
                 source.sidecars.setdefault(f"{READ}.x0.srt", srt(GERMAN))
 
-        fake.chaos = add_sidecar
+        fake.choose_fault = add_sidecar
         report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
         assert_all_done(report)
         assert "Spanish text track exists" in report.finished[0].reason

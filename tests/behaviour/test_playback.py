@@ -48,7 +48,7 @@ async def test_next_two_episodes_are_queued_before_other_work(tmp_path: Path) ->
         episodes = add_episodes(fake, clock, 6)
         await app.scanner.scan(full=True)
         assert await app.storage.queue.counts() == {}
-        fake.somebody_plays(episodes[1])
+        fake.start_playback(episodes[1])
         await app.server_monitor.poll_playback()
         jobs = {job.item_id: job.priority for job in await app.storage.jobs.page()}
         assert jobs == {
@@ -72,7 +72,7 @@ async def test_playback_is_noticed_although_the_next_episodes_cannot_be_read(
         episodes = add_episodes(fake, clock, 3)
         await app.scanner.scan(full=True)
         fake.break_next("GET /Items", fault)
-        fake.somebody_plays(episodes[0])
+        fake.start_playback(episodes[0])
         assert await app.server_monitor.poll_playback()
         fake.faults.clear()
         await app.server_monitor.poll_playback()
@@ -87,12 +87,12 @@ async def test_playback_admits_only_requested_jobs_and_the_next_episode(tmp_path
             pool_of(app, stage) for stage in (Stage.ACQUIRE, Stage.TRANSLATE, Stage.CONFIRM)
         )
         assert acquire.lowest_priority() is Priority.BACKLOG
-        fake.somebody_plays(item)
+        fake.start_playback(item)
         assert await app.server_monitor.poll_playback()
         assert acquire.lowest_priority() is Priority.NEXT_EPISODE
         assert translate.lowest_priority() is Priority.NEXT_EPISODE
         assert confirm.lowest_priority() is Priority.BACKLOG
-        fake.stops(item)
+        fake.stop_playback(item)
         assert await app.server_monitor.poll_playback()
         assert acquire.lowest_priority() is Priority.BACKLOG
 
@@ -117,14 +117,14 @@ async def test_transcription_is_preempted_within_one_window_and_resumes_later(tm
             running = asyncio.create_task(app.workers.run())
             await wait_until(lambda: app.workers.running)
             (watched,) = add_films(fake, 1, clock.now())
-            fake.somebody_plays(watched)
+            fake.start_playback(watched)
             await app.server_monitor.poll_playback()
             app.workers.preempt()
             await wait_until(lambda: not app.workers.running)
             job = await job_of(app, item)
             assert (job.state, job.reason_code, job.attempts) == (JobState.PARKED, "preempted", 0)
 
-            fake.stops(watched)
+            fake.stop_playback(watched)
             await app.server_monitor.poll_playback()
             app.workers.wake()
 
@@ -148,7 +148,7 @@ async def job_of(app: App, item: FakeItem) -> Job:
 async def default_tracks(session: aiohttp.ClientSession, fake: FakeJellyfin, item: FakeItem) -> Defaults:
     """Return the language of the subtitle track that the server selects for each user, by subtitle mode."""
     defaults: Defaults = {}
-    for user in fake.people.values():
+    for user in fake.accounts.values():
         query = {"ids": item.id, "fields": "MediaSources", "userId": user.id}
         async with session.get(f"{fake.url}/Items", params=query) as answer:
             (source,) = (await answer.json())["Items"][0]["MediaSources"]
@@ -169,7 +169,7 @@ async def test_delivered_track_is_selected_only_in_the_documented_modes(version:
         without_text.sources[0].streams = [one for one in streams if one["Type"] != "Subtitle"]
         items = (with_english, without_text)
         for mode in MODES:
-            fake.people[new_id(mode)] = User(mode, new_id(mode), mode=mode, languages="eng")
+            fake.accounts[new_id(mode)] = User(mode, new_id(mode), mode=mode, languages="eng")
         headers = {"Authorization": f'MediaBrowser Token="{KEY}"'}
         async with (
             connected_app(fake, tmp_path, clock) as app,

@@ -81,7 +81,7 @@ async def test_tracks_dropped_by_a_library_scan_are_not_taken_for_removals(
             fake.begin_library_scan()
             clock.pass_time(minutes=5)
             await app.scanner.scan(full=True)
-            dropped += fake.end_library_scan(drops=0.3)
+            dropped += fake.end_library_scan(dropped_share=0.3)
             for _ in range(3):
                 clock.pass_time(hours=30)
                 await app.scanner.scan(full=True)
@@ -104,9 +104,9 @@ async def test_dropped_track_of_a_played_film_is_not_taken_for_a_removal(tmp_pat
         source = item.sources[0]
         source.unlisted.add(own_name(item))
         item.touch(clock.now())
-        fake.somebody_plays(item)
+        fake.start_playback(item)
         await app.scanner.scan(full=True)
-        fake.stops(item)
+        fake.stop_playback(item)
         clock.pass_time(hours=25)
         await app.scanner.scan(full=True)
         assert source.unlisted == set()

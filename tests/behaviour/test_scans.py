@@ -267,7 +267,7 @@ async def test_interrupted_scan_continues_with_unread_items(tmp_path: Path) -> N
         fail_item_lists(fake, after=3)
         with pytest.raises(ServiceUnreachable):
             await app.scanner.scan(full=True)
-        fake.chaos = None
+        fake.choose_fault = None
         async with connected_app(fake, tmp_path, clock) as app_after_restart:
             report = await app_after_restart.scanner.scan(full=True)
             assert report.items == 900
@@ -321,7 +321,7 @@ async def test_failed_refresh_of_one_item_does_not_end_the_scan(tmp_path: Path) 
         items = add_films(fake, 30, clock.now())
         await add_delivered_tracks(fake, storage_of(app), items[:1], clock.now())
         items[0].sources[0].sidecars.clear()
-        fake.chaos = lambda request: Fault(status=500) if request.startswith("POST /Items") else None
+        fake.choose_fault = lambda request: Fault(status=500) if request.startswith("POST /Items") else None
         assert (await app.scanner.scan(full=True)).items == 30
 
 

@@ -39,11 +39,11 @@ async def test_playback_and_the_end_of_a_library_scan_are_noticed(tmp_path: Path
             await wait_until(lambda: fake.tasks["WebhookItemAdded"].is_armed)
             assert await jobs_of(daemon) == []
 
-            fake.somebody_plays(watched)
+            fake.start_playback(watched)
             await clock.run_for(timedelta(minutes=2))
             assert playback.is_anything_playing
 
-            fake.stops(watched)
+            fake.stop_playback(watched)
             fake.begin_library_scan()
             await clock.run_for(timedelta(minutes=2))
             assert not playback.is_anything_playing
@@ -69,20 +69,20 @@ async def test_webhook_task_is_triggered_during_library_scans_and_after_outages(
         async with scanned_daemon(fake, clock, tmp_path / "state"):
             task = fake.tasks["WebhookItemAdded"]
             await clock.run_for(timedelta(minutes=10))
-            before_scan = task.kicks
+            before_scan = task.start_count
             fake.begin_library_scan()
             await clock.run_for(timedelta(minutes=5))
-            assert task.kicks - before_scan >= 4
+            assert task.start_count - before_scan >= 4
             fake.end_library_scan()
             await clock.run_for(timedelta(minutes=5))
-            after_scan = task.kicks
+            after_scan = task.start_count
             await clock.run_for(timedelta(minutes=5))
-            assert task.kicks == after_scan
+            assert task.start_count == after_scan
             fake.is_starting = True
             await clock.run_for(timedelta(minutes=3))
             fake.is_starting = False
             await clock.run_for(timedelta(minutes=3))
-            assert task.kicks == after_scan + 1
+            assert task.start_count == after_scan + 1
 
 
 async def test_viewers_are_noticed_during_a_slow_scan_and_scan_requests_merge(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ async def test_viewers_are_noticed_during_a_slow_scan_and_scan_requests_merge(tm
             before = scans_started()
             for _ in range(5):
                 daemon.scan_requests.request(full=False)
-            fake.somebody_plays(item)
+            fake.start_playback(item)
             await clock.run_for(timedelta(minutes=2))
             assert app_of(daemon).playback.is_anything_playing
             assert scans_started() == before, "the slow scan still runs"

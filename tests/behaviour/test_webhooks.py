@@ -229,14 +229,14 @@ async def test_plugin_sends_its_events_when_its_task_is_triggered(tmp_path: Path
                 film(name, [audio()], library=fake.libraries[0].id, added=clock.now(), now=clock.now())
                 for name in ("Kept", "Deleted")
             )
-            fake.arrives(kept)
-            fake.arrives(deleted)
-            fake.leaves(deleted)
+            fake.add_with_event(kept)
+            fake.add_with_event(deleted)
+            fake.delete_with_event(deleted)
             assert await jobs_of(daemon) == []
             await app.server.trigger_webhook_tasks()
             await clock.run_until(lambda: jobs_of(daemon), step=timedelta(seconds=2))
             assert [job.item_id for job in await jobs_of(daemon)] == [kept.id]
-            assert fake.news == []
+            assert fake.pending_events == []
 
 
 @pytest.mark.parametrize("cause", ["the server answers with an error", "the item cannot be parsed"])
@@ -302,7 +302,7 @@ async def test_playback_event_makes_the_daemon_poll_at_once(tmp_path: Path) -> N
         clock = SimulatedClock()
         async with scanned_daemon(fake, clock, tmp_path / "state") as daemon:
             (item,) = add_films(fake, 1, clock.now())
-            fake.somebody_plays(item)
+            fake.start_playback(item)
             async with aiohttp.ClientSession() as session:
                 await send(session, daemon, "PlaybackStart", item.id)
             await clock.run_until(

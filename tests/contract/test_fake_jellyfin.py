@@ -239,8 +239,8 @@ class Replay:
             Library(row["ItemId"], row["Name"], row.get("CollectionType", ""), folder=row["Locations"][0])
             for row in folders
         ]
-        fake.users.add("<user token>")
-        fake.viewers.add("<viewer token>")
+        fake.admin_tokens.add("<user token>")
+        fake.viewer_tokens.add("<viewer token>")
         self._add(full_rows([e for e in self.exchanges if e["file"] == "items"]))
         self._set_embedded_text()
 
@@ -283,7 +283,7 @@ class Replay:
                 library.options.clear()
         elif note.startswith("selection, mode"):
             user = exchange["request"]["query"]["userId"]
-            fake.people[user] = User("viewer", user, mode=note.rsplit(" ", 1)[-1], languages="eng")
+            fake.accounts[user] = User("viewer", user, mode=note.rsplit(" ", 1)[-1], languages="eng")
         elif note == "recommended, first page":
             self._grow(exchange["request"]["query"]["parentId"])
 
@@ -403,17 +403,17 @@ def prepare_admin(fake: FakeJellyfin, exchange: dict[str, Any], watched: FakeIte
     path, status = exchange["request"]["path"], exchange["response"]["status"]
     user = request_query(exchange).get("userId")
     if path.startswith("/Packages/Installed"):
-        fake.offered = [] if status == 404 else ["21.0.0.0"]
+        fake.plugin_versions = [] if status == 404 else ["21.0.0.0"]
         if status == 500:
             fake.break_next("POST /Packages", Fault(status=500))
-    if user and user not in fake.people:
-        fake.people[user] = User("root", user, is_admin=True)
+    if user and user not in fake.accounts:
+        fake.accounts[user] = User("root", user, is_admin=True)
     if path.startswith("/Users/Configuration") and user:
-        fake.people[user].may_be_changed = status == 204
-    if path == "/Users" and not fake.people:
-        fake.people["1" * 32] = User("root", "1" * 32, is_admin=True)
+        fake.accounts[user].may_be_changed = status == 204
+    if path == "/Users" and not fake.accounts:
+        fake.accounts["1" * 32] = User("root", "1" * 32, is_admin=True)
     if path == "/Sessions" and exchange["file"] == "playback":
-        fake.somebody_plays(watched)
+        fake.start_playback(watched)
     if path.startswith("/System/ActivityLog"):
         for row in fake.activity:
             row["Date"] = "2099-01-01T00:00:00.0000000Z"
@@ -455,8 +455,8 @@ async def test_recorded_admin_exchanges_are_answered_as_by_the_real_server(folde
         if is_admin(exchange) and reason_to_skip(exchange) is None
     ]
     async with FakeJellyfin(VERSIONS[folder]) as fake, aiohttp.ClientSession() as session:
-        fake.users.add("<user token>")
-        fake.viewers.add("<viewer token>")
+        fake.admin_tokens.add("<user token>")
+        fake.viewer_tokens.add("<viewer token>")
         watched = film("Plain Movie (2020)", [], library=fake.libraries[0].id)
         fake.add(watched)
         for exchange in exchanges:

@@ -21,10 +21,10 @@ from fluxcaption.jellyfin.server import JellyfinServer
 from fluxcaption.settings import JellyfinConfig
 
 from tests.fakes.jellyfin import KEY, FakeJellyfin, Fault
+from tests.support.deliveries import HUMAN_SRT
 from tests.support.libraries import add_films
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
-FOREIGN_TEXT = b"1\n00:00:01,000 --> 00:00:02,000\nVon Menschenhand.\n"
 
 
 @asynccontextmanager
@@ -195,18 +195,18 @@ async def test_a_text_track_is_read_by_its_current_index() -> None:
     async with FakeJellyfin() as fake, adapter(fake.url) as server:
         (film,) = add_films(fake, 1, fake.now())
         source = film.sources[0]
-        source.sidecars[f"{source.stem}.hu.srt"] = FOREIGN_TEXT
+        source.sidecars[f"{source.stem}.hu.srt"] = HUMAN_SRT
         item = await server.fetch_item(ItemId(film.id))
         track = next(track for track in item.sources[0].subtitles if track.is_external)
         source.sidecars[f"{source.stem}.cs.srt"] = b"1\n00:00:01,000 --> 00:00:02,000\nAnother.\n"
-        assert await server.read_text_track(item.id, item.sources[0], track) == FOREIGN_TEXT
+        assert await server.read_text_track(item.id, item.sources[0], track) == HUMAN_SRT
 
 
 async def test_an_upload_without_a_response_is_not_repeated() -> None:
     async with FakeJellyfin() as fake, adapter(fake.url) as server:
         (film,) = add_films(fake, 1, fake.now())
         item = await server.fetch_item(ItemId(film.id))
-        track = FinishedTrack(LanguageTag("de"), "fluxcaption", "srt", FOREIGN_TEXT, ContentHash(""))
+        track = FinishedTrack(LanguageTag("de"), "fluxcaption", "srt", HUMAN_SRT, ContentHash(""))
         fake.break_next("POST /Videos", Fault(hang_up=True))
         with pytest.raises(ServiceUnreachable) as caught:
             await server.upload(item.sources[0], track)
@@ -227,10 +227,10 @@ async def test_a_deletion_finds_its_track_by_path_after_indexes_changed() -> Non
         (film,) = add_films(fake, 1, fake.now())
         source = film.sources[0]
         own_name = f"{source.stem}.fluxcaption.de.srt"
-        source.sidecars[own_name] = FOREIGN_TEXT
+        source.sidecars[own_name] = HUMAN_SRT
         item = await server.fetch_item(ItemId(film.id))
         track = next(track for track in item.sources[0].subtitles if track.file_name == own_name)
-        source.sidecars[f"{source.stem}.cs.srt"] = FOREIGN_TEXT
+        source.sidecars[f"{source.stem}.cs.srt"] = HUMAN_SRT
         await server.delete(item.id, item.sources[0], track)
         assert list(source.sidecars) == [f"{source.stem}.cs.srt"]
 
@@ -249,18 +249,18 @@ async def test_a_foreign_file_that_changes_during_a_deletion_is_logged(
         (film,) = add_films(fake, 1, fake.now())
         source = film.sources[0]
         source.sidecars |= {
-            f"{source.stem}.{suffix}.srt": FOREIGN_TEXT for suffix in ("bg", "fluxcaption.de", "hu")
+            f"{source.stem}.{suffix}.srt": HUMAN_SRT for suffix in ("bg", "fluxcaption.de", "hu")
         }
         item = await server.fetch_item(ItemId(film.id))
         track = next(track for track in item.sources[0].subtitles if "fluxcaption" in track.file_name)
 
         def change_files(name: str) -> Fault | None:
             if name.startswith("DELETE"):
-                source.sidecars |= {f"{source.stem}.{added}.srt": FOREIGN_TEXT} if added else {}
+                source.sidecars |= {f"{source.stem}.{added}.srt": HUMAN_SRT} if added else {}
                 source.sidecars.pop(f"{source.stem}.{removed}.srt", None)
             return None
 
-        fake.chaos = change_files
+        fake.choose_fault = change_files
         with pytest.raises(WriteRefused, match="still lists it"):
             await server.delete(item.id, item.sources[0], track)
         assert message in caplog.text
@@ -273,8 +273,8 @@ async def test_triggers_are_set_again_only_for_a_webhook_task_never_run() -> Non
     async with FakeJellyfin() as fake, adapter(fake.url) as server:
         fake.install_webhook()
         added, deleted = fake.tasks["WebhookItemAdded"], fake.tasks["WebhookItemDeleted"]
-        added.takes_s = 0.7
+        added.duration_s = 0.7
         deleted.ended = fake.now()
         await server.trigger_webhook_tasks()
-        assert (added.is_armed, added.kicks) == (True, 1)
-        assert (deleted.is_armed, deleted.kicks) == (False, 1)
+        assert (added.is_armed, added.start_count) == (True, 1)
+        assert (deleted.is_armed, deleted.start_count) == (False, 1)

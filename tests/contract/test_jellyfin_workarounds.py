@@ -8,22 +8,21 @@ import pytest
 from fluxcaption.daemon import run_once
 from fluxcaption.domain.deliveries import DeliveryState
 from fluxcaption.domain.jobs import JobState, Stage
-from fluxcaption.domain.units import ItemId, JobId, ServerId
+from fluxcaption.domain.units import ItemId, ServerId
 
 from tests.fakes.clock import FastClock
-from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, text
+from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, text
 from tests.fakes.jellyfin.library import SERVER_ID
-from tests.support.app import READ, clip, jellyfin, settings
+from tests.support.app import READ, jellyfin, settings
 from tests.support.deliveries import HUMAN_SRT, app_with_mapped_folder, queue_upload, run_jobs
-from tests.support.libraries import add_films, connected_app, german_srt, server_with_app, uploads
-
-
-def add_clip(fake: FakeJellyfin, media: Path, streams: list[dict[str, Any]]) -> FakeItem:
-    """Add the demo clip with embedded text to the server, as a real file below `media`."""
-    file = clip(media, READ)
-    item = film(READ, streams, library=fake.libraries[0].id, file=file, minutes=61 / 60)
-    fake.add(item)
-    return item
+from tests.support.libraries import (
+    add_demo_film,
+    add_films,
+    connected_app,
+    german_srt,
+    server_with_app,
+    uploads,
+)
 
 
 def mapped(fake: FakeJellyfin, media: Path) -> dict[str, Any]:
@@ -36,10 +35,10 @@ def mapped(fake: FakeJellyfin, media: Path) -> dict[str, Any]:
 
 async def test_embedded_text_is_not_read_from_a_stale_server_cache(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_clip(fake, tmp_path / "media", [audio(), text("fre"), text()])
+        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text("fre"), text()])
         source = item.sources[0]
         source.streams.remove(next(stream for stream in source.streams if stream.get("Language") == "fre"))
-        fake.extractions[source.id] = dict.fromkeys(
+        fake.extraction_cache[source.id] = dict.fromkeys(
             [f"{index}.srt" for index in range(6)],
             b"1\n00:00:01,000 --> 00:00:02,000\nThe text of another track.\n",
         )
@@ -75,7 +74,7 @@ async def test_tracks_dropped_by_a_library_scan_are_restored_after_its_end(tmp_p
         await queue_upload(app, item)
         await app.workers.run(until_idle=True)
         assert not await app.server_monitor.poll_library_scan()
-        assert fake.end_library_scan(drops=1.0) == 1
+        assert fake.end_library_scan(dropped_share=1.0) == 1
         clock.pass_time(seconds=10)
         assert await app.server_monitor.poll_library_scan()
         assert item.sources[0].unlisted == set()
@@ -89,7 +88,7 @@ async def test_tracks_dropped_by_a_library_scan_are_restored_after_its_end(tmp_p
 
 async def test_10_11_7_refuses_uploads_and_a_mapped_folder_is_written(tmp_path: Path) -> None:
     async with FakeJellyfin("10.11.7") as fake:
-        add_clip(fake, tmp_path / "media", [audio(), text()])
+        add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
         report = await run_once(settings(tmp_path / "a", jellyfin(fake), ["es"]), print)
         assert report.exit_code == 75
         assert len(uploads(fake)) == 0
@@ -103,7 +102,7 @@ async def test_10_11_7_refuses_uploads_and_a_mapped_folder_is_written(tmp_path: 
 
 async def test_a_read_only_folder_on_12_is_reported_and_a_mapped_one_written(tmp_path: Path) -> None:
     async with FakeJellyfin("12.0.0") as fake:
-        item = add_clip(fake, tmp_path / "media", [audio(), text()])
+        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
         fake.read_only.add(item.sources[0].id)
         report = await run_once(settings(tmp_path / "a", jellyfin(fake), ["es"]), print)
         assert report.exit_code == 75
@@ -114,7 +113,7 @@ async def test_a_read_only_folder_on_12_is_reported_and_a_mapped_one_written(tmp
 
 async def test_an_upload_too_large_for_a_proxy_is_written_to_a_mapped_folder(tmp_path: Path) -> None:
     async with app_with_mapped_folder(tmp_path) as (fake, clock, app, item, file):
-        fake.chaos = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
+        fake.choose_fault = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
         await queue_upload(app, item)
         await run_jobs(app, clock, hours=1)
         assert file.read_bytes() == german_srt(item.name)
@@ -124,7 +123,7 @@ async def test_an_upload_too_large_for_a_proxy_is_written_to_a_mapped_folder(tmp
 async def test_an_upload_too_large_for_a_proxy_is_reported_without_a_map(tmp_path: Path) -> None:
     async with server_with_app(tmp_path) as (fake, clock, app):
         (item,) = add_films(fake, 1, clock.now())
-        fake.chaos = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
+        fake.choose_fault = lambda name: Fault(status=413) if name.startswith("POST /Videos") else None
         await queue_upload(app, item)
         await run_jobs(app, clock, hours=24)
         (job,) = await app.storage.jobs.page()
@@ -142,7 +141,7 @@ async def test_an_upload_before_a_crash_is_looked_for_and_not_repeated(tmp_path:
         job_id = await queue_upload(app, item)
         for _ in range(2):
             # The outcome is not recorded, as after kill -9 between the response and the commit.
-            job = await app.storage.jobs.get(JobId(job_id))
+            job = await app.storage.jobs.get(job_id)
             assert job is not None
             outcome = await app.delivery.uploader.upload(job)
             assert outcome.stage is Stage.CONFIRM
@@ -152,7 +151,7 @@ async def test_an_upload_before_a_crash_is_looked_for_and_not_repeated(tmp_path:
 async def test_an_unlisted_track_is_sent_again_only_after_a_library_scan(tmp_path: Path) -> None:
     async with server_with_app(tmp_path) as (fake, clock, app):
         (item,) = add_films(fake, 1, clock.now())
-        fake.lies_about_uploads = True
+        fake.accepts_without_writing = True
         await queue_upload(app, item)
         await run_jobs(app, clock, hours=30)
         assert len(uploads(fake)) == 1, "before a library scan"
@@ -160,7 +159,7 @@ async def test_an_unlisted_track_is_sent_again_only_after_a_library_scan(tmp_pat
         clock.pass_time(minutes=1)
         await run_jobs(app, clock, hours=3)
         assert len(uploads(fake)) == 1, "during the library scan"
-        fake.lies_about_uploads = False
+        fake.accepts_without_writing = False
         fake.end_library_scan()
         await run_jobs(app, clock, hours=3)
         assert len(uploads(fake)) == 2
@@ -173,7 +172,7 @@ async def test_an_unlisted_track_is_sent_again_only_after_a_library_scan(tmp_pat
 async def test_a_file_in_a_mapped_folder_is_deleted_without_a_request(tmp_path: Path) -> None:
     async with app_with_mapped_folder(tmp_path) as (fake, _, app, item, file):
         file.write_bytes(HUMAN_SRT)
-        item.sources[0].look_at_disk()
+        item.sources[0].read_folder()
         read = await app.server.fetch_item(ItemId(item.id))
         track = next(track for track in read.sources[0].subtitles if track.file_name == file.name)
         await app.server.delete(read.id, read.sources[0], track)

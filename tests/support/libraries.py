@@ -297,13 +297,13 @@ def fail_item_lists(fake: FakeJellyfin, after: int) -> None:
         answered = sum(exchange.route == "/Items" for exchange in fake.received[before:])
         return Fault(status=500) if request == "GET /Items" and answered >= after else None
 
-    fake.chaos = fail
+    fake.choose_fault = fail
 
 
 def intercept_rows(fake: FakeJellyfin, intercept: Callable[[dict[str, str], RowQuery], Any]) -> None:
     """List the rows that `intercept` returns, given the query and the original function."""
-    original = fake._rows
-    fake._rows = lambda query: intercept(query, original)  # type: ignore[method-assign]
+    original = fake.rows
+    fake.rows = lambda query: intercept(query, original)  # type: ignore[method-assign]
 
 
 def change_before_page(fake: FakeJellyfin, number: int, change: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ async def serve(items: int, port: int, version: str) -> None:
     fake.port = port
     fake.is_changing = False
     fake.keeps_exchanges = False
-    fake.people = {
+    fake.accounts = {
         user.id: user
         for user in (
             User("root", new_id("root"), is_admin=True),

@@ -52,8 +52,8 @@ class Task:
         triggers: The task's schedule, as the server answers it.
         is_armed: True if the triggers were set after a completed run. Triggers that were set before any run
             start the task only after an hour (notes/jellyfin-server.md J42).
-        kicks: Number of starts by request.
-        takes_s: Duration of a run.
+        start_count: Number of starts by request.
+        duration_s: Duration of a run.
     """
 
     key: str
@@ -64,8 +64,8 @@ class Task:
         default_factory=lambda: [{"Type": "IntervalTrigger", "IntervalTicks": 300000000}]
     )
     is_armed: bool = False
-    kicks: int = 0
-    takes_s: float = 0.0
+    start_count: int = 0
+    duration_s: float = 0.0
 
     def complete(self, now: datetime) -> None:
         self.state, self.started, self.ended = "Idle", now, now
@@ -76,26 +76,26 @@ class AdminRoutes:
 
     Attributes:
         now: Current time; a test may replace it by its clock.
-        people: Accounts by id.
+        accounts: Accounts by id.
         playing: Items of the current sessions by id, with the time of their last report; None for now.
         activity: Rows of the activity log, newest first.
-        offered: Versions of the webhook plugin in the repository, oldest first.
-        installation_fails: Reason for which installations end with 500 (J45); empty if they succeed.
+        plugin_versions: Versions of the webhook plugin in the repository, oldest first.
+        installation_error: Reason for which installations end with 500 (J45); empty if they succeed.
         webhook_is_loaded: False between the activation of the plugin and the next start of the server.
         webhook: Configuration of the webhook plugin.
         is_starting: True while the server answers with its start page.
-        news: Items added or deleted since the last run of the webhook plugin's task, with the event's name.
+        pending_events: Items added or deleted since the last run of the webhook plugin's task, with the event's name.
         box_sets: Item ids by id of the collection.
     """
 
     version_text: str
     key: str
-    users: set[str]
+    admin_tokens: set[str]
     items: dict[str, FakeItem]
 
     def __init__(self) -> None:
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
-        self.people: dict[str, User] = {}
+        self.accounts: dict[str, User] = {}
         self.playing: dict[str, datetime | None] = {}
         self.activity: list[dict[str, Any]] = []
         self.tasks = {key: Task(key) for key in TASKS}
@@ -111,14 +111,14 @@ class AdminRoutes:
                 "Enabled": True,
             }
         ]
-        self.offered: list[str] = ["17.0.0.0", "18.0.0.0", "21.0.0.0"]
-        self.installation_fails = ""
+        self.plugin_versions: list[str] = ["17.0.0.0", "18.0.0.0", "21.0.0.0"]
+        self.installation_error = ""
         self.webhook_is_loaded = True
         self.webhook: dict[str, Any] = json.loads(json.dumps(EMPTY_WEBHOOK))
         self.is_starting = False
         self.restarts = 0
         self.sessions_seen: set[str] = set()
-        self.news: list[tuple[str, FakeItem]] = []
+        self.pending_events: list[tuple[str, FakeItem]] = []
         self.box_sets: dict[str, list[str]] = {}
 
     @property
@@ -151,12 +151,12 @@ class AdminRoutes:
 
     # Actions of a test
 
-    def somebody_plays(self, item: FakeItem) -> None:
-        """Open a session that plays the item, until `stops`."""
+    def start_playback(self, item: FakeItem) -> None:
+        """Open a session that plays the item, until `stop_playback`."""
         self.playing[item.id] = None
         self._log("VideoPlayback", ItemId=item.id)
 
-    def stops(self, item: FakeItem) -> None:
+    def stop_playback(self, item: FakeItem) -> None:
         self.playing.pop(item.id, None)
         self._log("VideoPlaybackStopped", ItemId=item.id)
 
@@ -164,11 +164,11 @@ class AdminRoutes:
         task = self.tasks["RefreshLibrary"]
         task.state, task.started = "Running", self.now()
 
-    def end_library_scan(self, *, drops: float = 0.0) -> int:
+    def end_library_scan(self, *, dropped_share: float = 0.0) -> int:
         """End the library scan. Return the number of tracks that it dropped.
 
         Args:
-            drops: Share of FluxCaption's tracks, 0 to 1, that are not listed until a refresh (J37).
+            dropped_share: Share of FluxCaption's tracks, 0 to 1, that are not listed until a refresh (J37).
         """
         task = self.tasks["RefreshLibrary"]
         task.state, task.ended = "Idle", self.now()
@@ -176,11 +176,12 @@ class AdminRoutes:
         for item in self.items.values():
             for source in item.sources:
                 for number, name in enumerate(sorted(source.sidecars)):
-                    if drops and ".fluxcaption." in name and (number + len(item.name)) % 100 < drops * 100:
+                    is_dropped = (number + len(item.name)) % 100 < dropped_share * 100
+                    if is_dropped and ".fluxcaption." in name:
                         source.unlisted.add(name)
                         item.touch(self.now())
                         dropped += 1
-                if not drops:
+                if not dropped_share:
                     source.unlisted.clear()
         return dropped
 
@@ -334,14 +335,14 @@ class AdminRoutes:
         task = self._requested_task(request)
         if task is None:
             return not_found()
-        task.kicks += 1
+        task.start_count += 1
         if task.key == "WebhookItemAdded":
-            news, self.news = self.news, []
-            for kind, item in news:
+            events, self.pending_events = self.pending_events, []
+            for kind, item in events:
                 await self.deliver(kind, {"ItemId": item.id, "ItemType": item.kind, "Name": item.name})
         if task.key != "RefreshLibrary":
             task.state = "Running"
-            asyncio.get_running_loop().call_later(task.takes_s, lambda: task.complete(self.now()))
+            asyncio.get_running_loop().call_later(task.duration_s, lambda: task.complete(self.now()))
         return web.Response(status=204)
 
     def _requested_task(self, request: web.Request) -> Task | None:
@@ -361,13 +362,13 @@ class AdminRoutes:
     # Accounts and keys
 
     async def _user_list(self, request: web.Request) -> web.Response:
-        return self._guard(request) or answer_json([user.dto() for user in self.people.values()])
+        return self._guard(request) or answer_json([user.dto() for user in self.accounts.values()])
 
     async def _user_configuration(self, request: web.Request) -> web.Response:
         refused = self._guard(request)
         if refused is not None:
             return refused
-        user = self.people.get(guid(request.query.get("userId", "")) or "")
+        user = self.accounts.get(guid(request.query.get("userId", "")) or "")
         if user is None:
             return not_found()
         if not user.may_be_changed:
@@ -381,7 +382,7 @@ class AdminRoutes:
         user = next(
             (
                 user
-                for user in self.people.values()
+                for user in self.accounts.values()
                 if (user.name, user.password) == (body.get("Username"), body.get("Pw"))
             ),
             None,
@@ -389,7 +390,7 @@ class AdminRoutes:
         if user is None:
             return web.Response(status=401)
         token = hashlib.md5(user.name.encode(), usedforsecurity=False).hexdigest()
-        (self.users if user.is_admin else self.viewers).add(token)
+        (self.admin_tokens if user.is_admin else self.viewer_tokens).add(token)
         return answer_json({"User": user.dto(), "AccessToken": token, "ServerId": SERVER_ID})
 
     async def _logout(self, request: web.Request) -> web.Response:
@@ -397,8 +398,8 @@ class AdminRoutes:
         if refused is not None:
             return refused
         token = parameter(request.headers["Authorization"]) or ""
-        self.users.discard(token)
-        self.viewers.discard(token)
+        self.admin_tokens.discard(token)
+        self.viewer_tokens.discard(token)
         return web.Response(status=204)
 
     async def _key_list(self, request: web.Request) -> web.Response:
@@ -422,7 +423,7 @@ class AdminRoutes:
                 "UserId": "0" * 32,
             }
         )
-        self.users.add(token)
+        self.admin_tokens.add(token)
         return web.Response(status=204)
 
     # Plugins
@@ -476,7 +477,7 @@ class AdminRoutes:
         refused = self._guard(request, needs_admin=True)
         if refused is not None:
             return refused
-        if request.match_info["name"] != "Webhook" or not self.offered:
+        if request.match_info["name"] != "Webhook" or not self.plugin_versions:
             return not_found()
         versions = [
             {
@@ -487,7 +488,7 @@ class AdminRoutes:
                 "repositoryName": "r",
                 "repositoryUrl": "u",
             }
-            for text in reversed(self.offered)
+            for text in reversed(self.plugin_versions)
         ]
         return answer_json(
             {
@@ -505,15 +506,15 @@ class AdminRoutes:
         refused = self._guard(request, needs_admin=True)
         if refused is not None:
             return refused
-        if not self.offered:
+        if not self.plugin_versions:
             return not_found()
-        if self.installation_fails:
+        if self.installation_error:
             self._log(
-                "InstallationFailed", Name="Webhook installation failed", Overview=self.installation_fails
+                "InstallationFailed", Name="Webhook installation failed", Overview=self.installation_error
             )
             return answer_text(500)
         self.plugins = [plugin for plugin in self.plugins if plugin["Id"] != WEBHOOK]
-        self.install_webhook(request.query.get("version") or self.offered[-1])
+        self.install_webhook(request.query.get("version") or self.plugin_versions[-1])
         self.plugins[-1]["Status"] = "Restart"
         return web.Response(status=204)
 
@@ -569,7 +570,7 @@ class AdminRoutes:
     def _guard(self, request: web.Request, *, needs_admin: bool = False) -> web.Response | None:
         raise NotImplementedError
 
-    viewers: set[str]
+    viewer_tokens: set[str]
 
 
 def starting_page(request: web.Request, version: Version, version_text: str) -> web.Response | None:

@@ -123,7 +123,7 @@ class Source:
     def folder(self) -> str:
         return self.path.rsplit("/", 1)[0]
 
-    def look_at_disk(self) -> None:
+    def read_folder(self) -> None:
         """Replace the sidecars by the files in the folder of the real media file."""
         if self.file is None:
             return
@@ -294,5 +294,5 @@ def film(
         etag=new_id(f"{file.stat().st_mtime_ns}") if file else "",
         file=file,
     )
-    source.look_at_disk()
+    source.read_folder()
     return FakeItem(item_id, library, "Movie", name, [source], added or now - timedelta(days=1), now)

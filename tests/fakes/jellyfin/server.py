@@ -79,9 +79,9 @@ class Fault:
         delay_s: Delay before the request is handled.
         hang_up: Handle the request unless it is a GET, then close the connection without an answer.
         half_body: Close the connection after half of the answer.
-        lies: Answer an upload with 204 and write nothing.
+        accepts_without_writing: Answer an upload with 204 and write nothing.
         nonsense: JSON to answer, which no server would send; not recorded as an exchange.
-        late: Delay between an upload and the listing of its track (notes/jellyfin-server.md J33).
+        listing_delay: Delay between an upload and the listing of its track (notes/jellyfin-server.md J33).
         times: Number of requests that fail.
     """
 
@@ -89,9 +89,9 @@ class Fault:
     delay_s: float = 0.0
     hang_up: bool = False
     half_body: bool = False
-    lies: bool = False
+    accepts_without_writing: bool = False
     nonsense: Any = None
-    late: timedelta = timedelta(0)
+    listing_delay: timedelta = timedelta(0)
     times: int = 1
 
 
@@ -119,7 +119,7 @@ class Library:
     folder: str = "/media/movies"
 
 
-MADE: "list[FakeJellyfin]" = []
+INSTANCES: "list[FakeJellyfin]" = []
 """All fakes of this process, so that a fixture can check all their exchanges."""
 
 
@@ -130,17 +130,17 @@ class FakeJellyfin(AdminRoutes):
         version_text: Version of the server.
         base: Base path; empty or with a leading slash.
         key: The API key.
-        users: Tokens with administrator rights.
-        viewers: Tokens without them.
+        admin_tokens: Tokens with administrator rights.
+        viewer_tokens: Tokens without them.
         items: Items by id.
         folders: Answer of the libraries' route; computed from `libraries` if empty.
         received: Exchanges in order, unless `keeps_exchanges` is False.
         faults: Failures by start of "METHOD /route".
-        chaos: Returns the failure of a request by "METHOD /route"; called before `faults` are read.
-        changed_while_watched: Changes of an item during its playback or within ten minutes after it.
+        choose_fault: Returns the failure of a request by "METHOD /route"; called before `faults` are read.
+        changes_during_playback: Changes of an item during its playback or within ten minutes after it.
         embedded: Text of an embedded track by media source and ordinal.
-        extractions: Extracted embedded text by media source and file name.
-        lies_about_uploads: Answer each upload with 204 and write nothing.
+        extraction_cache: Extracted embedded text by media source and file name.
+        accepts_without_writing: Answer each upload with 204 and write nothing.
         hides_new_tracks: Write uploads and do not list them until `show_hidden`.
         hidden: Uploaded tracks that are not listed yet.
         read_only: Ids of media sources whose folder is read-only.
@@ -152,7 +152,7 @@ class FakeJellyfin(AdminRoutes):
 
     def __init__(self, version: str = "10.11.11", base: str = "") -> None:
         super().__init__()
-        MADE.append(self)
+        INSTANCES.append(self)
         self.version_text = version
         self.base = base
         self.key = KEY
@@ -160,16 +160,16 @@ class FakeJellyfin(AdminRoutes):
         self.libraries = [Library(new_id("movies"), "Movies")]
         self.received: list[Exchange] = []
         self.faults: dict[str, list[Fault]] = {}
-        self.chaos: Callable[[str], Fault | None] | None = None
-        self.changed_while_watched: list[str] = []
+        self.choose_fault: Callable[[str], Fault | None] | None = None
+        self.changes_during_playback: list[str] = []
         self.embedded: dict[tuple[str, int], bytes] = {}
-        self.extractions: dict[str, dict[str, bytes]] = {}
-        self.lies_about_uploads = False
+        self.extraction_cache: dict[str, dict[str, bytes]] = {}
+        self.accepts_without_writing = False
         self.hides_new_tracks = False
         self.hidden: list[HiddenTrack] = []
         self.read_only: set[str] = set()
-        self.users: set[str] = set()
-        self.viewers: set[str] = set()
+        self.admin_tokens: set[str] = set()
+        self.viewer_tokens: set[str] = set()
         self.folders: list[dict[str, Any]] = []
         self._runner: web.AppRunner | None = None
         self.url = ""
@@ -194,15 +194,15 @@ class FakeJellyfin(AdminRoutes):
         for item in items:
             self.items[item.id] = item
 
-    def arrives(self, item: FakeItem) -> None:
+    def add_with_event(self, item: FakeItem) -> None:
         """Add an item; the next run of the webhook plugin's task sends its event."""
         self.add(item)
-        self.news.append(("ItemAdded", item))
+        self.pending_events.append(("ItemAdded", item))
 
-    def leaves(self, item: FakeItem) -> None:
+    def delete_with_event(self, item: FakeItem) -> None:
         """Delete an item; the next run of the webhook plugin's task sends its event."""
         del self.items[item.id]
-        self.news.append(("ItemDeleted", item))
+        self.pending_events.append(("ItemDeleted", item))
 
     def break_next(self, route: str, fault: Fault) -> None:
         """Let the next request fail whose "METHOD /route" begins with `route`."""
@@ -340,7 +340,7 @@ class FakeJellyfin(AdminRoutes):
         return web.Response(status=status) if status in {401, 403} else answer_text(status)
 
     def _fault(self, name: str) -> Fault | None:
-        if self.chaos is not None and (fault := self.chaos(name)) is not None:
+        if self.choose_fault is not None and (fault := self.choose_fault(name)) is not None:
             return fault
         for route, faults in self.faults.items():
             if name.startswith(route) and faults:
@@ -389,7 +389,7 @@ class FakeJellyfin(AdminRoutes):
         ]
         recent = format_time(self.now() - timedelta(minutes=10))
         if item_id in self.playing or (stopped and stopped[0]["Date"] > recent):
-            self.changed_while_watched.append(f"{name} {item_id}")
+            self.changes_during_playback.append(f"{name} {item_id}")
 
     # Credentials
 
@@ -418,9 +418,9 @@ class FakeJellyfin(AdminRoutes):
 
     def _guard(self, request: web.Request, *, needs_admin: bool = False) -> web.Response | None:
         token = self._token(request)
-        if token == self.key or token in self.users:
+        if token == self.key or token in self.admin_tokens:
             return None
-        if token in self.viewers:
+        if token in self.viewer_tokens:
             return web.Response(status=403) if needs_admin else None
         return web.Response(status=401)
 
@@ -518,7 +518,7 @@ class FakeJellyfin(AdminRoutes):
         ):
             if name in query and query[name].lower() not in {"true", "false"}:
                 return invalid(name, query[name])
-        rows = self._rows(query)
+        rows = self.rows(query)
         if isinstance(rows, web.Response):
             return rows
         total = len(rows)
@@ -528,7 +528,7 @@ class FakeJellyfin(AdminRoutes):
         answer: list[dict[str, Any]] = []
         for row in page:
             value = row.dto(fields, self.version) if isinstance(row, FakeItem) else dict(row)
-            if (user := self.people.get(guid(query.get("userid", "")) or "")) is not None:
+            if (user := self.accounts.get(guid(query.get("userid", "")) or "")) is not None:
                 for source in value.get("MediaSources", ()):
                     index = select_subtitle(user, source["MediaStreams"], self.version)
                     if index is not None:
@@ -557,7 +557,8 @@ class FakeJellyfin(AdminRoutes):
             and self.version < (12, 0, 0)
         )
 
-    def _rows(self, query: dict[str, str]) -> "list[Any] | web.Response":
+    def rows(self, query: dict[str, str]) -> "list[Any] | web.Response":
+        """Return the items or folders that a query lists, or an error; a test may replace this method."""
         recursive = query.get("recursive", "").lower() == "true"
         if "ids" in query:
             ids = [part.replace("-", "").lower() for part in query["ids"].split(",")]
@@ -679,7 +680,7 @@ class FakeJellyfin(AdminRoutes):
             item, source = found
             before = {name: source.sidecars[name] for name in source.sidecars if name not in source.unlisted}
             source.unlisted.clear()
-            source.look_at_disk()
+            source.read_folder()
             if source.sidecars != before:
                 item.touch(self.now())
         return web.Response(status=204)
@@ -709,14 +710,14 @@ class FakeJellyfin(AdminRoutes):
                 return answer_text(500)
             is_beside = False
         fault = request[FAULT]
-        if fault.lies or self.lies_about_uploads or {"/", "\\"} & set(language):
+        if fault.accepts_without_writing or self.accepts_without_writing or {"/", "\\"} & set(language):
             return web.Response(status=204)
         name = self._free_name(source, f"{source.stem}.{language}{_flags(body)}", extension)
         source.unlisted.discard(name)
         if not is_beside:
             source.in_metadata.add(name)
-        if self.hides_new_tracks or fault.late:
-            due = None if self.hides_new_tracks else self.now() + fault.late
+        if self.hides_new_tracks or fault.listing_delay:
+            due = None if self.hides_new_tracks else self.now() + fault.listing_delay
             self.hidden.append(HiddenTrack(due, source, name, content))
         else:
             self._write_track(item, source, name, content)
@@ -827,9 +828,9 @@ class FakeJellyfin(AdminRoutes):
             f"{stream['Index']}.{'ass' if stream['Codec'] in {'ass', 'ssa'} else 'srt'}"
             for stream in embedded
         ]
-        if source.id not in self.extractions:
-            self.extractions[source.id] = {name: text_of(number) for number, name in enumerate(names)}
-        return self.extractions[source.id].setdefault(names[ordinal], text_of(ordinal))
+        if source.id not in self.extraction_cache:
+            self.extraction_cache[source.id] = {name: text_of(number) for number, name in enumerate(names)}
+        return self.extraction_cache[source.id].setdefault(names[ordinal], text_of(ordinal))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         item_id = guid(request.match_info["itemId"])
