@@ -237,14 +237,14 @@ print(time.process_time() - began, (resource.getrusage(resource.RUSAGE_SELF).ru_
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_files_take_bounded_time_and_memory(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(HOSTILE[name])
-    told = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", READ, str(tmp_path / name)],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    seconds, mebibytes = map(float, told.stdout.split())
+    seconds, mebibytes = map(float, finished.stdout.split())
     # Many times what it takes, and a small part of what it took unbounded.
     assert seconds < 15
     assert mebibytes < 100

@@ -23,10 +23,10 @@ def test_cues_are_grouped_into_sentences_by_punctuation() -> None:
 
 
 def test_overlapping_cues_and_other_styles_are_separate_sentences() -> None:
-    sign = Cue(Ms(5000), Ms(9000), ("THE HOUSE",), 0)
+    other_style = Cue(Ms(5000), Ms(9000), ("THE HOUSE",), 0)
     dialogue = Cue(Ms(5500), Ms(7000), ("The man opens",), 1)
     caption = Cue(Ms(7100), Ms(8000), ("MADRID",), 2, "Sign")
-    assert [sentence.text for sentence in group_into_sentences([sign, dialogue, caption])] == [
+    assert [sentence.text for sentence in group_into_sentences([other_style, dialogue, caption])] == [
         "THE HOUSE",
         "The man opens",
         "MADRID",
