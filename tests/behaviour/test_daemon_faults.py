@@ -14,7 +14,7 @@ from fluxcaption.health import PartState
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, film, text
-from tests.support.app import CERTIFICATE, HEARD, READ, jellyfin, settings
+from tests.support.app import CERTIFICATE, SPEECH_FILM, TEXT_FILM, jellyfin, settings
 from tests.support.daemon import (
     SECRET,
     app_of,
@@ -109,7 +109,7 @@ async def test_wrong_path_map_is_logged_once_and_reported_until_corrected(
 ) -> None:
     caplog.set_level("INFO", logger="fluxcaption")
     async with FakeJellyfin() as fake:
-        add_demo_film(fake, tmp_path / "elsewhere", READ, [audio(), text()])
+        add_demo_film(fake, tmp_path / "elsewhere", TEXT_FILM, [audio(), text()])
         server = {
             **jellyfin(fake),
             "path_map": [{"server": "/media/movies", "local": str(tmp_path / "media")}],
@@ -122,7 +122,7 @@ async def test_wrong_path_map_is_logged_once_and_reported_until_corrected(
 
             await wait_until(lambda: path_map_is(PartState.DEGRADED))
             cause = daemon.health.readiness().parts["path_map"].cause
-            media = tmp_path / "media" / READ / f"{READ}.mkv"
+            media = tmp_path / "media" / TEXT_FILM / f"{TEXT_FILM}.mkv"
             assert f"{media} does not exist: correct server.path_map: each pair must name" in cause
             await daemon.scan_requests.request_and_wait(full=True)
             assert sum("server.path_map" in record.getMessage() for record in caplog.records) == 1
@@ -165,7 +165,7 @@ async def test_database_locked_for_minutes_costs_no_work(tmp_path: Path) -> None
         )
         # In a thread, because a transaction of the daemon that is open now needs the event loop to end.
         await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
-        item = add_demo_film(fake, tmp_path, READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path, TEXT_FILM, [audio(), text()])
         async with (
             aiohttp.ClientSession() as session,
             session.post(url_of(daemon, "/webhook/jellyfin"), json=event(item.id), headers=SECRET) as answer,
@@ -210,7 +210,7 @@ async def test_wrong_cursor_is_refused_and_a_pause_survives_a_restart(tmp_path: 
 async def test_server_that_starts_later_is_connected_and_served(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         fake.break_next("GET /System/Info", Fault(status=503, times=3))
-        add_demo_film(fake, tmp_path, READ, [audio(), text()])
+        add_demo_film(fake, tmp_path, TEXT_FILM, [audio(), text()])
         async with running_daemon(
             settings(tmp_path / "state", jellyfin(fake), ["es"]), FastClock()
         ) as daemon:
@@ -225,7 +225,7 @@ async def test_server_that_starts_later_is_connected_and_served(tmp_path: Path) 
 
 async def test_rejected_key_parks_the_work_until_the_key_is_accepted(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        add_demo_film(fake, tmp_path, HEARD, [audio()])
+        add_demo_film(fake, tmp_path, SPEECH_FILM, [audio()])
         key = fake.key
         fake.break_next("POST /Videos", Fault(status=401, times=2))
         async with running_daemon(
@@ -239,13 +239,13 @@ async def test_rejected_key_parks_the_work_until_the_key_is_accepted(tmp_path: P
 
 async def test_upload_whose_answer_is_lost_is_not_sent_again(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path, READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path, TEXT_FILM, [audio(), text()])
         fake.break_next("POST /Videos", Fault(hang_up=True))
         async with running_daemon(
             settings(tmp_path / "state", jellyfin(fake), ["es"]), FastClock()
         ) as daemon:
             await wait_for_done_job(daemon)
-            assert list(item.sources[0].sidecars) == [f"{READ}.fluxcaption.es.srt"]
+            assert list(item.sources[0].sidecars) == [f"{TEXT_FILM}.fluxcaption.es.srt"]
 
 
 async def test_api_key_is_in_no_answer_and_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -265,7 +265,7 @@ async def test_translator_without_a_model_is_replaced_by_the_next(tmp_path: Path
         {"type": "local", "model": "miniature"},
     ]
     async with FakeJellyfin() as fake:
-        add_demo_film(fake, tmp_path, READ, [audio(), text()])
+        add_demo_film(fake, tmp_path, TEXT_FILM, [audio(), text()])
         config = settings(
             tmp_path / "state", jellyfin(fake), ["es"], translation={"backends": backends, "patience": "0s"}
         )

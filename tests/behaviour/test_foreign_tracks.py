@@ -12,7 +12,7 @@ from fluxcaption.storage.storage import SqliteStorage
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, audio, text
-from tests.support.app import READ, clip, settings
+from tests.support.app import TEXT_FILM, clip, settings
 from tests.support.deliveries import (
     HUMAN_SRT,
     claim,
@@ -36,10 +36,10 @@ from tests.support.libraries import (
 
 
 async def test_edited_own_track_in_a_folder_is_not_overwritten(tmp_path: Path) -> None:
-    media = clip(tmp_path / "media", READ)
+    media = clip(tmp_path / "media", TEXT_FILM)
     config = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es"])
     await run_once(config, print)
-    own_track = media.parent / f"{READ}.fluxcaption.es.srt"
+    own_track = media.parent / f"{TEXT_FILM}.fluxcaption.es.srt"
     own_track.write_bytes(HUMAN_SRT)
     storage = await SqliteStorage.open(tmp_path / "state")
     await storage.jobs.retry((await storage.jobs.page())[0].id, FastClock().now())
@@ -79,17 +79,17 @@ async def test_edited_own_track_is_kept_and_never_becomes_stale(
 
 async def test_human_track_that_arrives_during_the_work_supersedes_the_job(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         languages = {"targets": ["es"]}
         async with connected_app(fake, tmp_path / "state", FastClock(), languages=languages) as app:
             await app.enqueuer.enqueue_item(ItemId(item.id), Priority.REQUESTED)
             for stage in (Stage.ACQUIRE, Stage.TRANSLATE):
                 await run_and_record_stage(app, stage)
-            item.sources[0].sidecars[f"{READ}.es.srt"] = HUMAN_SRT
+            item.sources[0].sidecars[f"{TEXT_FILM}.es.srt"] = HUMAN_SRT
             outcome = await run_stage(app, await claim(app, Stage.UPLOAD))
             assert outcome.state is JobState.DONE
             assert "superseded" in outcome.reason
-            assert list(item.sources[0].sidecars) == [f"{READ}.es.srt"]
+            assert list(item.sources[0].sidecars) == [f"{TEXT_FILM}.es.srt"]
 
 
 async def test_own_track_yields_to_a_later_human_track(tmp_path: Path) -> None:

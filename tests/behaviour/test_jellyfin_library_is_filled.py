@@ -8,7 +8,7 @@ from fluxcaption.domain.jobs import JobState
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, audio, text
-from tests.support.app import HEARD, READ, heard_ms, jellyfin, settings, windows_transcribed
+from tests.support.app import SPEECH_FILM, TEXT_FILM, jellyfin, settings, transcribed_ms, windows_transcribed
 from tests.support.libraries import add_demo_film, non_get_requests, uploads
 from tests.support.openapi import CONTRACT, violations
 
@@ -17,9 +17,9 @@ VERSIONS = ["10.10.7", "10.11.11", "12.0.0"]
 
 def add_three_films(fake: FakeJellyfin, folder: Path) -> None:
     """Add a film without text, one with an embedded text track and one with a text file."""
-    add_demo_film(fake, folder, HEARD, [audio()])
-    add_demo_film(fake, folder, READ, [audio(), text()])
-    source = add_demo_film(fake, folder, HEARD, [audio()], "Sidecar (2020)").sources[0]
+    add_demo_film(fake, folder, SPEECH_FILM, [audio()])
+    add_demo_film(fake, folder, TEXT_FILM, [audio(), text()])
+    source = add_demo_film(fake, folder, SPEECH_FILM, [audio()], "Sidecar (2020)").sources[0]
     (folder / "Sidecar (2020)" / "Sidecar (2020).en.srt").write_bytes(
         b"1\n00:00:01,000 --> 00:00:02,500\nThe man opens the door.\n"
     )
@@ -40,11 +40,11 @@ async def test_films_get_every_target_and_are_transcribed_once(version: str, tmp
         names = sorted(name for item in fake.items.values() for name in item.sources[0].sidecars)
         assert names == sorted(
             [
-                f"{HEARD}.fluxcaption.de.srt",
-                f"{HEARD}.fluxcaption.en.srt",
-                f"{HEARD}.fluxcaption.es.srt",
-                f"{READ}.fluxcaption.de.srt",
-                f"{READ}.fluxcaption.es.srt",
+                f"{SPEECH_FILM}.fluxcaption.de.srt",
+                f"{SPEECH_FILM}.fluxcaption.en.srt",
+                f"{SPEECH_FILM}.fluxcaption.es.srt",
+                f"{TEXT_FILM}.fluxcaption.de.srt",
+                f"{TEXT_FILM}.fluxcaption.es.srt",
                 "Sidecar (2020).en.srt",
                 "Sidecar (2020).fluxcaption.de.srt",
                 "Sidecar (2020).fluxcaption.es.srt",
@@ -53,7 +53,7 @@ async def test_films_get_every_target_and_are_transcribed_once(version: str, tmp
         assert len(uploads(fake)) == 7
         windows = await windows_transcribed(state)
         assert windows > 0
-        transcribed_ms, stored_ms = heard_ms(state)
+        transcribed_ms, stored_ms = transcribed_ms(state)
         assert transcribed_ms == stored_ms <= 70_000, "only one film needs speech recognition"
 
         requests_before = len(fake.received)
@@ -74,7 +74,7 @@ async def test_films_get_every_target_and_are_transcribed_once(version: str, tmp
 async def test_accepted_upload_without_a_file_is_not_reported_as_done(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         fake.accepts_without_writing = True
-        add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         config = settings(tmp_path / "state", jellyfin(fake), ["es"])
         report = await run_once(config, print, clock=FastClock())
         assert report.exit_code == 75

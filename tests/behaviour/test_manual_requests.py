@@ -14,7 +14,7 @@ from fluxcaption.miniatures import SPEECH
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, text
-from tests.support.app import READ, windows_transcribed
+from tests.support.app import TEXT_FILM, windows_transcribed
 from tests.support.libraries import add_demo_film, connected_app
 
 GERMAN_SRT = """1
@@ -41,7 +41,7 @@ async def run_request(app: App, item: FakeItem, request: ManualRequest) -> Job:
 async def test_request_for_another_track_or_model_replaces_the_own_track(tmp_path: Path) -> None:
     state = tmp_path / "state"
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         async with spanish_app(fake, state) as app:
             await run_request(app, item, ManualRequest())
             assert await windows_transcribed(state) == 0
@@ -67,16 +67,16 @@ async def test_request_for_another_track_or_model_replaces_the_own_track(tmp_pat
 
 async def test_requested_language_outside_the_targets_is_made(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         async with spanish_app(fake, tmp_path / "state") as app:
             await app.enqueuer.enqueue_requested(ItemId(item.id), [LanguageTag("de")], ManualRequest())
             await app.workers.run(until_idle=True)
-            assert list(item.sources[0].sidecars) == [f"{READ}.fluxcaption.de.srt"]
+            assert list(item.sources[0].sidecars) == [f"{TEXT_FILM}.fluxcaption.de.srt"]
 
 
 async def test_request_for_a_missing_track_fails_with_its_reason(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         async with spanish_app(fake, tmp_path / "state") as app:
             job = await run_request(app, item, ManualRequest(source="audio 7"))
             assert job.state is JobState.FAILED
@@ -85,8 +85,8 @@ async def test_request_for_a_missing_track_fails_with_its_reason(tmp_path: Path)
 
 async def test_repeated_request_keeps_to_accepted_sources_and_fitting_text(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
-        mislabeled = f"{READ}.en.srt"
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
+        mislabeled = f"{TEXT_FILM}.en.srt"
         item.sources[0].sidecars[mislabeled] = GERMAN_SRT.encode()
         rules = [{"library": "Movies", "sources": ["en"]}]
         async with spanish_app(fake, tmp_path / "state", rules=rules) as app:

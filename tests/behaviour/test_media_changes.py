@@ -12,7 +12,7 @@ from fluxcaption.subtitles.codec import Pysubs2Codec
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
-from tests.support.app import DEMO, HEARD, READ, jellyfin, settings, windows_transcribed
+from tests.support.app import DEMO, SPEECH_FILM, TEXT_FILM, jellyfin, settings, windows_transcribed
 from tests.support.libraries import add_demo_film, non_get_requests, own_name
 
 ENGLISH = "The man opens the door and looks at the garden."
@@ -54,7 +54,7 @@ def _time(ms: int) -> str:
 
 def english_text_of_demo() -> bytes:
     """Return the embedded text track of the demo film as a file."""
-    track = MediaFiles().text_track(MediaLocation(str(DEMO / READ / f"{READ}.mkv")), 0)
+    track = MediaFiles().text_track(MediaLocation(str(DEMO / TEXT_FILM / f"{TEXT_FILM}.mkv")), 0)
     return Pysubs2Codec().write_srt(track.cues)
 
 
@@ -68,7 +68,7 @@ def assert_all_done(report: OnceReport, count: int = 1) -> None:
 
 async def test_unchanged_media_with_a_new_revision_gets_no_new_track(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         config = settings(tmp_path / "state", jellyfin(fake), ["es"])
         await run_once(config, print)
         save_media(fake, item)
@@ -83,13 +83,13 @@ async def test_unchanged_media_with_a_new_revision_gets_no_new_track(tmp_path: P
 
 async def test_track_of_replaced_media_is_replaced_under_the_same_name(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         source = item.sources[0]
         config = settings(tmp_path / "state", jellyfin(fake), ["es"])
         await run_once(config, print)
         ((name, earlier),) = source.sidecars.items()
         source.streams = [stream for stream in source.streams if stream["Type"] != "Subtitle"]
-        save_media(fake, item, DEMO / HEARD / f"{HEARD}.mkv")
+        save_media(fake, item, DEMO / SPEECH_FILM / f"{SPEECH_FILM}.mkv")
         source.ticks = 70 * 10_000_000
         assert_all_done(await run_once(config, print))
         assert list(source.sidecars) == [name]
@@ -99,7 +99,7 @@ async def test_track_of_replaced_media_is_replaced_under_the_same_name(tmp_path:
 
 async def test_growing_media_file_is_retried_later(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         item.sources[0].size -= 1000
         config = settings(tmp_path / "state", jellyfin(fake), ["es"])
         report = await run_once(config, print, clock=FastClock())
@@ -130,13 +130,13 @@ async def test_unusual_file_names_are_delivered_or_reported(tmp_path: Path) -> N
 
 async def test_text_without_a_language_tag_is_detected_and_covers_the_target(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio()])
-        write_sidecar(item, f"{READ}.srt", srt(SPANISH))
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio()])
+        write_sidecar(item, f"{TEXT_FILM}.srt", srt(SPANISH))
         config = settings(tmp_path / "state", jellyfin(fake), ["es"])
         report = await run_once(config, print)
         assert_all_done(report)
         assert "Spanish text track exists" in report.finished[0].reason
-        assert list(item.sources[0].sidecars) == [f"{READ}.srt"]
+        assert list(item.sources[0].sidecars) == [f"{TEXT_FILM}.srt"]
         assert (await run_once(config, print)).finished == []
 
 
@@ -146,7 +146,7 @@ async def test_text_file_of_another_film_or_language_is_not_a_source(tmp_path: P
             ("Wrong Language (2026)", srt(GERMAN, range(1, 60, 2), 1000)),
             ("Too Long (2026)", srt(ENGLISH, (3600, 3700), 2000)),
         ):
-            item = add_demo_film(fake, tmp_path / "media", HEARD, [audio()], name)
+            item = add_demo_film(fake, tmp_path / "media", SPEECH_FILM, [audio()], name)
             write_sidecar(item, f"{name}.en.srt", track)
         report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
         assert_all_done(report, 2)
@@ -163,10 +163,10 @@ async def test_text_file_of_another_film_or_language_is_not_a_source(tmp_path: P
 async def test_unreadable_text_track_falls_back_to_speech(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         media = tmp_path / "media"
-        sidecar = add_demo_film(fake, media, HEARD, [audio()], "Sidecar (2026)")
+        sidecar = add_demo_film(fake, media, SPEECH_FILM, [audio()], "Sidecar (2026)")
         write_sidecar(sidecar, "Sidecar (2026).en.srt", b"\x00\x01\x02 no subtitle at all " * 50)
         # The server lists an embedded track that is not in the file.
-        embedded = add_demo_film(fake, media, HEARD, [audio(), text()], "Embedded (2026)")
+        embedded = add_demo_film(fake, media, SPEECH_FILM, [audio(), text()], "Embedded (2026)")
         fake.embedded[(embedded.sources[0].id, 0)] = b"nothing"
         report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
         assert_all_done(report, 2)
@@ -176,8 +176,8 @@ async def test_unreadable_text_track_falls_back_to_speech(tmp_path: Path) -> Non
 
 async def test_oversized_text_track_falls_back_to_speech(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio()])
-        item.sources[0].sidecars[f"{READ}.en.srt"] = srt("The man opens the door.") * 5000
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio()])
+        item.sources[0].sidecars[f"{TEXT_FILM}.en.srt"] = srt("The man opens the door.") * 5000
         report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
         assert_all_done(report)
         assert "transcript of audio track 1" in report.finished[0].reason
@@ -185,8 +185,8 @@ async def test_oversized_text_track_falls_back_to_speech(tmp_path: Path) -> None
 
 async def test_failed_read_of_a_text_track_is_retried(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio()])
-        item.sources[0].sidecars[f"{READ}.en.srt"] = english_text_of_demo()
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio()])
+        item.sources[0].sidecars[f"{TEXT_FILM}.en.srt"] = english_text_of_demo()
         fake.break_next("GET /Videos/{itemId}/{mediaSourceId}/Subtitles", Fault(status=500))
         config = settings(tmp_path / "state", jellyfin(fake), ["es"])
         clock = FastClock()
@@ -204,13 +204,13 @@ async def test_failed_read_of_a_text_track_is_retried(tmp_path: Path) -> None:
 
 async def test_speech_samples_are_reused_for_every_text_track(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio()])
         source = item.sources[0]
-        source.sidecars[f"{READ}.en.srt"] = english_text_of_demo()
+        source.sidecars[f"{TEXT_FILM}.en.srt"] = english_text_of_demo()
         await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
         # The sync check of the second text uses the stored samples, without another download of the film.
-        del source.sidecars[f"{READ}.en.srt"]
-        source.sidecars[f"{READ}.eng.srt"] = english_text_of_demo()
+        del source.sidecars[f"{TEXT_FILM}.en.srt"]
+        source.sidecars[f"{TEXT_FILM}.eng.srt"] = english_text_of_demo()
         item.touch(fake.now())
         requests_before = len(fake.received)
         assert_all_done(await run_once(settings(tmp_path / "state", jellyfin(fake), ["es", "de"]), print))
@@ -227,13 +227,13 @@ async def test_speech_samples_are_reused_for_every_text_track(tmp_path: Path) ->
 
 async def test_sidecar_added_during_the_sync_check_is_not_taken_for_the_source(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio()])
         source = item.sources[0]
-        source.sidecars[f"{READ}.en.srt"] = english_text_of_demo()
+        source.sidecars[f"{TEXT_FILM}.en.srt"] = english_text_of_demo()
 
         def add_sidecar(request: str) -> None:
             if request.endswith("/stream"):
-                source.sidecars[f"{READ}.cs.srt"] = srt(CZECH)
+                source.sidecars[f"{TEXT_FILM}.cs.srt"] = srt(CZECH)
 
         fake.choose_fault = add_sidecar
         report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)
@@ -244,14 +244,14 @@ async def test_sidecar_added_during_the_sync_check_is_not_taken_for_the_source(t
 
 async def test_tracks_are_found_by_name_when_their_indexes_shift(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio()])
         source = item.sources[0]
-        source.sidecars[f"{READ}.x1.srt"] = srt(GERMAN)
-        source.sidecars[f"{READ}.x2.srt"] = srt(SPANISH)
+        source.sidecars[f"{TEXT_FILM}.x1.srt"] = srt(GERMAN)
+        source.sidecars[f"{TEXT_FILM}.x2.srt"] = srt(SPANISH)
 
         def add_sidecar(request: str) -> None:
             if "Stream." in request or "Subtitles" in request:
-                source.sidecars.setdefault(f"{READ}.x0.srt", srt(GERMAN))
+                source.sidecars.setdefault(f"{TEXT_FILM}.x0.srt", srt(GERMAN))
 
         fake.choose_fault = add_sidecar
         report = await run_once(settings(tmp_path / "state", jellyfin(fake), ["es"]), print)

@@ -9,7 +9,7 @@ import pytest
 from fluxcaption.domain.jobs import JobState
 
 from tests.fakes.clock import SimulatedClock
-from tests.support.app import HEARD, READ, clip, settings
+from tests.support.app import SPEECH_FILM, TEXT_FILM, clip, settings
 from tests.support.daemon import app_of, jobs_of, running_daemon
 
 PRINT_MB_THAT_UNLOADING_RETURNS = """
@@ -52,7 +52,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("title", [READ, HEARD], ids=["only translated", "transcribed"])
+@pytest.mark.parametrize("title", [TEXT_FILM, SPEECH_FILM], ids=["only translated", "transcribed"])
 async def test_all_models_are_unloaded_after_idle_time(title: str, tmp_path: Path) -> None:
     clip(tmp_path / "media", title)
     config = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es"])
@@ -65,7 +65,7 @@ async def test_all_models_are_unloaded_after_idle_time(title: str, tmp_path: Pat
         await clock.run_until(job_is_done)
         engines = app_of(daemon).engines
         assert engines.is_loaded
-        assert engines.recognizer.is_loaded == (title == HEARD)
+        assert engines.recognizer.is_loaded == (title == SPEECH_FILM)
         await clock.run_for(timedelta(minutes=4))
         assert engines.is_loaded, "the models stay loaded for a job that follows soon"
         await clock.run_for(timedelta(minutes=2))

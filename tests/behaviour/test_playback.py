@@ -13,7 +13,7 @@ from fluxcaption.domain.units import ItemId
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeItem, FakeJellyfin, Fault, audio, new_id, text
 from tests.fakes.jellyfin.accounts import User
-from tests.support.app import HEARD
+from tests.support.app import SPEECH_FILM
 from tests.support.deliveries import queue_upload
 from tests.support.libraries import add_demo_film, add_films, connected_app, own_name, server_with_app
 from tests.support.stages import pool_of
@@ -112,7 +112,7 @@ async def test_transcription_is_preempted_within_one_window_and_resumes_later(tm
     async with FakeJellyfin() as fake:
         clock = FastClock()
         async with connected_app(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as app:
-            item = add_demo_film(fake, tmp_path / "media", HEARD, [audio()])
+            item = add_demo_film(fake, tmp_path / "media", SPEECH_FILM, [audio()])
             await app.scanner.scan(full=True)
             running = asyncio.create_task(app.workers.run())
             await wait_until(lambda: app.workers.running)

@@ -10,7 +10,7 @@ from fluxcaption.domain.units import Fingerprint
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, audio, film, text
-from tests.support.app import READ
+from tests.support.app import TEXT_FILM
 from tests.support.deliveries import run_library_scan
 from tests.support.libraries import (
     DE,
@@ -159,10 +159,10 @@ async def test_scans_during_a_library_scan_do_not_count_towards_a_removal(tmp_pa
 async def test_removal_is_remembered_when_the_film_is_renamed(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         clock = FastClock()
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         async with connected_app(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as app:
             await scan_and_work(app)
-            folder = tmp_path / "media" / READ
+            folder = tmp_path / "media" / TEXT_FILM
             (folder / own_name(item, "es")).unlink()
             item.sources[0].sidecars.clear()
             item.touch(clock.now())
@@ -172,14 +172,14 @@ async def test_removal_is_remembered_when_the_film_is_renamed(tmp_path: Path) ->
             assert await delivery_states(app) == {DeliveryState.REFUSED: 1}
 
             new_folder = folder.rename(folder.with_name("New"))
-            file = (new_folder / f"{READ}.mkv").rename(new_folder / "New.mkv")
+            file = (new_folder / f"{TEXT_FILM}.mkv").rename(new_folder / "New.mkv")
             fake.items.clear()
             renamed = film(
                 "New",
                 [audio(), text()],
                 library=fake.libraries[0].id,
                 file=file,
-                minutes=DEMO_LENGTHS_S[READ] / 60,
+                minutes=DEMO_LENGTHS_S[TEXT_FILM] / 60,
             )
             fake.add(renamed)
             await scan_and_work(app)

@@ -23,7 +23,7 @@ from tests.fakes.clock import FastClock, SimulatedClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.jellyfin.server import Library
 from tests.fakes.media import RATE, sound_clip
-from tests.support.app import HEARD, READ, clip, jellyfin, settings, windows_transcribed
+from tests.support.app import SPEECH_FILM, TEXT_FILM, clip, jellyfin, settings, windows_transcribed
 from tests.support.deliveries import claim
 from tests.support.libraries import (
     DE,
@@ -414,9 +414,9 @@ FINISHED = ["no-speech", "spoken", "not-good-enough", "undone", "refused"]
 
 def add_film_that_ends_with(code: str, fake: FakeJellyfin, media: Path, clock: FastClock) -> FakeItem:
     """Add a film whose job leaves a reason code of `FINISHED`."""
-    title, streams = HEARD, [audio(None if code == "spoken" else "eng")]
+    title, streams = SPEECH_FILM, [audio(None if code == "spoken" else "eng")]
     if code in {"undone", "refused"}:
-        title, streams = READ, [audio(), text()]
+        title, streams = TEXT_FILM, [audio(), text()]
     file, length_s = media / title / f"{title}.mkv", DEMO_LENGTHS_S[title]
     if code == "no-speech":
         length_s = 20

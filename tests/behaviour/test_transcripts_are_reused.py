@@ -20,11 +20,20 @@ from fluxcaption.ports.media import MediaLocation
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film
 from tests.fakes.media import RATE, repeated, sound_clip
-from tests.support.app import DEMO, HEARD, READ, clip, heard_ms, jellyfin, settings, windows_transcribed
+from tests.support.app import (
+    DEMO,
+    SPEECH_FILM,
+    TEXT_FILM,
+    clip,
+    jellyfin,
+    settings,
+    transcribed_ms,
+    windows_transcribed,
+)
 from tests.support.libraries import add_demo_film, connected_app, uploads
 from tests.support.waiting import wait_until
 
-CLIP = DEMO / HEARD / f"{HEARD}.mkv"
+CLIP = DEMO / SPEECH_FILM / f"{SPEECH_FILM}.mkv"
 
 MAX_REPEATED_MS = 28_500
 """Length of the window that a killed process had transcribed, but not stored."""
@@ -44,15 +53,15 @@ async def test_moved_file_with_a_new_id_is_not_transcribed_again(tmp_path: Path)
     state = tmp_path / "state"
     async with FakeJellyfin() as fake:
         config = settings(state, jellyfin(fake), ["es"])
-        add_demo_film(fake, tmp_path / "a", HEARD, [audio()], "Before (2020)")
+        add_demo_film(fake, tmp_path / "a", SPEECH_FILM, [audio()], "Before (2020)")
         await run_once(config, print, clock=FastClock())
         windows = await windows_transcribed(state)
         fake.items.clear()
-        add_demo_film(fake, tmp_path / "b", HEARD, [audio()], "After (2020)")
+        add_demo_film(fake, tmp_path / "b", SPEECH_FILM, [audio()], "After (2020)")
         report = await run_once(config, print, clock=FastClock())
         assert [job.state for job in report.finished] == [JobState.DONE]
         assert await windows_transcribed(state) == windows
-        transcribed_ms, stored_ms = heard_ms(state)
+        transcribed_ms, stored_ms = transcribed_ms(state)
         assert transcribed_ms == stored_ms
 
 
@@ -78,10 +87,10 @@ async def test_remuxed_file_is_recognized_by_its_sound(tmp_path: Path) -> None:
 async def test_another_film_of_the_same_length_is_transcribed(tmp_path: Path) -> None:
     state, media = tmp_path / "state", tmp_path / "media"
     config = settings(state, {"type": "folder", "path": str(media)}, ["en"])
-    clip(media, HEARD)
+    clip(media, SPEECH_FILM)
     await run_once(config, print)
     windows = await windows_transcribed(state)
-    repeated(DEMO / READ / f"{READ}.mkv", media / "Other (2020)" / "Other (2020).mkv", 1)
+    repeated(DEMO / TEXT_FILM / f"{TEXT_FILM}.mkv", media / "Other (2020)" / "Other (2020).mkv", 1)
     await run_once(config, print)
     assert await windows_transcribed(state) > windows
 
@@ -89,12 +98,12 @@ async def test_another_film_of_the_same_length_is_transcribed(tmp_path: Path) ->
 async def test_added_target_reuses_the_stored_transcript(tmp_path: Path) -> None:
     state, media = tmp_path / "state", tmp_path / "media"
     folder = {"type": "folder", "path": str(media)}
-    clip(media, HEARD)
+    clip(media, SPEECH_FILM)
     await run_once(settings(state, folder, ["en", "es"]), print)
-    before = heard_ms(state)
+    before = transcribed_ms(state)
     report = await run_once(settings(state, folder, ["en", "es", "de"]), print)
     assert [str(job.target) for job in report.finished] == ["de"]
-    assert heard_ms(state) == before
+    assert transcribed_ms(state) == before
 
 
 async def test_film_without_speech_is_skipped_and_not_planned_again(tmp_path: Path) -> None:
@@ -152,7 +161,7 @@ async def test_transcription_resumes_at_the_next_window_after_kill_9(
         _, errors = await asyncio.wait_for(process.communicate(), 100)
         assert process.returncode == 0, errors
         assert windows_before_kill <= stored_before < count_stored_windows(state)
-        transcribed_ms, stored_ms = heard_ms(state)
+        transcribed_ms, stored_ms = transcribed_ms(state)
         assert 0 <= transcribed_ms - stored_ms <= MAX_REPEATED_MS
         assert len(uploads(fake)) == 1
 

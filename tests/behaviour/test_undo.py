@@ -7,7 +7,7 @@ from fluxcaption.domain.units import ItemId
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, text
-from tests.support.app import READ
+from tests.support.app import TEXT_FILM
 from tests.support.deliveries import (
     HUMAN_SRT,
     deliver,
@@ -51,7 +51,7 @@ async def test_undo_removes_only_own_tracks_and_they_are_not_made_again(tmp_path
 async def test_undone_track_is_made_again_on_request(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
         clock = FastClock()
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         source = item.sources[0]
         async with connected_app(fake, tmp_path / "state", clock, languages={"targets": ["es"]}) as app:
             await scan_and_work(app)

@@ -22,7 +22,7 @@ from fluxcaption.domain.units import ItemId, ServerId
 from tests.fakes.clock import START, FastClock, SimulatedClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.jellyfin.library import SERVER_ID
-from tests.support.app import READ, jellyfin, settings
+from tests.support.app import TEXT_FILM, jellyfin, settings
 from tests.support.daemon import (
     NO_TRANSCRIPTION,
     SECRET,
@@ -97,13 +97,13 @@ async def test_webhook_event_leads_to_a_delivered_track(tmp_path: Path) -> None:
         running_daemon(settings(tmp_path / "state", jellyfin(fake), ["es"]), FastClock()) as daemon,
     ):
         await wait_for_connection(daemon)
-        item = add_demo_film(fake, tmp_path, READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path, TEXT_FILM, [audio(), text()])
         dashed = "-".join((item.id[:8], item.id[8:12], item.id[12:16], item.id[16:20], item.id[20:]))
         status, answer = await call(daemon, "POST", PATH, json=event(dashed), headers=SECRET)
         assert status == 202
         assert isinstance(answer["id"], int)
         await wait_for_done_job(daemon)
-        assert f"{READ}.fluxcaption.es.srt" in item.sources[0].sidecars
+        assert f"{TEXT_FILM}.fluxcaption.es.srt" in item.sources[0].sidecars
         status, body = await readiness(daemon)
         assert (status, body["state"]) == (200, "running")
 

@@ -16,7 +16,7 @@ from fluxcaption.domain.errors import UsageError
 from fluxcaption.logs import set_up_logging
 
 from tests.fakes.jellyfin import FakeJellyfin
-from tests.support.app import READ, clip, jellyfin
+from tests.support.app import TEXT_FILM, clip, jellyfin
 from tests.support.commands import ServerThread, run_command
 from tests.support.situations import SITUATIONS, TARGETS, Situation, fake_item
 
@@ -91,7 +91,7 @@ def test_why_before_the_first_scan_names_the_fix(server: FakeJellyfin, tmp_path:
 def test_name_with_control_characters_is_printed_on_one_line(tmp_path: Path) -> None:
     name = "Film\n12:00:00 error   forged\x1b[2J\u202e"
     escaped_name = "Film\\n12:00:00 error   forged\\x1b[2J\\u202e"
-    clip(tmp_path / "media", READ, name)
+    clip(tmp_path / "media", TEXT_FILM, name)
     config = write_config(
         tmp_path,
         {"type": "folder", "path": str(tmp_path / "media")},

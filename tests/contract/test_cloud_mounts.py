@@ -11,7 +11,7 @@ from fluxcaption.mounts import Mounts
 from fluxcaption.settings import JellyfinConfig
 
 from tests.fakes.jellyfin import KEY, FakeJellyfin, audio, film
-from tests.support.app import READ, clip
+from tests.support.app import TEXT_FILM, clip
 
 FILE_SYSTEMS = {
     "cloud": "fuse.rclone",
@@ -94,11 +94,11 @@ async def test_a_mapped_link_into_the_cloud_is_a_remote_source(mounts: Mounts, t
 async def test_a_link_into_the_cloud_in_a_folder_library_is_a_remote_source(
     mounts: Mounts, tmp_path: Path
 ) -> None:
-    media = clip(tmp_path / "library", READ)
+    media = clip(tmp_path / "library", TEXT_FILM)
     (tmp_path / "cloud" / "a1b2.mkv").write_bytes(media.read_bytes())
     (tmp_path / "library" / "Linked.mkv").symlink_to(tmp_path / "cloud" / "a1b2.mkv")
     tree = FolderTree(tmp_path / "library", MediaFiles(), mounts)
     (library,) = await tree.libraries()
     read = {item.name: item.sources[0].is_remote async for page in tree.items(library) for item in page}
-    assert read == {READ: False, "Linked": True}
+    assert read == {TEXT_FILM: False, "Linked": True}
     await tree.close()

@@ -20,9 +20,9 @@ from fluxcaption.folder.tree import FolderTree
 from fluxcaption.media.files import MediaFiles
 from fluxcaption.ports.media import MediaLocation
 
-from tests.support.app import DEMO, HEARD, READ, clip, settings
+from tests.support.app import DEMO, SPEECH_FILM, TEXT_FILM, clip, settings
 
-CLIP = DEMO / READ / f"{READ}.mkv"
+CLIP = DEMO / TEXT_FILM / f"{TEXT_FILM}.mkv"
 CUE = "1\n00:00:01,000 --> 00:00:02,000\nword\n"
 
 
@@ -69,27 +69,27 @@ def open_folder() -> Iterator[Path]:
 async def test_a_file_name_that_is_not_unicode_is_skipped_with_its_reason(
     tmp_path: Path,
 ) -> None:
-    clip(tmp_path / "media", READ)
+    clip(tmp_path / "media", TEXT_FILM)
     for name in (b"caf\xe9.mkv", b"caf\xe9.de.srt"):
         shutil.copy(CLIP, tmp_path / "media" / os.fsdecode(name))
     config = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es"])
     report = await run_once(config, print)
-    assert [(job.title, job.state) for job in report.finished] == [(READ, JobState.DONE)]
+    assert [(job.title, job.state) for job in report.finished] == [(TEXT_FILM, JobState.DONE)]
     async with tree(tmp_path / "media") as library:
-        skipped = next(item for item in await items_of(library) if item.name != READ)
+        skipped = next(item for item in await items_of(library) if item.name != TEXT_FILM)
     assert (skipped.name, "rename it" in skipped.broken) == ("caf�", True)
 
 
 async def test_a_sidecar_name_that_is_not_unicode_covers_and_is_no_source(tmp_path: Path) -> None:
-    media = clip(tmp_path / "media", HEARD)
-    (media.parent / (HEARD + os.fsdecode(b".caf\xe9.es.srt"))).write_text(CUE, encoding="utf-8")
+    media = clip(tmp_path / "media", SPEECH_FILM)
+    (media.parent / (SPEECH_FILM + os.fsdecode(b".caf\xe9.es.srt"))).write_text(CUE, encoding="utf-8")
     config = settings(tmp_path / "state", {"type": "folder", "path": str(tmp_path / "media")}, ["es", "en"])
     report = await run_once(config, print)
     assert [(str(job.target), job.state) for job in report.finished] == [("en", JobState.DONE)]
 
 
 async def test_a_file_is_probed_once_until_it_disappears(tmp_path: Path) -> None:
-    media = clip(tmp_path, READ)
+    media = clip(tmp_path, TEXT_FILM)
     counting = CountingMedia()
     async with tree(tmp_path, counting) as library:
         await items_of(library)
@@ -104,7 +104,7 @@ async def test_a_file_is_probed_once_until_it_disappears(tmp_path: Path) -> None
 
 
 async def test_a_sidecar_name_is_read_as_a_server_reads_it(tmp_path: Path) -> None:
-    media = clip(tmp_path, READ)
+    media = clip(tmp_path, TEXT_FILM)
     for suffix in (
         "fluxcaption.zh-Hans.zh",
         "Traditional.zh",
@@ -113,7 +113,7 @@ async def test_a_sidecar_name_is_read_as_a_server_reads_it(tmp_path: Path) -> No
         "forced.en",
         "en.hin",
     ):
-        (media.parent / f"{READ}.{suffix}.srt").write_text(CUE, encoding="utf-8")
+        (media.parent / f"{TEXT_FILM}.{suffix}.srt").write_text(CUE, encoding="utf-8")
     async with tree(tmp_path) as library:
         (item,) = await items_of(library)
     tracks = {

@@ -13,7 +13,7 @@ from fluxcaption.domain.units import ItemId, ServerId
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, Fault, audio, text
 from tests.fakes.jellyfin.library import SERVER_ID
-from tests.support.app import READ, jellyfin, settings
+from tests.support.app import TEXT_FILM, jellyfin, settings
 from tests.support.deliveries import HUMAN_SRT, app_with_mapped_folder, queue_upload, run_jobs
 from tests.support.libraries import (
     add_demo_film,
@@ -35,7 +35,7 @@ def mapped(fake: FakeJellyfin, media: Path) -> dict[str, Any]:
 
 async def test_embedded_text_is_not_read_from_a_stale_server_cache(tmp_path: Path) -> None:
     async with FakeJellyfin() as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text("fre"), text()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text("fre"), text()])
         source = item.sources[0]
         source.streams.remove(next(stream for stream in source.streams if stream.get("Language") == "fre"))
         fake.extraction_cache[source.id] = dict.fromkeys(
@@ -88,21 +88,21 @@ async def test_tracks_dropped_by_a_library_scan_are_restored_after_its_end(tmp_p
 
 async def test_10_11_7_refuses_uploads_and_a_mapped_folder_is_written(tmp_path: Path) -> None:
     async with FakeJellyfin("10.11.7") as fake:
-        add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         report = await run_once(settings(tmp_path / "a", jellyfin(fake), ["es"]), print)
         assert report.exit_code == 75
         assert len(uploads(fake)) == 0
         report = await run_once(settings(tmp_path / "b", mapped(fake, tmp_path / "media"), ["es"]), print)
         assert [job.state for job in report.finished] == [JobState.DONE]
-        sidecar = tmp_path / "media" / READ / f"{READ}.fluxcaption.es.srt"
-        media = tmp_path / "media" / READ / f"{READ}.mkv"
+        sidecar = tmp_path / "media" / TEXT_FILM / f"{TEXT_FILM}.fluxcaption.es.srt"
+        media = tmp_path / "media" / TEXT_FILM / f"{TEXT_FILM}.mkv"
         assert sidecar.is_file()
         assert sidecar.stat().st_mode & 0o777 == media.stat().st_mode & 0o666
 
 
 async def test_a_read_only_folder_on_12_is_reported_and_a_mapped_one_written(tmp_path: Path) -> None:
     async with FakeJellyfin("12.0.0") as fake:
-        item = add_demo_film(fake, tmp_path / "media", READ, [audio(), text()])
+        item = add_demo_film(fake, tmp_path / "media", TEXT_FILM, [audio(), text()])
         fake.read_only.add(item.sources[0].id)
         report = await run_once(settings(tmp_path / "a", jellyfin(fake), ["es"]), print)
         assert report.exit_code == 75

@@ -22,11 +22,11 @@ from fluxcaption.media.sketch import EnergySketcher
 from fluxcaption.ports.media import MediaLocation
 
 from tests.fakes.media import RATE, repeated, sound_clip
-from tests.support.app import DEMO, HEARD, READ
+from tests.support.app import DEMO, SPEECH_FILM, TEXT_FILM
 
 MEDIA = MediaFiles()
-CLIP = MediaLocation(str(DEMO / HEARD / f"{HEARD}.mkv"))
-TEXT = MediaLocation(str(DEMO / READ / f"{READ}.mkv"))
+CLIP = MediaLocation(str(DEMO / SPEECH_FILM / f"{SPEECH_FILM}.mkv"))
+TEXT = MediaLocation(str(DEMO / TEXT_FILM / f"{TEXT_FILM}.mkv"))
 CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 Samples = npt.NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from fluxcaption.ports.media import MediaLocation
 from fluxcaption.settings import LocalSpeech
 from fluxcaption.speech.whisper import WhisperRecognizer
 
-from tests.support.app import DEMO, HEARD
+from tests.support.app import DEMO, SPEECH_FILM
 
 
 class PausingModel:
@@ -45,7 +45,7 @@ async def test_a_window_in_progress_is_finished_before_the_model_is_unloaded() -
         [
             block
             for _, block in MediaFiles().blocks(
-                MediaLocation(str(DEMO / HEARD / f"{HEARD}.mkv")), 0, Ms(0), Ms(15_000)
+                MediaLocation(str(DEMO / SPEECH_FILM / f"{SPEECH_FILM}.mkv")), 0, Ms(0), Ms(15_000)
             )
         ]
     )

@@ -16,10 +16,10 @@ CERTIFICATE = Path(__file__).parents[1] / "data" / "self-signed.pem"
 
 DEMO = Path(__file__).parents[2] / "config" / "demo" / "library"
 
-HEARD = "A Day in the Garden (2026)"
+SPEECH_FILM = "A Day in the Garden (2026)"
 """Demo film without a text track, 70 s long: its English sound is transcribed."""
 
-READ = "The Blue House (2026)"
+TEXT_FILM = "The Blue House (2026)"
 """Demo film with an embedded English text track, 61 s long: the text is translated."""
 
 
@@ -70,7 +70,7 @@ class SoundAmounts(NamedTuple):
     stored_ms: int
 
 
-def heard_ms(state: Path) -> SoundAmounts:
+def transcribed_ms(state: Path) -> SoundAmounts:
     """Return how much sound was transcribed, and how much of it is stored."""
     with closing(sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True)) as database:
         transcribed = database.execute("SELECT media_ms FROM speeds WHERE activity='listen'").fetchone()

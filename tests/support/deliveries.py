@@ -13,7 +13,7 @@ from fluxcaption.domain.units import ItemId, JobId, SourceId
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, audio, text
-from tests.support.app import READ, jellyfin
+from tests.support.app import TEXT_FILM, jellyfin
 from tests.support.libraries import DE, SERVER, add_demo_film, app_with_settings, german_srt
 from tests.support.stages import pool_of
 
@@ -122,8 +122,8 @@ async def app_with_mapped_folder(
     async with FakeJellyfin(version) as fake:
         clock = FastClock()
         media = tmp_path / "media"
-        item = add_demo_film(fake, media, READ, [audio(), text()])
+        item = add_demo_film(fake, media, TEXT_FILM, [audio(), text()])
         path_map = [{"server": "/media/movies", "local": str(media)}]
         config = {**jellyfin(fake), "path_map": path_map, **server}
         async with app_with_settings(fake, tmp_path / "state", clock, config) as app:
-            yield MappedFolder(fake, clock, app, item, media / READ / f"{READ}.fluxcaption.de.srt")
+            yield MappedFolder(fake, clock, app, item, media / TEXT_FILM / f"{TEXT_FILM}.fluxcaption.de.srt")

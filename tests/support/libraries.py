@@ -26,12 +26,12 @@ from fluxcaption.subtitles.codec import Pysubs2Codec
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin, Fault, audio, film, new_id, text
 from tests.fakes.jellyfin.library import SERVER_ID
-from tests.support.app import HEARD, READ, clip, jellyfin, settings
+from tests.support.app import SPEECH_FILM, TEXT_FILM, clip, jellyfin, settings
 
 DE = LanguageTag("de")
 SERVER = ServerId(SERVER_ID)
 
-DEMO_LENGTHS_S = {HEARD: 70, READ: 61}
+DEMO_LENGTHS_S = {SPEECH_FILM: 70, TEXT_FILM: 61}
 
 _BATCH = 500
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.fakes.media import sound_clip
-from tests.support.app import DEMO, HEARD, clip
+from tests.support.app import DEMO, SPEECH_FILM, clip
 
 
 def fluxcaption(*arguments: str | Path, cache: Path) -> subprocess.CompletedProcess[str]:
@@ -74,7 +74,7 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
 
 def test_a_truncated_file_ends_without_a_traceback(tmp_path: Path) -> None:
     media = tmp_path / "half.mkv"
-    whole = (DEMO / HEARD / f"{HEARD}.mkv").read_bytes()
+    whole = (DEMO / SPEECH_FILM / f"{SPEECH_FILM}.mkv").read_bytes()
     media.write_bytes(whole[: len(whole) // 2])
     result = caption(media, tmp_path / "cache")
     assert result.returncode in {0, 1}
@@ -105,7 +105,7 @@ def test_media_without_speech_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_missing_model_is_reported_with_its_path(tmp_path: Path) -> None:
-    media = clip(tmp_path, HEARD)
+    media = clip(tmp_path, SPEECH_FILM)
     result = fluxcaption(
         "caption", media, "--to", "en", "--model", tmp_path / "no model", cache=tmp_path / "cache"
     )
@@ -113,7 +113,7 @@ def test_a_missing_model_is_reported_with_its_path(tmp_path: Path) -> None:
 
 
 def test_a_missing_default_model_is_reported_with_its_path(tmp_path: Path) -> None:
-    result = fluxcaption("caption", clip(tmp_path, HEARD), "--to", "en", cache=tmp_path / "cache")
+    result = fluxcaption("caption", clip(tmp_path, SPEECH_FILM), "--to", "en", cache=tmp_path / "cache")
     assert_error(result, 75, str(tmp_path / "cache" / "fluxcaption" / "models" / "speech"))
 
 
@@ -189,7 +189,7 @@ def test_an_invalid_configuration_exits_with_78(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_exits_with_75_and_writes_nothing(tmp_path: Path) -> None:
-    clip(tmp_path / "media", HEARD)
+    clip(tmp_path / "media", SPEECH_FILM)
     result = once(tmp_path, free="900TiB")
     assert result.returncode == 75
     assert "wait" in result.stdout
@@ -197,7 +197,7 @@ def test_a_full_disk_exits_with_75_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_film_does_not_stop_the_others(tmp_path: Path) -> None:
-    clip(tmp_path / "media", HEARD)
+    clip(tmp_path / "media", SPEECH_FILM)
     (tmp_path / "media" / "Broken (2020).mkv").write_bytes(b"nothing")
     result = once(tmp_path)
     assert result.returncode == 0, result.stderr
@@ -214,7 +214,7 @@ def test_a_read_only_library_folder_exits_with_75() -> None:
 
 
 def _run_in_read_only_folder(tmp_path: Path) -> None:
-    media = clip(tmp_path / "media", HEARD)
+    media = clip(tmp_path / "media", SPEECH_FILM)
     (tmp_path / "config.yaml").write_text(CONFIG.format(path="media", free="0B"), encoding="utf-8")
     for path in (tmp_path, *tmp_path.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o644)

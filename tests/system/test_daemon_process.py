@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.media import repeated
-from tests.support.app import DEMO, HEARD
+from tests.support.app import DEMO, SPEECH_FILM
 
 CONFIG = """
 server: {type: folder, path: media}
@@ -45,7 +45,11 @@ NO_SPEECH_RECOGNITION = 'schedule: {pause: ["00:00-12:00", "12:00-23:59"]}\n'
 
 def prepare(folder: Path, *, repeats: int, extra: str = "") -> Path:
     """Write a library with one film of `repeats` minutes. Return the configuration file."""
-    repeated(DEMO / HEARD / f"{HEARD}.mkv", folder / "media" / "Long (2020)" / "Long (2020).mkv", repeats)
+    repeated(
+        DEMO / SPEECH_FILM / f"{SPEECH_FILM}.mkv",
+        folder / "media" / "Long (2020)" / "Long (2020).mkv",
+        repeats,
+    )
     (folder / "config.yaml").write_text(CONFIG + extra, encoding="utf-8")
     return folder / "config.yaml"
 

@@ -13,8 +13,8 @@ from fluxcaption.subtitles.codec import Pysubs2Codec
 from tests.support.measuring import word_error_rate
 
 CONFIG = Path(__file__).parents[2] / "config"
-HEARD = "A Day in the Garden (2026)"
-READ = "The Blue House (2026)"
+SPEECH_FILM = "A Day in the Garden (2026)"
+TEXT_FILM = "The Blue House (2026)"
 
 
 def fluxcaption(*arguments: str | Path, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -59,11 +59,11 @@ def read_cues(demo: Path, title: str, language: str) -> list[tuple[int, str]]:
 
 
 def test_the_spoken_words_are_transcribed(demo: Path) -> None:
-    spoken = " ".join(sentence["en"] for sentence in spoken_sentences(HEARD))
-    assert word_error_rate(spoken, " ".join(text for _, text in read_cues(demo, HEARD, "en"))) <= 0.05
+    spoken = " ".join(sentence["en"] for sentence in spoken_sentences(SPEECH_FILM))
+    assert word_error_rate(spoken, " ".join(text for _, text in read_cues(demo, SPEECH_FILM, "en"))) <= 0.05
 
 
-@pytest.mark.parametrize("title", [HEARD, READ])
+@pytest.mark.parametrize("title", [SPEECH_FILM, TEXT_FILM])
 def test_most_lines_are_translated_exactly(demo: Path, title: str) -> None:
     expected = [sentence["es"] for sentence in spoken_sentences(title)]
     written = [text for _, text in read_cues(demo, title, "es")]
@@ -71,17 +71,17 @@ def test_most_lines_are_translated_exactly(demo: Path, title: str) -> None:
 
 
 def test_cues_start_at_the_speech(demo: Path) -> None:
-    starts = [start for start, _ in read_cues(demo, HEARD, "en")]
+    starts = [start for start, _ in read_cues(demo, SPEECH_FILM, "en")]
     errors = sorted(
         min(abs(start - int(sentence["start_ms"])) for start in starts)
-        for sentence in spoken_sentences(HEARD)
+        for sentence in spoken_sentences(SPEECH_FILM)
     )
     assert errors[len(errors) // 2] <= 100
     assert errors[int(len(errors) * 0.9)] <= 400
 
 
 def test_an_existing_track_is_not_made_again(demo: Path) -> None:
-    assert not (demo / "demo" / "library" / READ / f"{READ}.fluxcaption.en.srt").exists()
+    assert not (demo / "demo" / "library" / TEXT_FILM / f"{TEXT_FILM}.fluxcaption.en.srt").exists()
 
 
 def test_a_second_run_has_nothing_to_do(demo: Path) -> None:
@@ -93,14 +93,14 @@ def test_a_second_run_has_nothing_to_do(demo: Path) -> None:
 
 
 def test_caption_transcribes_a_single_file_without_configuration(tmp_path: Path) -> None:
-    media = CONFIG / "demo" / "library" / HEARD / f"{HEARD}.mkv"
+    media = CONFIG / "demo" / "library" / SPEECH_FILM / f"{SPEECH_FILM}.mkv"
     made = fluxcaption(
         "caption", media, "--to", "es", "--output", tmp_path,
         "--model", "miniature", "--translator", "miniature",
         cache=tmp_path / "cache",
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    cues = Pysubs2Codec().read("a.srt", (tmp_path / f"{HEARD}.fluxcaption.es.srt").read_bytes()).cues
+    cues = Pysubs2Codec().read("a.srt", (tmp_path / f"{SPEECH_FILM}.fluxcaption.es.srt").read_bytes()).cues
     assert len(cues) >= 15
 
 
