@@ -8,7 +8,14 @@ from fluxcaption.domain.jobs import JobState
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeJellyfin, audio, text
-from tests.support.app import SPEECH_FILM, TEXT_FILM, jellyfin, settings, transcribed_ms, windows_transcribed
+from tests.support.app import (
+    SPEECH_FILM,
+    TEXT_FILM,
+    jellyfin,
+    settings,
+    total_transcribed_ms,
+    windows_transcribed,
+)
 from tests.support.libraries import add_demo_film, non_get_requests, uploads
 from tests.support.openapi import CONTRACT, violations
 
@@ -53,7 +60,7 @@ async def test_films_get_every_target_and_are_transcribed_once(version: str, tmp
         assert len(uploads(fake)) == 7
         windows = await windows_transcribed(state)
         assert windows > 0
-        transcribed_ms, stored_ms = transcribed_ms(state)
+        transcribed_ms, stored_ms = total_transcribed_ms(state)
         assert transcribed_ms == stored_ms <= 70_000, "only one film needs speech recognition"
 
         requests_before = len(fake.received)

@@ -27,7 +27,7 @@ from tests.support.app import (
     clip,
     jellyfin,
     settings,
-    transcribed_ms,
+    total_transcribed_ms,
     windows_transcribed,
 )
 from tests.support.libraries import add_demo_film, connected_app, uploads
@@ -61,7 +61,7 @@ async def test_moved_file_with_a_new_id_is_not_transcribed_again(tmp_path: Path)
         report = await run_once(config, print, clock=FastClock())
         assert [job.state for job in report.finished] == [JobState.DONE]
         assert await windows_transcribed(state) == windows
-        transcribed_ms, stored_ms = transcribed_ms(state)
+        transcribed_ms, stored_ms = total_transcribed_ms(state)
         assert transcribed_ms == stored_ms
 
 
@@ -100,10 +100,10 @@ async def test_added_target_reuses_the_stored_transcript(tmp_path: Path) -> None
     folder = {"type": "folder", "path": str(media)}
     clip(media, SPEECH_FILM)
     await run_once(settings(state, folder, ["en", "es"]), print)
-    before = transcribed_ms(state)
+    before = total_transcribed_ms(state)
     report = await run_once(settings(state, folder, ["en", "es", "de"]), print)
     assert [str(job.target) for job in report.finished] == ["de"]
-    assert transcribed_ms(state) == before
+    assert total_transcribed_ms(state) == before
 
 
 async def test_film_without_speech_is_skipped_and_not_planned_again(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ async def test_transcription_resumes_at_the_next_window_after_kill_9(
         _, errors = await asyncio.wait_for(process.communicate(), 100)
         assert process.returncode == 0, errors
         assert windows_before_kill <= stored_before < count_stored_windows(state)
-        transcribed_ms, stored_ms = transcribed_ms(state)
+        transcribed_ms, stored_ms = total_transcribed_ms(state)
         assert 0 <= transcribed_ms - stored_ms <= MAX_REPEATED_MS
         assert len(uploads(fake)) == 1
 

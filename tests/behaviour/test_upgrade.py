@@ -14,7 +14,7 @@ from fluxcaption.domain.units import ItemId, SourceId
 
 from tests.fakes.clock import FastClock
 from tests.fakes.jellyfin import FakeItem, FakeJellyfin
-from tests.support.app import transcribed_ms, windows_transcribed
+from tests.support.app import total_transcribed_ms, windows_transcribed
 from tests.support.deliveries import run_jobs
 from tests.support.libraries import connected_app, uploads
 from tests.support.upgrade import SERVER, add_films_7, server_7, write_state_7
@@ -66,13 +66,13 @@ async def test_running_jobs_are_due_again_after_an_upgrade(upgraded: Upgraded) -
 
 async def test_partly_transcribed_film_continues_after_an_upgrade(upgraded: Upgraded, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    transcribed_before_ms, stored_before_ms = transcribed_ms(state)
+    transcribed_before_ms, stored_before_ms = total_transcribed_ms(state)
     windows_before = await windows_transcribed(state)
     await upgraded.continue_work()
     job = await upgraded.job("Half Heard (2021)")
     assert (job.state, str(job.target)) == (JobState.DONE, "es"), job.reason
     assert await windows_transcribed(state) > windows_before
-    transcribed_ms, stored_ms = transcribed_ms(state)
+    transcribed_ms, stored_ms = total_transcribed_ms(state)
     assert transcribed_ms - transcribed_before_ms == stored_ms - stored_before_ms, "no window was repeated"
     assert upgraded.uploads()["Half Heard (2021)"] == 1
 

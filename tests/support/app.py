@@ -70,7 +70,7 @@ class SoundAmounts(NamedTuple):
     stored_ms: int
 
 
-def transcribed_ms(state: Path) -> SoundAmounts:
+def total_transcribed_ms(state: Path) -> SoundAmounts:
     """Return how much sound was transcribed, and how much of it is stored."""
     with closing(sqlite3.connect(f"file:{state / 'fluxcaption.sqlite3'}?mode=ro", uri=True)) as database:
         transcribed = database.execute("SELECT media_ms FROM speeds WHERE activity='listen'").fetchone()
