@@ -1,8 +1,8 @@
 """Opening media containers with PyAV; errors of FFmpeg become domain errors.
 
 FFmpeg opens any file or address that a media file names, such as the entries of a playlist. The protocol
-whitelist therefore allows local files only, and nothing at all for bytes that come over HTTP (libraries
-sheet, surprises 1 and 17).
+whitelist therefore allows local files only, and nothing at all for bytes that come over HTTP
+(notes/libraries.md L7).
 """
 
 import errno
