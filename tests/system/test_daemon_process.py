@@ -297,3 +297,14 @@ def test_a_blocked_thread_does_not_delay_the_exit_code() -> None:
         [sys.executable, "-c", BLOCKED_THREAD], capture_output=True, text=True, timeout=20, check=False
     )
     assert (result.returncode, result.stdout, result.stderr) == (75, "done\n", "")
+
+
+def test_the_engine_libraries_are_not_imported_at_the_start() -> None:
+    program = (
+        "import sys, fluxcaption.cli.run, fluxcaption.jellyfin.server;"
+        "print(sorted({'numpy', 'av', 'ctranslate2', 'faster_whisper', 'onnxruntime', 'py3langid'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert result.stdout == "[]\n"

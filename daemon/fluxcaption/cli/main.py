@@ -1,32 +1,51 @@
 """The entry point of the command line: one module for each command."""
 
+import importlib
 import sys
 
 import click
 
-from fluxcaption.cli.caption import caption
 from fluxcaption.cli.common import run_guarded
-from fluxcaption.cli.config import check_config, schema
-from fluxcaption.cli.doctor import doctor
-from fluxcaption.cli.jobs import jobs
-from fluxcaption.cli.link import link
-from fluxcaption.cli.run import run
-from fluxcaption.cli.scan import scan
-from fluxcaption.cli.translate import translate
-from fluxcaption.cli.undo import undo
-from fluxcaption.cli.why import why
 from fluxcaption.malloc import keep_memory_tight
 
+COMMANDS = {
+    "run": "run:run",
+    "scan": "scan:scan",
+    "jobs": "jobs:jobs",
+    "why": "why:why",
+    "caption": "caption:caption",
+    "translate": "translate:translate",
+    "undo": "undo:undo",
+    "link": "link:link",
+    "doctor": "doctor:doctor",
+    "check-config": "config:check_config",
+    "schema": "config:schema",
+}
+"""Module below `fluxcaption.cli` and function of each command, in the order of the help."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class LazyGroup(click.Group):
+    """Group that imports the module of a command with its first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of a name; None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, function = COMMANDS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(f"fluxcaption.cli.{module}"), function)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fluxcaption")
 @click.option("--debug", is_flag=True, help="Print tracebacks and debug lines.")
 def cli(debug: bool) -> None:
     """Make subtitles in your languages for every film and episode."""
-
-
-for command in (run, scan, jobs, why, caption, translate, undo, link, doctor, check_config, schema):
-    cli.add_command(command)
 
 
 def main() -> None:

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-import numpy as np
-
 from fluxcaption.domain.units import ContentHash
 from fluxcaption.ports.executor import UnitResult, WorkKind, WorkUnit
 from fluxcaption.ports.media import Samples
@@ -26,7 +24,7 @@ class MemoryBlocks:
 
     def put(self, samples: Samples) -> ContentHash:
         """Store a block until it is dropped as often as it was put, and return its hash."""
-        block = ContentHash(hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest())
+        block = ContentHash(hashlib.sha256(samples.tobytes()).hexdigest())
         with self._lock:
             _, uses = self._blocks.get(block, (samples, 0))
             self._blocks[block] = (samples, uses + 1)

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
-
 from fluxcaption.domain.errors import MediaUnreadable
 from fluxcaption.domain.units import Ms
 from fluxcaption.media.container import discard_other_streams, duration_ms, start_time_s
@@ -107,6 +105,8 @@ def _flush_resampler(resampler: Any, assembler: "BlockAssembler") -> Iterator[tu
 
 
 def _to_samples(frame: Any) -> Samples:
+    import numpy as np  # loaded with the first job
+
     return np.asarray(frame.to_ndarray(), dtype=np.float32).reshape(-1)
 
 
@@ -142,6 +142,8 @@ class BlockAssembler:
 
     def add(self, timestamp_ms: float | None, samples: Samples) -> Iterator[tuple[Ms, Samples]]:
         """Add decoded samples and yield the blocks that are full; None continues after the samples before."""
+        import numpy as np  # loaded with the first job
+
         position = self._position_of(timestamp_ms)
         self._next_position = position + len(samples)
         gap = position - self._assembled_until
@@ -184,6 +186,8 @@ class BlockAssembler:
             yield self._emit(BLOCK_MS * SAMPLES_PER_MS)
 
     def _emit(self, length: int) -> tuple[Ms, Samples]:
+        import numpy as np  # loaded with the first job
+
         pending = np.concatenate(self._pending)
         block, remaining = pending[:length], pending[length:]
         start = Ms(self._emitted_until // SAMPLES_PER_MS)

@@ -7,12 +7,15 @@ sketches are the same audio if `MIN_MATCHES` excerpts match, or all of them if f
 that are silent in both cannot.
 """
 
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeAlias
 
 from fluxcaption.domain.errors import MediaUnreadable
 from fluxcaption.domain.units import Ms
 from fluxcaption.ports.media import SAMPLE_RATE_HZ, MediaLocation, MediaReader, Samples
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 EXCERPT_COUNT = 6
 EXCERPT_MS = 10_000
@@ -35,7 +38,7 @@ NOISE_FLOOR = 1e-3
 MIN_DEVIATION = 0.05
 """Standard deviation of an envelope below which the excerpt is silent or constant and cannot be compared."""
 
-Envelope = npt.NDArray[np.float32]
+Envelope: TypeAlias = "npt.NDArray[np.float32]"
 """Natural logarithm of the RMS level, shape (FRAMES_PER_EXCERPT,)."""
 
 
@@ -47,6 +50,8 @@ class EnergySketcher:
 
     def sketch(self, location: MediaLocation, ordinal: int, duration_ms: Ms) -> bytes:
         """Return the envelopes of all excerpts as little-endian float32, one after the other."""
+        import numpy as np  # loaded with the first job
+
         envelopes = []
         for number in range(EXCERPT_COUNT):
             start = Ms(max(0, int((duration_ms - EXCERPT_MS) * (number + 0.5) / EXCERPT_COUNT)))
@@ -66,6 +71,8 @@ class EnergySketcher:
 
     def _read_excerpt(self, location: MediaLocation, ordinal: int, start: Ms) -> Samples:
         """Return up to `EXCERPT_MS` of audio; none if nothing can be decoded there."""
+        import numpy as np  # loaded with the first job
+
         try:
             blocks = self._reader.blocks(location, ordinal, start, Ms(start + EXCERPT_MS))
             pieces = [samples for _, samples in blocks]
@@ -77,6 +84,8 @@ class EnergySketcher:
 
 def loudness_envelope(samples: Samples) -> Envelope:
     """Return the log RMS level of one excerpt in frames of 50 ms; missing samples count as silence."""
+    import numpy as np  # loaded with the first job
+
     padded = np.zeros(FRAME_SAMPLES * FRAMES_PER_EXCERPT, dtype=np.float32)
     padded[: min(len(samples), len(padded))] = samples[: len(padded)]
     rms = np.sqrt((padded.reshape(FRAMES_PER_EXCERPT, FRAME_SAMPLES) ** 2).mean(axis=1))
@@ -86,6 +95,8 @@ def loudness_envelope(samples: Samples) -> Envelope:
 
 def is_same_excerpt(first: Envelope, second: Envelope) -> bool | None:
     """Return True if two envelopes match; None if both are silent or constant and cannot be compared."""
+    import numpy as np  # loaded with the first job
+
     if first.std() < MIN_DEVIATION and second.std() < MIN_DEVIATION:
         return None
     best_correlation = 0.0
@@ -98,8 +109,10 @@ def is_same_excerpt(first: Envelope, second: Envelope) -> bool | None:
     return best_correlation >= MIN_CORRELATION
 
 
-def _parse_sketch(sketch: bytes) -> Envelope | None:
+def _parse_sketch(sketch: bytes) -> "Envelope | None":
     """Return the envelopes, shape (EXCERPT_COUNT, FRAMES_PER_EXCERPT); None for a sketch of another size."""
+    import numpy as np  # loaded with the first job
+
     values = np.frombuffer(sketch, dtype="<f4")
     if len(values) != EXCERPT_COUNT * FRAMES_PER_EXCERPT:
         return None

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from fluxcaption.domain.cues import SubtitleText
 from fluxcaption.domain.media import AudioTrack, MediaIdentity, SubtitleTrack
 from fluxcaption.domain.units import Ms
 
+if TYPE_CHECKING:
+    # An idle daemon must not load numpy (about 10 MB).
+    import numpy as np
+    import numpy.typing as npt
+
 SAMPLE_RATE_HZ = 16_000
 """Sample rate of all decoded audio; Whisper models are trained on it."""
 
-Samples = npt.NDArray[np.float32]
+Samples: TypeAlias = "npt.NDArray[np.float32]"
 """Mono audio at `SAMPLE_RATE_HZ`, shape (n,), -1 to 1."""
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from fluxcaption.domain.cues import Span
 from fluxcaption.domain.units import Ms
 from fluxcaption.ports.media import SAMPLE_RATE_HZ, Samples
@@ -85,6 +83,8 @@ class SilenceSegmenter:
         return self._cut(is_last=True) if self._length else ()
 
     def _cut(self, *, is_last: bool) -> Sequence[AudioWindow]:
+        import numpy as np  # loaded with the first job
+
         samples = np.concatenate(self._blocks) if len(self._blocks) > 1 else self._blocks[0]
         length_ms = len(samples) // SAMPLES_PER_MS
         groups = [
@@ -152,6 +152,8 @@ def _split_long_group(spans: Sequence[Span], samples: Samples) -> Iterator[_Spee
 
 def _quietest_moment(samples: Samples, start: int, end: int) -> int:
     """Return the middle of the `QUIET_MS` with the lowest mean amplitude between two times in ms."""
+    import numpy as np  # loaded with the first job
+
     levels = [
         (float(np.abs(samples[at * SAMPLES_PER_MS : (at + QUIET_MS) * SAMPLES_PER_MS]).mean()), at)
         for at in range(start, end - QUIET_MS, QUIET_MS // 2)
