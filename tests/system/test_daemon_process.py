@@ -302,7 +302,8 @@ def test_a_blocked_thread_does_not_delay_the_exit_code() -> None:
 def test_the_engine_libraries_are_not_imported_at_the_start() -> None:
     program = (
         "import sys, fluxcaption.cli.run, fluxcaption.jellyfin.server;"
-        "print(sorted({'numpy', 'av', 'ctranslate2', 'faster_whisper', 'onnxruntime', 'py3langid'} & set(sys.modules)))"
+        "engines = {'numpy', 'av', 'ctranslate2', 'faster_whisper', 'onnxruntime', 'py3langid'};"
+        "print(sorted(engines & set(sys.modules)))"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
